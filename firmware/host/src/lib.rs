@@ -1,0 +1,1 @@
+//! The device as a process on a computer: tokio adaptors around the firmware library.

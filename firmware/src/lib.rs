@@ -1,0 +1,1 @@
+//! The device without its hardware: Modbus master, SunSpec, meters, poll schedule, queue, clock and MQTT link.

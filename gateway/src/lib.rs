@@ -1,0 +1,1 @@
+//! Takes every frame in, durably: MQTT doors, validation, spool, forwarding.

@@ -1,0 +1,169 @@
+//! Keys and tags: who may speak for a device.
+//!
+//! device key = HKDF-SHA-256 (RFC 5869) of the master key with the device's id and its key generation; tag = the first 16
+//! bytes of HMAC-SHA-256 (RFC 2104) over direction, device id and content.
+
+use core::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::DeviceId;
+
+/// Length of every key in bytes.
+pub const KEY_LEN: usize = 32;
+/// Length of a tag in bytes: HMAC-SHA-256 cut to its leftmost half (RFC 2104, section 5, allows no less).
+pub const TAG_LEN: usize = 16;
+/// Length of the MQTT password in lower-case hex digits.
+pub const PASSWORD_LEN: usize = 32;
+
+const HKDF_SALT: &[u8] = b"taraz/1";
+const KEY_INFO: &[u8] = b"device-key";
+const PASSWORD_INFO: &[u8] = b"mqtt-password";
+
+/// Counts the rotations of a device's key, from 1.
+pub type KeyGeneration = u8;
+/// The tag that proves who wrote a frame or an acknowledgement.
+pub type Tag = [u8; TAG_LEN];
+
+/// Which way a message goes; a frame can't be played back as an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Device to gateway.
+    Up,
+    /// Gateway to device.
+    Down,
+}
+
+/// The secret from which every device key is derived; a file (mode 0600) beside the data, never in `fleet.toml`.
+#[derive(Clone)]
+pub struct MasterKey([u8; KEY_LEN]);
+
+/// A text is not a master key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a master key is 64 hexadecimal digits (32 bytes)")]
+pub struct MasterKeyError;
+
+impl MasterKey {
+    /// From the raw bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// From 64 hexadecimal digits, white space around them allowed.
+    ///
+    /// # Errors
+    /// [`MasterKeyError`] for anything else.
+    pub fn from_hex(text: &str) -> Result<Self, MasterKeyError> {
+        let digits = text.trim().as_bytes();
+        if digits.len() != 2 * KEY_LEN {
+            return Err(MasterKeyError);
+        }
+        let mut bytes = [0; KEY_LEN];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The device's key of this generation.
+    #[must_use]
+    pub fn device_key(&self, device: &DeviceId, generation: KeyGeneration) -> DeviceKey {
+        let mut key = [0; KEY_LEN];
+        expand(&self.0, &[KEY_INFO, device.as_str().as_bytes(), &[0, generation]], &mut key);
+        DeviceKey { bytes: key, generation }
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+/// The secret that a device and the gateway share.
+#[derive(Clone)]
+pub struct DeviceKey {
+    bytes: [u8; KEY_LEN],
+    generation: KeyGeneration,
+}
+
+impl DeviceKey {
+    /// From the raw bytes, as they stand on the device's configuration page.
+    #[must_use]
+    pub const fn new(bytes: [u8; KEY_LEN], generation: KeyGeneration) -> Self {
+        Self { bytes, generation }
+    }
+
+    /// The raw bytes, for the device's configuration page and nothing else.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; KEY_LEN] {
+        &self.bytes
+    }
+
+    /// Which rotation of the device's key this is.
+    #[must_use]
+    pub const fn generation(&self) -> KeyGeneration {
+        self.generation
+    }
+
+    /// The tag over direction ‖ device id ‖ content, where the content begins with version and generation.
+    #[must_use]
+    pub fn tag(&self, direction: Direction, device: &DeviceId, content: &[u8]) -> Tag {
+        let full = self.mac(direction, device, content).finalize().into_bytes();
+        let mut tag = [0; TAG_LEN];
+        tag.copy_from_slice(&full[..TAG_LEN]);
+        tag
+    }
+
+    /// Compares a tag in constant time.
+    #[must_use]
+    pub fn verify(&self, direction: Direction, device: &DeviceId, content: &[u8], tag: &[u8]) -> bool {
+        tag.len() == TAG_LEN && self.mac(direction, device, content).verify_truncated_left(tag).is_ok()
+    }
+
+    /// The password with which the device (user name = device id) signs in at the door: 32 lower-case hex digits.
+    #[must_use]
+    pub fn mqtt_password(&self) -> heapless::String<PASSWORD_LEN> {
+        let mut secret = [0; PASSWORD_LEN / 2];
+        expand(&self.bytes, &[PASSWORD_INFO], &mut secret);
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+        secret.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    }
+
+    fn mac(&self, direction: Direction, device: &DeviceId, content: &[u8]) -> Hmac<Sha256> {
+        // HMAC takes a key of any length; this can't fail.
+        #[allow(clippy::unwrap_used)]
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.bytes).unwrap();
+        mac.update(match direction {
+            Direction::Up => b"U",
+            Direction::Down => b"D",
+        });
+        mac.update(device.as_str().as_bytes());
+        mac.update(content);
+        mac
+    }
+}
+
+impl fmt::Debug for DeviceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceKey(generation {}, …)", self.generation)
+    }
+}
+
+fn expand(secret: &[u8], info: &[&[u8]], out: &mut [u8]) {
+    // RFC 5869, section 2.3: only an output above 255 · 32 bytes is refused.
+    #[allow(clippy::unwrap_used)]
+    Hkdf::<Sha256>::new(Some(HKDF_SALT), secret).expand_multi_info(info, out).unwrap();
+}
+
+fn hex_digit(digit: u8) -> Result<u8, MasterKeyError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(MasterKeyError),
+    }
+}

@@ -1,0 +1,45 @@
+//! The contract between device, gateway and ingest: readings, frames, acknowledgements, batches, topics and keys.
+//!
+//! `no_std`, no IO, no allocation unless the `alloc` feature asks for it (batches, range sets, the master key file's
+//! text). What goes over the wire is stated in `docs/protocol.md` and frozen by the golden bytes in `golden/`.
+//!
+//! What this crate never does: read a clock, open anything, decide whether a value is plausible.
+#![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod ack;
+#[cfg(feature = "alloc")]
+mod batch;
+mod frame;
+mod identity;
+mod key;
+mod meter;
+mod quantities;
+#[cfg(feature = "alloc")]
+mod ranges;
+mod reading;
+mod record;
+mod topic;
+
+pub use ack::{ACK_LEN_MAX, ACK_RANGES_MAX, Ack, AckError};
+#[cfg(feature = "alloc")]
+pub use batch::{
+    BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, Hold, RejectedItem,
+};
+pub use frame::{
+    FRAME_LEN_MAX, Frame, FrameError, FrameWriter, HEAD_LEN_MAX, Peeked, Records, VERSION, VERSION_MIN, peek,
+};
+pub use identity::{Boot, DEVICE_ID_LEN_MAX, DeviceId, DeviceIdError, Incarnation, RecordId, RecordRange, Sequence};
+pub use key::{DeviceKey, Direction, KEY_LEN, KeyGeneration, MasterKey, MasterKeyError, PASSWORD_LEN, TAG_LEN, Tag};
+pub use meter::{MeterAddress, MeterDriver, MeterRole};
+pub use quantities::{Field, MPPT_MAX, Mppt, Quantities};
+#[cfg(feature = "alloc")]
+pub use ranges::RangeSet;
+pub use reading::{Clock, Outcome, PollFailure, PollStatus, Reading, Stamp};
+pub use record::{
+    Anchor, DROPPED_RANGES_MAX, Diagnostics, Dropped, FirmwareVersion, RECORD_LEN_MAX, Record, RecordError, Recovered,
+    ResetCause, Start,
+};
+pub use topic::{Channel, TOPIC_LEN_MAX, TOPIC_PREFIX, Topic, parse_topic};

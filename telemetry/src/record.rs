@@ -1,0 +1,214 @@
+//! The five records of version 1: `Reading`, `Start`, `Dropped`, `Anchor`, `Diagnostics`.
+//!
+//! A record's bytes do not depend on the frame around it, so the same identity with other bytes is a conflict.
+
+use core::fmt;
+
+use heapless::{String, Vec};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::quantities::element;
+use crate::{Boot, Reading, Sequence, Stamp};
+
+/// The longest encoded record in bytes (a reading with every field at its widest and eight MPPT inputs; tested).
+pub const RECORD_LEN_MAX: usize = 384;
+/// The most ranges that one `Dropped` names.
+pub const DROPPED_RANGES_MAX: usize = 16;
+
+/// The device's firmware version, as `MAJOR.MINOR.PATCH` with an optional suffix.
+pub type FirmwareVersion = String<24>;
+
+/// One record of a device's queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+// A reading is by far the most frequent record; boxing it would need an allocator.
+#[allow(clippy::large_enum_variant)]
+pub enum Record {
+    /// A poll of one meter (forms 0 and 1).
+    Reading(Reading),
+    /// The device started (form 2); always sequence 0 of its boot.
+    Start(Start),
+    /// The queue was full and overwrote these (form 3).
+    Dropped(Dropped),
+    /// Places the monotonic time of a boot in UTC (form 4).
+    Anchor(Anchor),
+    /// How the device is (form 5).
+    Diagnostics(Diagnostics),
+}
+
+/// The first record of every boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// When, usually unsynced.
+    pub stamp: Stamp,
+    /// Why the device started.
+    pub reset_cause: ResetCause,
+    /// The newest record that the queue held when it was recovered; `None` for a queue just formatted.
+    pub recovered: Option<Recovered>,
+    /// What runs on it.
+    pub firmware: FirmwareVersion,
+}
+
+/// The newest record that outlived the restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// The boot it was written in.
+    pub boot: Boot,
+    /// Its number in that boot.
+    pub sequence: Sequence,
+}
+
+/// Why a device started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResetCause {
+    /// Can't be told.
+    Unknown,
+    /// Power came (back).
+    PowerOn,
+    /// The watchdog bit.
+    Watchdog,
+    /// The program panicked.
+    Panic,
+    /// It was told to.
+    Requested,
+    /// The supply voltage fell too low.
+    BrownOut,
+}
+
+/// Records that the full queue overwrote before they were acknowledged: lost, and named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// When it was noticed.
+    pub stamp: Stamp,
+    /// Which, within the frame's incarnation: boot, first, last.
+    pub ranges: Vec<(Boot, Sequence, Sequence), DROPPED_RANGES_MAX>,
+}
+
+/// UTC at an instant of a boot's monotonic time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// The boot whose monotonic time is placed.
+    pub boot: Boot,
+    /// Milliseconds since that boot.
+    pub monotonic_ms: u64,
+    /// The same instant in UTC milliseconds since 1970.
+    pub utc_ms: u64,
+    /// How far `utc_ms` may be off, in ms.
+    pub error_ms: u32,
+}
+
+/// How the device is. Counters count since the boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnostics {
+    /// When.
+    pub stamp: Stamp,
+    /// Seconds since the start.
+    pub uptime_s: u32,
+    /// Records written and not yet acknowledged.
+    pub queue_records: u32,
+    /// Records that the queue can hold.
+    pub queue_capacity_records: u32,
+    /// Records overwritten because the queue was full.
+    pub dropped_records: u32,
+    /// Modbus answers with a wrong CRC.
+    pub bus_crc_errors: u32,
+    /// Modbus requests without an answer in time.
+    pub bus_timeouts: u32,
+    /// Modbus exceptions.
+    pub bus_exceptions: u32,
+    /// Sessions with the broker, the first included.
+    pub link_connects: u32,
+    /// The most stack ever used in bytes; `None` where it can't be measured.
+    pub stack_high_water_bytes: Option<u32>,
+}
+
+/// A record can't be written or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The buffer is too short for it.
+    #[error("no room for the record: a buffer of RECORD_LEN_MAX bytes always suffices")]
+    NoRoom,
+    /// The bytes are not a record of this version.
+    #[error("these bytes are not a record of version 1")]
+    Malformed,
+}
+
+const FORM_START: u8 = 2;
+const FORM_DROPPED: u8 = 3;
+const FORM_ANCHOR: u8 = 4;
+const FORM_DIAGNOSTICS: u8 = 5;
+
+impl Record {
+    /// Encodes into `buffer` and returns the bytes used.
+    ///
+    /// # Errors
+    /// [`RecordError::NoRoom`] when the buffer is too short.
+    pub fn encode<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], RecordError> {
+        postcard::to_slice(self, buffer).map(|used| &*used).map_err(|_| RecordError::NoRoom)
+    }
+
+    /// Decodes one record from the front of `bytes` and returns it with what follows.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`] when the bytes are no record of this version.
+    pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), RecordError> {
+        postcard::take_from_bytes(bytes).map_err(|_| RecordError::Malformed)
+    }
+
+    /// The instant the record names; an anchor's is its UTC.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        match self {
+            Self::Reading(r) => r.stamp,
+            Self::Start(r) => r.stamp,
+            Self::Dropped(r) => r.stamp,
+            Self::Anchor(r) => Stamp { ms: r.utc_ms, clock: crate::Clock::Synced },
+            Self::Diagnostics(r) => r.stamp,
+        }
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(Reading::elements_max())?;
+        match self {
+            Self::Reading(reading) => reading.serialize_into(&mut tuple)?,
+            Self::Start(start) => form(&mut tuple, FORM_START, start)?,
+            Self::Dropped(dropped) => form(&mut tuple, FORM_DROPPED, dropped)?,
+            Self::Anchor(anchor) => form(&mut tuple, FORM_ANCHOR, anchor)?,
+            Self::Diagnostics(diagnostics) => form(&mut tuple, FORM_DIAGNOSTICS, diagnostics)?,
+        }
+        tuple.end()
+    }
+}
+
+fn form<T: SerializeTuple>(tuple: &mut T, form: u8, body: &impl Serialize) -> Result<(), T::Error> {
+    tuple.serialize_element(&form)?;
+    tuple.serialize_element(body)
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RecordVisitor;
+        impl<'de> Visitor<'de> for RecordVisitor {
+            type Value = Record;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record: its form, then its body")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Record, A::Error> {
+                match element::<A, u8>(&mut seq)? {
+                    form if Reading::is_form(form) => {
+                        Reading::deserialize_from(form, &mut seq).map(Record::Reading)
+                    }
+                    FORM_START => element(&mut seq).map(Record::Start),
+                    FORM_DROPPED => element(&mut seq).map(Record::Dropped),
+                    FORM_ANCHOR => element(&mut seq).map(Record::Anchor),
+                    FORM_DIAGNOSTICS => element(&mut seq).map(Record::Diagnostics),
+                    _ => Err(A::Error::custom("a form that this version does not have")),
+                }
+            }
+        }
+        deserializer.deserialize_tuple(Reading::elements_max(), RecordVisitor)
+    }
+}
