@@ -80,6 +80,8 @@ pub enum MeterDriver {
     Sdm630,
     /// Growatt string inverters (Modbus RTU Protocol II), input registers.
     Growatt,
+    /// IMT Solar Si-RS485TC irradiance sensor, input registers.
+    SiRs485,
 }
 
 impl MeterDriver {
@@ -90,6 +92,7 @@ impl MeterDriver {
             Self::Sunspec => "sunspec",
             Self::Sdm630 => "sdm630",
             Self::Growatt => "growatt",
+            Self::SiRs485 => "si_rs485",
         }
     }
 }

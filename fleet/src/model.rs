@@ -1,0 +1,286 @@
+//! The shape of `fleet.toml`.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use serde::Deserialize;
+use taraz_telemetry::{DeviceId, KeyGeneration, MeterAddress, MeterDriver, MeterRole};
+
+use crate::check::{self, FleetError};
+
+/// The most meters on one device's bus.
+pub const METERS_MAX: usize = 8;
+
+/// Everything that is installed, and whose it is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fleet {
+    /// Districts of the province; plants of one district see the same weather.
+    #[serde(rename = "district")]
+    pub districts: Vec<District>,
+    /// Who the plants belong to.
+    #[serde(rename = "owner")]
+    pub owners: Vec<Owner>,
+    /// Grid connections that are shared by several plants; every other plant is a site of its own.
+    #[serde(rename = "site", default)]
+    pub sites: Vec<Site>,
+    /// The plants.
+    #[serde(rename = "plant")]
+    pub plants: Vec<Plant>,
+    /// Device → (plant, device) as indices, made when the fleet was checked.
+    #[serde(skip)]
+    by_device: BTreeMap<DeviceId, (usize, usize)>,
+}
+
+/// A district.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct District {
+    /// Its id: `a-z`, `0-9`, `-`.
+    pub id: String,
+    /// Its name in English.
+    pub name: String,
+    /// Its name in Persian.
+    pub name_fa: String,
+}
+
+/// An owner of plants.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// Its id: `a-z`, `0-9`, `-`.
+    pub id: String,
+    /// Its name in English.
+    pub name: String,
+    /// Its name in Persian.
+    pub name_fa: String,
+    /// What kind of body it is; its share of renewables follows from that.
+    pub kind: OwnerKind,
+}
+
+/// Kinds of owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnerKind {
+    /// A town.
+    Municipality,
+    /// A village administration.
+    Village,
+    /// A public agency.
+    Agency,
+}
+
+impl OwnerKind {
+    /// The word that stands for it in configuration and labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Municipality => "municipality",
+            Self::Village => "village",
+            Self::Agency => "agency",
+        }
+    }
+}
+
+/// The plants and the consumption behind one grid connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// Its id: `a-z`, `0-9`, `-`.
+    pub id: String,
+    /// Its name in English.
+    pub name: String,
+    /// Its name in Persian.
+    pub name_fa: String,
+}
+
+/// A plant: arrays of modules behind one or several inverters.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plant {
+    /// Its id: `a-z`, `0-9`, `-`.
+    pub id: String,
+    /// Its name in English.
+    pub name: String,
+    /// Its name in Persian.
+    pub name_fa: String,
+    /// The owner's id.
+    pub owner: String,
+    /// The district's id.
+    pub district: String,
+    /// The site's id; left out, the plant is a site of its own.
+    pub site: Option<String>,
+    /// Latitude in degrees, north positive, −90 to 90.
+    pub latitude_deg: f64,
+    /// Longitude in degrees, east positive, −180 to 180.
+    pub longitude_deg: f64,
+    /// Height above the sea in m, −430 to 6000.
+    pub altitude_m: f64,
+    /// Rated AC power of all its inverters in W.
+    pub inverter_ac_w: u32,
+    /// The day it went into operation; nothing older is believed.
+    pub commissioned: Date,
+    /// Temperature coefficient of the modules' power in 1/K, usually −0.003 to −0.005.
+    #[serde(default = "default_temperature_coefficient_per_k")]
+    pub temperature_coefficient_per_k: f64,
+    /// Its arrays, at least one.
+    pub arrays: Vec<Array>,
+    /// The devices that read its meters.
+    #[serde(rename = "device", default)]
+    pub devices: Vec<Device>,
+}
+
+/// Modules of one orientation.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Array {
+    /// Tilt from the horizontal in degrees, 0 to 90.
+    pub tilt_deg: f64,
+    /// Azimuth clockwise from true north in degrees, 0 to below 360.
+    pub azimuth_deg: f64,
+    /// Rated DC power at standard test conditions in W.
+    pub peak_w: u32,
+}
+
+/// A board with a key that reads the meters on its bus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its id; it stands in topics, labels and file names.
+    pub id: DeviceId,
+    /// The generation of its key; a rotation counts up.
+    #[serde(default = "default_key_generation")]
+    pub key_generation: KeyGeneration,
+    /// The meters on its bus, at most [`METERS_MAX`].
+    #[serde(rename = "meter", default)]
+    pub meters: Vec<Meter>,
+}
+
+/// A meter on a device's bus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meter {
+    /// Its Modbus address, 1 to 247.
+    pub address: MeterAddress,
+    /// What it measures.
+    pub role: MeterRole,
+    /// How it is read.
+    #[serde(default)]
+    pub driver: MeterDriver,
+    /// The highest power it can state in W (an inverter's rating, a meter's current rating); none for irradiance.
+    #[serde(default)]
+    pub rated_w: u32,
+    /// What people call it.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// A device with the plant it stands in.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceRef<'a> {
+    /// The plant.
+    pub plant: &'a Plant,
+    /// The device.
+    pub device: &'a Device,
+}
+
+impl Fleet {
+    /// Parses and checks the whole registry.
+    ///
+    /// # Errors
+    /// [`FleetError`] names the key, its value and what is allowed.
+    pub fn parse(text: &str) -> Result<Self, FleetError> {
+        let mut fleet: Self = toml::from_str(text).map_err(|error| FleetError::Toml(error.to_string()))?;
+        check::check(&fleet)?;
+        fleet.add_own_sites();
+        for (plant_at, plant) in fleet.plants.iter().enumerate() {
+            for (device_at, device) in plant.devices.iter().enumerate() {
+                fleet.by_device.insert(device.id.clone(), (plant_at, device_at));
+            }
+        }
+        Ok(fleet)
+    }
+
+    /// The device with its plant, or `None` if it is not registered.
+    #[must_use]
+    pub fn device(&self, id: &DeviceId) -> Option<DeviceRef<'_>> {
+        let &(plant_at, device_at) = self.by_device.get(id)?;
+        let plant = &self.plants[plant_at];
+        Some(DeviceRef {
+            plant,
+            device: &plant.devices[device_at],
+        })
+    }
+
+    /// Every device with its plant, in the order of the ids.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceRef<'_>> {
+        self.by_device.keys().filter_map(|id| self.device(id))
+    }
+
+    /// The plant of this id.
+    #[must_use]
+    pub fn plant(&self, id: &str) -> Option<&Plant> {
+        self.plants.iter().find(|plant| plant.id == id)
+    }
+
+    /// The owner of this id.
+    #[must_use]
+    pub fn owner(&self, id: &str) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.id == id)
+    }
+
+    /// The district of this id.
+    #[must_use]
+    pub fn district(&self, id: &str) -> Option<&District> {
+        self.districts.iter().find(|district| district.id == id)
+    }
+
+    /// The plants behind one grid connection.
+    pub fn plants_at<'a>(&'a self, site_id: &'a str) -> impl Iterator<Item = &'a Plant> {
+        self.plants.iter().filter(move |plant| plant.site_id() == site_id)
+    }
+
+    /// A plant that names no site is one of its own, with its own id and names.
+    fn add_own_sites(&mut self) {
+        let own = self
+            .plants
+            .iter()
+            .filter(|plant| plant.site.is_none())
+            .map(|plant| Site {
+                id: plant.id.clone(),
+                name: plant.name.clone(),
+                name_fa: plant.name_fa.clone(),
+            });
+        self.sites.extend(own);
+    }
+}
+
+impl Plant {
+    /// The site it belongs to.
+    #[must_use]
+    pub fn site_id(&self) -> &str {
+        self.site.as_deref().unwrap_or(&self.id)
+    }
+
+    /// Rated DC power of all arrays in W.
+    #[must_use]
+    pub fn peak_w(&self) -> u64 {
+        self.arrays.iter().map(|array| u64::from(array.peak_w)).sum()
+    }
+}
+
+impl Device {
+    /// The meter at this address.
+    #[must_use]
+    pub fn meter(&self, address: MeterAddress) -> Option<&Meter> {
+        self.meters.iter().find(|meter| meter.address == address)
+    }
+}
+
+const fn default_temperature_coefficient_per_k() -> f64 {
+    -0.004
+}
+
+const fn default_key_generation() -> KeyGeneration {
+    1
+}
