@@ -26,8 +26,8 @@ pub struct Ack {
 /// Bytes that are no acknowledgement for this device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AckError {
-    /// Not a known version, or not the form of an acknowledgement.
-    #[error("not an acknowledgement of version {VERSION_MIN} to {VERSION}")]
+    /// Not a known version, or not the form of an acknowledgement; when written: a range whose last is below its first.
+    #[error("not an acknowledgement of version {VERSION_MIN} to {VERSION}, or a range that ends before it begins")]
     Malformed,
     /// The tag does not fit: not from our gateway, or not for us.
     #[error("the tag of the acknowledgement does not fit")]
@@ -41,7 +41,8 @@ impl Ack {
     /// Writes the acknowledgement with its tag.
     ///
     /// # Errors
-    /// [`AckError::NoRoom`] when the buffer is too short.
+    /// [`AckError::NoRoom`] when the buffer is too short; [`AckError::Malformed`] for a range whose last is below its
+    /// first: it names nothing, and nothing must never free a record.
     pub fn encode<'b>(
         &self,
         buffer: &'b mut [u8],
@@ -54,7 +55,8 @@ impl Ack {
         let mut used = put(buffer, 0, &head)?;
         for range in &self.ranges {
             used = put(buffer, used, &range.incarnation.to_le_bytes())?;
-            let counters = (range.boot, range.first, range.last.saturating_sub(range.first));
+            let more = range.last.checked_sub(range.first).ok_or(AckError::Malformed)?;
+            let counters = (range.boot, range.first, more);
             used += postcard::to_slice(&counters, &mut buffer[used..]).map_err(|_| AckError::NoRoom)?.len();
         }
         let tag = key.tag(Direction::Down, device, &buffer[..used]);
@@ -67,7 +69,7 @@ impl Ack {
     /// # Errors
     /// [`AckError::Malformed`] or [`AckError::Tag`].
     pub fn decode(bytes: &[u8], key: &DeviceKey, device: &DeviceId) -> Result<Self, AckError> {
-        if bytes.len() < HEAD_LEN + TAG_LEN || !(VERSION_MIN..=VERSION).contains(&bytes[0]) {
+        if !(HEAD_LEN + TAG_LEN..=ACK_LEN_MAX).contains(&bytes.len()) || !(VERSION_MIN..=VERSION).contains(&bytes[0]) {
             return Err(AckError::Malformed);
         }
         let (content, tag) = bytes.split_at(bytes.len() - TAG_LEN);

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::key::TAG_LEN;
-use crate::record::{Record, RecordError};
+use crate::record::{RECORD_LEN_MAX, Record, RecordError};
 use crate::{Boot, DeviceId, DeviceKey, Direction, Incarnation, KeyGeneration, RecordRange, Sequence};
 
 /// The oldest version that is still read.
@@ -14,6 +14,8 @@ pub const VERSION_MIN: u8 = 1;
 pub const VERSION: u8 = 1;
 /// The longest frame in bytes; with MQTT and TCP heads it fits one Ethernet packet of 1,500 bytes.
 pub const FRAME_LEN_MAX: usize = 1_200;
+/// The shortest message that is looked at: a head with counters of one byte each, and a tag.
+pub const FRAME_LEN_MIN: usize = COUNTERS_AT + 2 + TAG_LEN;
 /// The longest head: version, generation, incarnation, two varints of at most five bytes.
 pub const HEAD_LEN_MAX: usize = 1 + 1 + 4 + 5 + 5;
 
@@ -28,8 +30,8 @@ pub enum FrameError {
     /// The buffer given to the writer is full.
     #[error("no room for another record in this frame")]
     NoRoom,
-    /// Shorter than the shortest frame, or longer than [`FRAME_LEN_MAX`].
-    #[error("a frame is 24 to {FRAME_LEN_MAX} bytes, this one has {0}")]
+    /// Shorter than [`FRAME_LEN_MIN`], or longer than [`FRAME_LEN_MAX`].
+    #[error("a frame is {FRAME_LEN_MIN} to {FRAME_LEN_MAX} bytes, this one has {0}")]
     Length(usize),
     /// A version outside `VERSION_MIN..=VERSION`.
     #[error("version {0} is not one of {VERSION_MIN} to {VERSION}")]
@@ -40,8 +42,10 @@ pub enum FrameError {
     /// The tag does not fit.
     #[error("the tag does not fit the device's key")]
     Tag,
-    /// An authentic frame whose head or records can't be read.
-    #[error("authentic, but not readable: head or record {0}")]
+    /// An authentic frame whose head or records can't be read, or are not written in the one way that the protocol
+    /// allows (a record's bytes are its identity's content: two spellings of one record would be a false conflict).
+    /// From a writer: a record that no reader would accept.
+    #[error("head or record {0} of the frame is not as docs/protocol.md says")]
     Malformed(u32),
 }
 
@@ -50,6 +54,7 @@ pub enum FrameError {
 pub struct FrameWriter<'b> {
     buffer: &'b mut [u8],
     used: usize,
+    first: Sequence,
     records: u32,
 }
 
@@ -75,17 +80,22 @@ impl<'b> FrameWriter<'b> {
         buffer[INCARNATION_AT].copy_from_slice(&incarnation.to_le_bytes());
         let counters =
             postcard::to_slice(&(boot, first), &mut buffer[COUNTERS_AT..]).map_err(|_| FrameError::NoRoom)?.len();
-        Ok(Self { buffer, used: COUNTERS_AT + counters, records: 0 })
+        Ok(Self { buffer, used: COUNTERS_AT + counters, first, records: 0 })
     }
 
     /// Appends a record that follows the one before it in sequence.
     ///
     /// # Errors
-    /// [`FrameError::NoRoom`]: the frame stays as it was, finish it and put the record into the next.
+    /// The frame stays as it was. [`FrameError::NoRoom`]: finish it and put the record into the next.
+    /// [`FrameError::Malformed`]: the record can't stand in any frame ([`RecordError::Malformed`]).
     pub fn push(&mut self, record: &Record) -> Result<(), FrameError> {
+        self.check_sequence()?;
         let limit = self.buffer.len() - TAG_LEN;
-        let len = record.encode(&mut self.buffer[self.used..limit]).map_err(|_| FrameError::NoRoom)?.len();
-        self.used += len;
+        let encoded = record.encode(&mut self.buffer[self.used..limit]).map_err(|error| match error {
+            RecordError::NoRoom => FrameError::NoRoom,
+            RecordError::Malformed => FrameError::Malformed(self.records),
+        })?;
+        self.used += encoded.len();
         self.records += 1;
         Ok(())
     }
@@ -95,6 +105,7 @@ impl<'b> FrameWriter<'b> {
     /// # Errors
     /// [`FrameError::NoRoom`] as for [`Self::push`].
     pub fn push_encoded(&mut self, record: &[u8]) -> Result<(), FrameError> {
+        self.check_sequence()?;
         let end = self.used + record.len();
         if end > self.buffer.len() - TAG_LEN {
             return Err(FrameError::NoRoom);
@@ -105,13 +116,18 @@ impl<'b> FrameWriter<'b> {
         Ok(())
     }
 
+    /// The next record's sequence must exist: a boot ends at 2³² − 1.
+    fn check_sequence(&self) -> Result<(), FrameError> {
+        self.first.checked_add(self.records).map(|_| ()).ok_or(FrameError::NoRoom)
+    }
+
     /// How many records it holds.
     #[must_use]
     pub const fn records(&self) -> u32 {
         self.records
     }
 
-    /// Closes the frame with its tag and returns its bytes.
+    /// Closes the frame with its tag and returns its bytes. A frame without a record is refused by every reader.
     #[must_use]
     pub fn finish(self, key: &DeviceKey, device: &DeviceId) -> &'b [u8] {
         let tag = key.tag(Direction::Up, device, &self.buffer[..self.used]);
@@ -135,7 +151,7 @@ pub struct Peeked {
 /// # Errors
 /// [`FrameError::Length`] or [`FrameError::Version`].
 pub fn peek(bytes: &[u8]) -> Result<Peeked, FrameError> {
-    if bytes.len() < COUNTERS_AT + 2 + TAG_LEN || bytes.len() > FRAME_LEN_MAX {
+    if !(FRAME_LEN_MIN..=FRAME_LEN_MAX).contains(&bytes.len()) {
         return Err(FrameError::Length(bytes.len()));
     }
     let version = bytes[VERSION_AT];
@@ -145,7 +161,7 @@ pub fn peek(bytes: &[u8]) -> Result<Peeked, FrameError> {
     Ok(Peeked { version, generation: bytes[GENERATION_AT] })
 }
 
-/// An authentic frame: every record in it was read once and is valid.
+/// An authentic frame: every record in it was read once, is valid, and stands there in its one spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     incarnation: Incarnation,
@@ -171,15 +187,13 @@ impl<'a> Frame<'a> {
         }
         let mut incarnation = [0; 4];
         incarnation.copy_from_slice(&content[INCARNATION_AT]);
-        let ((boot, first), records) = postcard::take_from_bytes::<(Boot, Sequence)>(&content[COUNTERS_AT..])
-            .map_err(|_| FrameError::Malformed(0))?;
-        let mut frame = Self { incarnation: u32::from_le_bytes(incarnation), boot, first, count: 0, records };
-        for record in frame.records() {
-            record.map_err(|_| FrameError::Malformed(frame.count))?;
-            frame.count += 1;
+        let (boot, first, records) = counters(&content[COUNTERS_AT..]).ok_or(FrameError::Malformed(0))?;
+        let count = count_canonical(Records::new(records))?;
+        let last = count.checked_sub(1).and_then(|more| first.checked_add(more));
+        if last.is_none() {
+            return Err(FrameError::Malformed(count));
         }
-        let last = frame.count.checked_sub(1).and_then(|more| first.checked_add(more));
-        if last.is_none() { Err(FrameError::Malformed(frame.count)) } else { Ok(frame) }
+        Ok(Self { incarnation: u32::from_le_bytes(incarnation), boot, first, count, records })
     }
 
     /// The identities it carries.
@@ -210,6 +224,29 @@ impl<'a> Frame<'a> {
     pub const fn records(&self) -> Records<'a> {
         Records::new(self.records)
     }
+}
+
+/// Boot and first sequence in their one spelling, and what follows.
+fn counters(bytes: &[u8]) -> Option<(Boot, Sequence, &[u8])> {
+    let (counters, rest) = postcard::take_from_bytes::<(Boot, Sequence)>(bytes).ok()?;
+    let mut again = [0; HEAD_LEN_MAX - COUNTERS_AT];
+    let again = postcard::to_slice(&counters, &mut again).ok()?;
+    bytes.starts_with(again).then_some((counters.0, counters.1, rest))
+}
+
+/// Counts the records; each must be readable and equal to what [`Record::encode`] makes of it.
+fn count_canonical(mut records: Records<'_>) -> Result<u32, FrameError> {
+    let mut again = [0; RECORD_LEN_MAX];
+    let mut count = 0;
+    while let Some(item) = records.next_with_bytes() {
+        let canonical =
+            item.is_ok_and(|(record, bytes)| record.encode(&mut again).is_ok_and(|written| written == bytes));
+        if !canonical {
+            return Err(FrameError::Malformed(count));
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Goes through encoded records; ends after the first that can't be read.

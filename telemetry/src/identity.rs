@@ -125,3 +125,49 @@ impl RecordRange {
             && id.sequence <= self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ids_that_are_refused() {
+        let long = "a".repeat(DEVICE_ID_LEN_MAX + 1);
+        for text in ["", "-", "-a", "a-", "A", "a_b", "a b", "a/b", "a+", "ساری", "a\0", &long] {
+            assert_eq!(DeviceId::new(text), Err(DeviceIdError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn serde_checks_as_new_does() {
+        let id: DeviceId = serde_json::from_str("\"sari-01\"").unwrap();
+        assert_eq!(serde_json::to_string(&id).unwrap(), "\"sari-01\"");
+        for text in ["\"Sari\"", "\"\"", "7", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""] {
+            assert!(serde_json::from_str::<DeviceId>(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_id_is_its_own_text(text in "\\PC{0,40}") {
+            if let Ok(id) = text.parse::<DeviceId>() {
+                prop_assert_eq!(id.as_str(), text);
+            }
+        }
+
+        #[test]
+        fn every_text_of_the_allowed_form_is_an_id(text in "[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?") {
+            prop_assert!(DeviceId::new(&text).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_range_counts_both_ends() {
+        let range = RecordRange { incarnation: 1, boot: 1, first: 0, last: u32::MAX };
+        assert_eq!(range.len(), 1 << 32);
+        let none = RecordRange { first: 5, last: 4, ..range };
+        assert!(none.is_empty() && none.len() == 0 && !none.contains(RecordId { incarnation: 1, boot: 1, sequence: 5 }));
+    }
+}

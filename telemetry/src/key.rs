@@ -167,3 +167,52 @@ fn hex_digit(digit: u8) -> Result<u8, MasterKeyError> {
         _ => Err(MasterKeyError),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    fn device(id: &str) -> DeviceId {
+        DeviceId::new(id).unwrap()
+    }
+
+    #[test]
+    fn a_master_key_is_64_digits() {
+        let digits = "00ff10".repeat(11)[..64].to_ascii_uppercase();
+        assert!(MasterKey::from_hex(&format!(" {digits}\n")).is_ok());
+        for text in ["", &digits[1..], &format!("{digits}0"), &digits.replace('F', "g"), &"é".repeat(32)] {
+            assert_eq!(MasterKey::from_hex(text).err(), Some(MasterKeyError), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_device_and_generation_has_its_own_key() {
+        let master = MasterKey::new([1; KEY_LEN]);
+        let key = *master.device_key(&device("a"), 1).bytes();
+        assert_eq!(key, *master.device_key(&device("a"), 1).bytes());
+        assert_ne!(key, *master.device_key(&device("b"), 1).bytes());
+        assert_ne!(key, *master.device_key(&device("a"), 2).bytes());
+        assert_ne!(key, *MasterKey::new([2; KEY_LEN]).device_key(&device("a"), 1).bytes());
+    }
+
+    #[test]
+    fn a_tag_holds_for_its_direction_device_and_content_only() {
+        let key = DeviceKey::new([3; KEY_LEN], 1);
+        let tag = key.tag(Direction::Up, &device("a"), &[1, 2]);
+        assert!(key.verify(Direction::Up, &device("a"), &[1, 2], &tag));
+        assert!(!key.verify(Direction::Down, &device("a"), &[1, 2], &tag));
+        assert!(!key.verify(Direction::Up, &device("b"), &[1, 2], &tag));
+        assert!(!key.verify(Direction::Up, &device("a"), &[1, 3], &tag));
+        for len in 0..TAG_LEN {
+            assert!(!key.verify(Direction::Up, &device("a"), &[1, 2], &tag[..len]), "a shorter tag proves nothing");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        assert_eq!(format!("{:?}", MasterKey::new([9; KEY_LEN])), "MasterKey(…)");
+        assert_eq!(format!("{:?}", DeviceKey::new([9; KEY_LEN], 4)), "DeviceKey(generation 4, …)");
+    }
+}

@@ -1,13 +1,14 @@
 //! The contract between device, gateway and ingest: readings, frames, acknowledgements, batches, topics and keys.
 //!
-//! `no_std`, no IO, no allocation unless the `alloc` feature asks for it (batches, range sets, the master key file's
-//! text). What goes over the wire is stated in `docs/protocol.md` and frozen by the golden bytes in `golden/`.
+//! `no_std`, no IO, no allocation unless the `alloc` feature asks for it (batches, range sets). What goes over the wire is stated in `docs/protocol.md` and frozen by the golden bytes in `golden/`.
 //!
 //! What this crate never does: read a clock, open anything, decide whether a value is plausible.
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod ack;
 #[cfg(feature = "alloc")]
@@ -29,7 +30,7 @@ pub use batch::{
     BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, Hold, RejectedItem,
 };
 pub use frame::{
-    FRAME_LEN_MAX, Frame, FrameError, FrameWriter, HEAD_LEN_MAX, Peeked, Records, VERSION, VERSION_MIN, peek,
+    FRAME_LEN_MAX, FRAME_LEN_MIN, Frame, FrameError, FrameWriter, HEAD_LEN_MAX, Peeked, Records, VERSION, VERSION_MIN, peek,
 };
 pub use identity::{Boot, DEVICE_ID_LEN_MAX, DeviceId, DeviceIdError, Incarnation, RecordId, RecordRange, Sequence};
 pub use key::{DeviceKey, Direction, KEY_LEN, KeyGeneration, MasterKey, MasterKeyError, PASSWORD_LEN, TAG_LEN, Tag};
@@ -37,7 +38,7 @@ pub use meter::{MeterAddress, MeterDriver, MeterRole};
 pub use quantities::{Field, MPPT_MAX, Mppt, Quantities};
 #[cfg(feature = "alloc")]
 pub use ranges::RangeSet;
-pub use reading::{Clock, Outcome, PollFailure, PollStatus, Reading, Stamp};
+pub use reading::{Clock, HOLDOVER_ERROR_MS_MAX, Outcome, PollFailure, PollStatus, Reading, SYNCED_ERROR_MS_MAX, Stamp};
 pub use record::{
     Anchor, DROPPED_RANGES_MAX, Diagnostics, Dropped, FirmwareVersion, RECORD_LEN_MAX, Record, RecordError, Recovered,
     ResetCause, Start,

@@ -96,3 +96,28 @@ impl MeterDriver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_1_to_247() {
+        let allowed: Vec<u8> = (0..=255).filter(|&n| MeterAddress::new(n).is_some()).collect();
+        assert_eq!(allowed, (1..=247).collect::<Vec<u8>>());
+        assert!(serde_json::from_str::<MeterAddress>("0").is_err());
+        assert_eq!(serde_json::from_str::<MeterAddress>("247").unwrap().get(), 247);
+    }
+
+    #[test]
+    fn words_are_those_of_the_configuration() {
+        for role in [MeterRole::Inverter, MeterRole::Grid, MeterRole::Consumption, MeterRole::Irradiance] {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+        for driver in [MeterDriver::Sunspec, MeterDriver::Sdm630, MeterDriver::Growatt, MeterDriver::SiRs485] {
+            assert_eq!(serde_json::to_value(driver).unwrap(), driver.as_str());
+        }
+    }
+}

@@ -21,7 +21,8 @@ macro_rules! quantities {
         /// never zero, never the last value.
         ///
         /// Integers only; the unit is the last part of the name. The order of the fields is the order of their presence
-        /// bits on the wire (`docs/protocol.md`, "Quantities").
+        /// bits on the wire (`docs/protocol.md`, "Quantities"). An energy register above [`i64::MAX`] watt-hours is written
+        /// as that value: no meter counts so far, and the wire form stays within 63 bits everywhere.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Quantities {
             $($(#[$doc])* pub $field: Option<$ty>,)+
@@ -167,7 +168,7 @@ impl Quantities {
     pub(crate) fn serialize_into<T: SerializeTuple>(&self, tuple: &mut T) -> Result<(), T::Error> {
         for (field, value) in self.iter() {
             match field.wire() {
-                // Both are exact: `iter` yields only what the field's own type holds.
+                // No overflow: `iter` yields what the field's own type holds, and only 32-bit fields have a bias.
                 Wire::Unsigned { bias } => tuple.serialize_element(&((value - bias).cast_unsigned()))?,
                 Wire::Signed { bias } => tuple.serialize_element(&(value - bias))?,
             }

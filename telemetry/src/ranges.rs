@@ -88,3 +88,76 @@ impl RangeSet {
         self.runs.values().next_back().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Numbers from a small room so that runs meet, and the upper end of the range moved into it.
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![0..40_u32, u32::MAX - 8..=u32::MAX]
+    }
+
+    fn runs_of(model: &HashSet<u32>) -> Vec<(u32, u32)> {
+        let mut sorted: Vec<_> = model.iter().copied().collect();
+        sorted.sort_unstable();
+        let mut runs: Vec<(u32, u32)> = Vec::new();
+        for n in sorted {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == n => *last = n,
+                _ => runs.push((n, n)),
+            }
+        }
+        runs
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_set(steps in proptest::collection::vec((number(), 0..5_u32, any::<bool>()), 0..60)) {
+            let (mut set, mut model) = (RangeSet::new(), HashSet::new());
+            for (first, more, single) in steps {
+                let last = first.saturating_add(more);
+                if single {
+                    prop_assert_eq!(set.insert(first), model.insert(first));
+                } else {
+                    set.insert_run(first, last);
+                    model.extend(first..=last);
+                }
+                prop_assert_eq!(set.len(), model.len() as u64);
+                prop_assert_eq!(set.is_empty(), model.is_empty());
+                prop_assert_eq!(set.last(), model.iter().max().copied());
+                prop_assert_eq!(set.runs().collect::<Vec<_>>(), runs_of(&model));
+            }
+            for n in (0..50).chain(u32::MAX - 12..=u32::MAX) {
+                prop_assert_eq!(set.contains(n), model.contains(&n));
+            }
+            for end in 0..50 {
+                let missing: HashSet<u32> = (0..=end).filter(|n| !model.contains(n)).collect();
+                prop_assert_eq!(set.gaps_to(end).collect::<Vec<_>>(), runs_of(&missing));
+            }
+        }
+
+        #[test]
+        fn gaps_and_runs_share_out_the_whole_range(steps in proptest::collection::vec((any::<u32>(), any::<u32>()), 0..20)) {
+            let mut set = RangeSet::new();
+            for (a, b) in steps {
+                set.insert_run(a.min(b), a.max(b));
+            }
+            let missing: u64 = set.gaps_to(u32::MAX).map(|(a, b)| u64::from(b - a) + 1).sum();
+            prop_assert_eq!(missing + set.len(), 1 << 32);
+        }
+    }
+
+    #[test]
+    fn a_run_that_ends_before_it_begins_is_nothing() {
+        let mut set = RangeSet::new();
+        set.insert_run(5, 4);
+        assert!(set.is_empty());
+        assert_eq!(set.gaps_to(3).collect::<Vec<_>>(), [(0, 3)]);
+    }
+}

@@ -9,13 +9,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::MeterAddress;
 use crate::quantities::{Quantities, element};
 
+/// The most that a synced clock may be off.
+pub const SYNCED_ERROR_MS_MAX: u32 = 1_000;
+/// The most that a clock in holdover may be off; beyond it the device falls back to unsynced.
+pub const HOLDOVER_ERROR_MS_MAX: u32 = 30_000;
+
 /// How far a time can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Clock {
-    /// UTC, error at most 1 s.
+    /// UTC, error at most [`SYNCED_ERROR_MS_MAX`].
     Synced = 0,
-    /// UTC carried on after the last sync, error at most 30 s at 50 ppm.
+    /// UTC carried on after the last sync, error at most [`HOLDOVER_ERROR_MS_MAX`] (reckoned at 50 ppm).
     Holdover = 1,
     /// Not UTC at all: milliseconds since the device's start.
     Unsynced = 2,

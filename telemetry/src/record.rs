@@ -10,7 +10,8 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::quantities::element;
-use crate::{Boot, Reading, Sequence, Stamp};
+use crate::reading::SYNCED_ERROR_MS_MAX;
+use crate::{Boot, Clock, Outcome, Reading, Sequence, Stamp};
 
 /// The longest encoded record in bytes (a reading with every field at its widest and eight MPPT inputs; tested).
 pub const RECORD_LEN_MAX: usize = 384;
@@ -44,7 +45,7 @@ pub struct Start {
     pub stamp: Stamp,
     /// Why the device started.
     pub reset_cause: ResetCause,
-    /// The newest record that the queue held when it was recovered; `None` for a queue just formatted.
+    /// The newest record that the device still knows of, acknowledged or not; `None` only for a queue just formatted.
     pub recovered: Option<Recovered>,
     /// What runs on it.
     pub firmware: FirmwareVersion,
@@ -76,7 +77,8 @@ pub enum ResetCause {
     BrownOut,
 }
 
-/// Records that the full queue overwrote before they were acknowledged: lost, and named.
+/// Records that the full queue overwrote before they were acknowledged: lost, and named. At least one range, and none
+/// that ends before it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// When it was noticed.
@@ -129,8 +131,9 @@ pub enum RecordError {
     /// The buffer is too short for it.
     #[error("no room for the record: a buffer of RECORD_LEN_MAX bytes always suffices")]
     NoRoom,
-    /// The bytes are not a record of this version.
-    #[error("these bytes are not a record of version 1")]
+    /// Not a record of this version: unknown form or field, value out of range, cut short; a failed poll that counts no
+    /// poll, a `Dropped` without a range or with one that ends before it begins.
+    #[error("not a record of version 1 (docs/protocol.md, \"Records\")")]
     Malformed,
 }
 
@@ -143,8 +146,12 @@ impl Record {
     /// Encodes into `buffer` and returns the bytes used.
     ///
     /// # Errors
-    /// [`RecordError::NoRoom`] when the buffer is too short.
+    /// [`RecordError::NoRoom`] when the buffer is too short ([`RECORD_LEN_MAX`] bytes always suffice);
+    /// [`RecordError::Malformed`] when no reader would accept it.
     pub fn encode<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], RecordError> {
+        if !self.is_sound() {
+            return Err(RecordError::Malformed);
+        }
         postcard::to_slice(self, buffer).map(|used| &*used).map_err(|_| RecordError::NoRoom)
     }
 
@@ -153,17 +160,32 @@ impl Record {
     /// # Errors
     /// [`RecordError::Malformed`] when the bytes are no record of this version.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), RecordError> {
-        postcard::take_from_bytes(bytes).map_err(|_| RecordError::Malformed)
+        postcard::take_from_bytes(bytes)
+            .ok()
+            .filter(|(record, _): &(Self, _)| record.is_sound())
+            .ok_or(RecordError::Malformed)
     }
 
-    /// The instant the record names; an anchor's is its UTC.
+    /// What the types do not say: a run of failures counts at least one, dropped ranges name something.
+    fn is_sound(&self) -> bool {
+        match self {
+            Self::Reading(Reading { outcome: Outcome::Failed(failure), .. }) => failure.count > 0,
+            Self::Dropped(Dropped { ranges, .. }) => {
+                !ranges.is_empty() && ranges.iter().all(|(_, first, last)| first <= last)
+            }
+            _ => true,
+        }
+    }
+
+    /// The instant the record names; an anchor's is its UTC, in the quality that its error allows.
     #[must_use]
     pub fn stamp(&self) -> Stamp {
         match self {
             Self::Reading(r) => r.stamp,
             Self::Start(r) => r.stamp,
             Self::Dropped(r) => r.stamp,
-            Self::Anchor(r) => Stamp { ms: r.utc_ms, clock: crate::Clock::Synced },
+            Self::Anchor(r) if r.error_ms <= SYNCED_ERROR_MS_MAX => Stamp { ms: r.utc_ms, clock: Clock::Synced },
+            Self::Anchor(r) => Stamp { ms: r.utc_ms, clock: Clock::Holdover },
             Self::Diagnostics(r) => r.stamp,
         }
     }

@@ -56,3 +56,46 @@ pub fn parse_topic(topic: &str) -> Option<(DeviceId, Channel)> {
     let channel = [Channel::Up, Channel::Ack, Channel::State, Channel::Cmd].into_iter().find(|c| c.as_str() == channel)?;
     Some((DeviceId::new(device).ok()?, channel))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LONGEST: &str = "abcdefghijklmnopqrstuvwxyz-01234";
+
+    #[test]
+    fn the_longest_topic_fits() {
+        let device = DeviceId::new(LONGEST).unwrap();
+        assert_eq!(LONGEST.len(), DEVICE_ID_LEN_MAX);
+        let topic = Channel::State.topic(&device);
+        assert_eq!(topic, "taraz/1/abcdefghijklmnopqrstuvwxyz-01234/state");
+        assert_eq!(topic.len(), TOPIC_LEN_MAX);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_taken_apart() {
+        for topic in [
+            "", "taraz/1/", "taraz/1/a", "taraz/1/a/", "taraz/1//up", "taraz/2/a/up", "taraz/1/a/up/", "taraz/1/a/up/x",
+            "taraz/1/A/up", "taraz/1/+/up", "taraz/1/#", "/taraz/1/a/up", "taraz/1/a/UP", "taraz/1/-a/up",
+        ] {
+            assert_eq!(parse_topic(topic), None, "{topic}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_topic_comes_back(id in "[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?") {
+            let device = DeviceId::new(&id).unwrap();
+            for channel in [Channel::Up, Channel::Ack, Channel::State, Channel::Cmd] {
+                prop_assert_eq!(parse_topic(&channel.topic(&device)), Some((device.clone(), channel)));
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "\\PC{0,60}") {
+            let _ = parse_topic(&text);
+        }
+    }
+}
