@@ -1,1 +1,17 @@
 //! Stores readings once, computes intervals and balances, serves metrics, sinks, API and page.
+
+mod config;
+mod counters;
+mod live;
+mod receive;
+mod store;
+mod view;
+
+pub use config::{CONFIG_EXAMPLE, Config, ConfigError, InfluxConfig, SINKS_MAX, TOKEN_LEN_MIN};
+pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind};
+pub use live::Live;
+pub use receive::{ReceiveError, Receiver};
+pub use store::{INTERVALS_MAX, READINGS_MAX, Store, StoreError};
+pub use view::{
+    DeviceView, IntervalFlags, IntervalRow, MeterView, PlantView, SiteView, Step, StoredReading, View,
+};

@@ -1,0 +1,124 @@
+//! What ingest counts about itself since it started: the source of its `ingest_*_total` metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of the counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The label's value.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// What became of a reading.
+    ReadingResult {
+        /// New, placed in time and used.
+        Stored = "stored",
+        /// Here already, with the same bytes.
+        Duplicate = "duplicate",
+        /// Here already, with other bytes: kept apart.
+        Conflict = "conflict",
+        /// New, but held back from analytics.
+        Held = "held",
+        /// New, but its clock was never set and no anchor of its boot is known yet.
+        Unplaced = "unplaced",
+    }
+}
+
+labels! {
+    /// What became of a batch.
+    BatchResult {
+        /// Committed whole.
+        Accepted = "accepted",
+        /// No batch, or with items that can never be taken.
+        Rejected = "rejected",
+        /// Came without the right token.
+        Unauthorised = "unauthorised",
+        /// Could not be committed; it will come again.
+        Failed = "failed",
+    }
+}
+
+labels! {
+    /// Kinds of records.
+    RecordKind {
+        /// A poll that was answered.
+        Reading = "reading",
+        /// A run of polls that failed.
+        Failure = "failure",
+        /// A start of a device.
+        Start = "start",
+        /// Records the device's full queue overwrote.
+        Dropped = "dropped",
+        /// A boot's monotonic time in UTC.
+        Anchor = "anchor",
+        /// How the device is.
+        Diagnostics = "diagnostics",
+    }
+}
+
+/// Counters since the start; shared by whoever counts and whoever shows them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    readings: [AtomicU64; ReadingResult::ALL.len()],
+    batches: [AtomicU64; BatchResult::ALL.len()],
+    records: [AtomicU64; RecordKind::ALL.len()],
+}
+
+/// The counters at one instant, each with its label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterSnapshot {
+    /// `ingest_readings_total{result}`.
+    pub readings: Vec<(&'static str, u64)>,
+    /// `ingest_batches_total{result}`.
+    pub batches: Vec<(&'static str, u64)>,
+    /// `ingest_records_total{kind}`: new records by kind.
+    pub records: Vec<(&'static str, u64)>,
+}
+
+impl Counters {
+    /// Counts a batch.
+    pub fn batch(&self, result: BatchResult) {
+        self.batches[result as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn readings(&self, result: ReadingResult, count: u64) {
+        self.readings[result as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn records(&self, kind: RecordKind, count: u64) {
+        self.records[kind as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Every counter as it stands.
+    #[must_use]
+    pub fn snapshot(&self) -> CounterSnapshot {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CounterSnapshot {
+            readings: ReadingResult::ALL
+                .iter()
+                .map(|&r| (r.as_str(), load(&self.readings[r as usize])))
+                .collect(),
+            batches: BatchResult::ALL
+                .iter()
+                .map(|&r| (r.as_str(), load(&self.batches[r as usize])))
+                .collect(),
+            records: RecordKind::ALL
+                .iter()
+                .map(|&k| (k.as_str(), load(&self.records[k as usize])))
+                .collect(),
+        }
+    }
+}
