@@ -1,2 +1,78 @@
-//! The workshop.
-fn main() {}
+//! The workshop: `cargo xtask setup | test | tidy`.
+//!
+//! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
+
+mod command;
+mod setup;
+mod steps;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+/// Every command with what it does. The README may name these and no others (`tidy` checks).
+pub(crate) const COMMANDS: &[(&str, &str)] = &[
+    (
+        "setup",
+        "install what the tests need: servers from Debian, the Python venv, the bare-metal target",
+    ),
+    (
+        "test",
+        "everything CI runs; --quick leaves out the end-to-end tests, --only NAME runs one step or one file of tests/",
+    ),
+    (
+        "tidy",
+        "the house rules: rooms, licences, bans, file lengths, links (seconds, changes nothing)",
+    ),
+    ("help", "this text"),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["setup"] => setup::run().map(|_| ()),
+        ["test", options @ ..] => test::run(&test::Selection::parse(options)?),
+        ["tidy"] => tidy::run(),
+        [] | ["help" | "-h" | "--help"] => {
+            print!("{}", usage());
+            Ok(())
+        }
+        _ => bail!("unknown command: {}\n\n{}", words.join(" "), usage()),
+    }
+}
+
+fn usage() -> String {
+    let mut text = String::from("cargo xtask COMMAND\n\n");
+    for (name, what) in COMMANDS {
+        text.push_str(&format!("  {name:<6} {what}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_command_is_refused_with_the_list() {
+        let error = run(&["tset".to_owned()]).unwrap_err().to_string();
+        assert!(
+            error.contains("unknown command: tset") && error.contains("tidy"),
+            "{error}"
+        );
+    }
+}
