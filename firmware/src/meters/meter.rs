@@ -4,7 +4,16 @@ use embedded_hal::digital::OutputPin;
 use embedded_io_async::{Read, Write};
 use taraz_telemetry::{MeterAddress, MeterDriver, PollStatus, Quantities};
 
-use crate::modbus::{Bus, BusError, BusTimer, ReadRegisters, Registers};
+use super::growatt::{self, Growatt};
+use super::map::MapPoll;
+use super::sdm630;
+use super::si_rs485::SiRs485;
+use crate::modbus::{Bus, BusError, BusTimer, READ_REGISTERS_MAX, ReadRegisters, Registers};
+use crate::sunspec::{BASES, MODELS_MAX, Sunspec, UNSTABLE_RETRIES_MAX};
+
+/// The most reads of one poll: a survey of the longest chain after a model had moved, then every retry of its values.
+pub const READS_PER_POLL_MAX: u32 =
+    1 + BASES.len() as u32 + MODELS_MAX as u32 + 1 + 4 * (UNSTABLE_RETRIES_MAX as u32 + 1);
 
 /// What a poll needs next.
 // A step is short-lived and never stored in numbers; boxing it would need an allocator.
@@ -21,13 +30,29 @@ pub enum MeterStep {
 #[derive(Debug)]
 pub struct Meter {
     address: MeterAddress,
-    driver: MeterDriver,
+    driver: Driver,
+}
+
+#[derive(Debug)]
+// One per meter, kept for ever; boxing the largest would need an allocator.
+#[allow(clippy::large_enum_variant)]
+enum Driver {
+    Sunspec(Sunspec),
+    Sdm630(MapPoll),
+    Growatt(Growatt),
+    SiRs485,
 }
 
 impl Meter {
     /// A meter of which nothing is known yet.
     #[must_use]
-    pub const fn new(address: MeterAddress, driver: MeterDriver) -> Self {
+    pub fn new(address: MeterAddress, driver: MeterDriver) -> Self {
+        let driver = match driver {
+            MeterDriver::Sunspec => Driver::Sunspec(Sunspec::new()),
+            MeterDriver::Sdm630 => Driver::Sdm630(MapPoll::new(&sdm630::BLOCKS)),
+            MeterDriver::Growatt => Driver::Growatt(Growatt::new()),
+            MeterDriver::SiRs485 => Driver::SiRs485,
+        };
         Self { address, driver }
     }
 
@@ -40,17 +65,40 @@ impl Meter {
     /// How it is read.
     #[must_use]
     pub const fn driver(&self) -> MeterDriver {
-        self.driver
+        match self.driver {
+            Driver::Sunspec(_) => MeterDriver::Sunspec,
+            Driver::Sdm630(_) => MeterDriver::Sdm630,
+            Driver::Growatt(_) => MeterDriver::Growatt,
+            Driver::SiRs485 => MeterDriver::SiRs485,
+        }
+    }
+
+    /// How long the meter wants to be left alone between two requests, in µs.
+    const fn rest_us(&self) -> u32 {
+        match self.driver {
+            Driver::Growatt(_) => growatt::REST_US,
+            Driver::Sunspec(_) | Driver::Sdm630(_) | Driver::SiRs485 => 0,
+        }
     }
 
     /// Begins a poll; one that was not finished is forgotten.
     pub fn start(&mut self) -> MeterStep {
-        MeterStep::Done(Err(PollStatus::NotUnderstood))
+        match &mut self.driver {
+            Driver::Sunspec(sunspec) => sunspec.start(),
+            Driver::Sdm630(map) => map.start(),
+            Driver::Growatt(growatt) => growatt.start(),
+            Driver::SiRs485 => SiRs485::start(),
+        }
     }
 
-    /// Goes on with what came of the last [`MeterStep::Read`].
+    /// Goes on with what came of the last [`MeterStep::Read`]. Answered at most [`READS_PER_POLL_MAX`] times, it is done.
     pub fn answer(&mut self, answer: Result<Registers<'_>, BusError>) -> MeterStep {
-        MeterStep::Done(answer.map(|_| Quantities::default()).map_err(BusError::status))
+        match &mut self.driver {
+            Driver::Sunspec(sunspec) => sunspec.answer(answer),
+            Driver::Sdm630(map) => map.answer(answer),
+            Driver::Growatt(growatt) => growatt.answer(answer),
+            Driver::SiRs485 => SiRs485::answer(answer),
+        }
     }
 }
 
@@ -70,5 +118,37 @@ where
             MeterStep::Done(result) => return result,
             MeterStep::Read(read) => step = meter.answer(bus.read(meter.address(), read).await),
         }
+        if matches!(step, MeterStep::Read(_)) {
+            bus.rest_us(meter.rest_us());
+        }
+    }
+}
+
+/// Polls one meter through a closure that fills a slice with the registers asked for, or says why it can't: for another
+/// transport, and for comparing what we read with what somebody else reads.
+///
+/// # Errors
+/// [`PollStatus`]: why there are no values.
+pub fn poll_blocking(
+    meter: &mut Meter,
+    mut read: impl FnMut(ReadRegisters, &mut [u16]) -> Result<(), BusError>,
+) -> Result<Quantities, PollStatus> {
+    const REGISTERS: usize = READ_REGISTERS_MAX as usize;
+    let mut registers = [0; REGISTERS];
+    let mut bytes = [0; 2 * REGISTERS];
+    let mut step = meter.start();
+    loop {
+        let asked = match step {
+            MeterStep::Done(result) => return result,
+            MeterStep::Read(asked) => asked,
+        };
+        let count = usize::from(asked.count).min(REGISTERS);
+        let answer = read(asked, &mut registers[..count]).map(|()| {
+            for (pair, register) in bytes.chunks_exact_mut(2).zip(&registers[..count]) {
+                pair.copy_from_slice(&register.to_be_bytes());
+            }
+            Registers::new(&bytes[..2 * count])
+        });
+        step = meter.answer(answer);
     }
 }

@@ -17,6 +17,9 @@ use super::request::{ADU_LEN_MAX, BusRequest, ReadRegisters};
 /// How many bytes are taken from the UART at a time.
 const CHUNK_LEN: usize = ADU_LEN_MAX;
 
+/// The longest rest between two requests.
+const REST_MAX_US: u32 = 10_000_000;
+
 /// Monotonic time for a bus, in µs since any fixed instant.
 pub trait BusTimer {
     /// Now.
@@ -108,6 +111,12 @@ impl<S: Read + Write, D: OutputPin, T: BusTimer> Bus<S, D, T> {
     /// [`BusError`] after the line's retries.
     pub async fn write(&mut self, unit: MeterAddress, start: u16, values: &[u16]) -> Result<(), BusError> {
         self.exchange(unit, BusRequest::Write { start, values }).await
+    }
+
+    /// Sends nothing for this long, at most 10 s: some meters need a rest between two requests.
+    pub fn rest_us(&mut self, rest_us: u32) {
+        self.master
+            .rest_until(self.timer.now_us() + u64::from(rest_us.min(REST_MAX_US)));
     }
 
     /// What happened on the bus so far.

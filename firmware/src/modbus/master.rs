@@ -219,6 +219,11 @@ impl BusMaster {
         self.look(now_us);
     }
 
+    /// The next exchange sends nothing before this instant.
+    pub fn rest_until(&mut self, instant_us: u64) {
+        self.not_before_us = self.not_before_us.max(instant_us);
+    }
+
     /// The request's bytes, to be sent on [`BusStep::Transmit`].
     #[must_use]
     pub fn frame(&self) -> &[u8] {
