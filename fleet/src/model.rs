@@ -10,6 +10,12 @@ use crate::check::{self, FleetError};
 
 /// The most meters on one device's bus.
 pub const METERS_MAX: usize = 8;
+/// The most plants in one registry; it bounds every label that names one.
+pub const PLANTS_MAX: usize = 10_000;
+/// The longest id of a district, owner, site or plant in bytes.
+pub const ID_LEN_MAX: usize = 48;
+/// The longest name in characters.
+pub const NAME_CHARS_MAX: usize = 80;
 
 /// Everything that is installed, and whose it is.
 #[derive(Clone, Debug, Deserialize)]

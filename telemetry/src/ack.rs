@@ -27,7 +27,9 @@ pub struct Ack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AckError {
     /// Not a known version, or not the form of an acknowledgement; when written: a range whose last is below its first.
-    #[error("not an acknowledgement of version {VERSION_MIN} to {VERSION}, or a range that ends before it begins")]
+    #[error(
+        "not an acknowledgement of version {VERSION_MIN} to {VERSION}, or a range that ends before it begins"
+    )]
     Malformed,
     /// The tag does not fit: not from our gateway, or not for us.
     #[error("the tag of the acknowledgement does not fit")]
@@ -57,7 +59,9 @@ impl Ack {
             used = put(buffer, used, &range.incarnation.to_le_bytes())?;
             let more = range.last.checked_sub(range.first).ok_or(AckError::Malformed)?;
             let counters = (range.boot, range.first, more);
-            used += postcard::to_slice(&counters, &mut buffer[used..]).map_err(|_| AckError::NoRoom)?.len();
+            used += postcard::to_slice(&counters, &mut buffer[used..])
+                .map_err(|_| AckError::NoRoom)?
+                .len();
         }
         let tag = key.tag(Direction::Down, device, &buffer[..used]);
         let end = put(buffer, used, &tag)?;
@@ -69,7 +73,9 @@ impl Ack {
     /// # Errors
     /// [`AckError::Malformed`] or [`AckError::Tag`].
     pub fn decode(bytes: &[u8], key: &DeviceKey, device: &DeviceId) -> Result<Self, AckError> {
-        if !(HEAD_LEN + TAG_LEN..=ACK_LEN_MAX).contains(&bytes.len()) || !(VERSION_MIN..=VERSION).contains(&bytes[0]) {
+        if !(HEAD_LEN + TAG_LEN..=ACK_LEN_MAX).contains(&bytes.len())
+            || !(VERSION_MIN..=VERSION).contains(&bytes[0])
+        {
             return Err(AckError::Malformed);
         }
         let (content, tag) = bytes.split_at(bytes.len() - TAG_LEN);
@@ -83,16 +89,28 @@ impl Ack {
             let ((boot, first, more), after) =
                 postcard::take_from_bytes::<(u32, u32, u32)>(after).map_err(|_| AckError::Malformed)?;
             let last = first.checked_add(more).ok_or(AckError::Malformed)?;
-            let range = RecordRange { incarnation: u32::from_le_bytes(*incarnation), boot, first, last };
+            let range = RecordRange {
+                incarnation: u32::from_le_bytes(*incarnation),
+                boot,
+                first,
+                last,
+            };
             ack.ranges.push(range).map_err(|_| AckError::Malformed)?;
             rest = after;
         }
-        if rest.is_empty() { Ok(ack) } else { Err(AckError::Malformed) }
+        if rest.is_empty() {
+            Ok(ack)
+        } else {
+            Err(AckError::Malformed)
+        }
     }
 }
 
 fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) -> Result<usize, AckError> {
     let end = at + bytes.len();
-    buffer.get_mut(at..end).ok_or(AckError::NoRoom)?.copy_from_slice(bytes);
+    buffer
+        .get_mut(at..end)
+        .ok_or(AckError::NoRoom)?
+        .copy_from_slice(bytes);
     Ok(end)
 }

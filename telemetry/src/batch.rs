@@ -101,7 +101,10 @@ impl BatchWriter {
     /// An empty batch.
     #[must_use]
     pub fn new() -> Self {
-        Self { bytes: alloc::vec![BATCH_VERSION], items: 0 }
+        Self {
+            bytes: alloc::vec![BATCH_VERSION],
+            items: 0,
+        }
     }
 
     /// Appends an item. False, and nothing appended, if the batch would grow above [`BATCH_LEN_MAX`].
@@ -165,7 +168,8 @@ impl<'a> Batch<'a> {
         }
         let mut items = Vec::new();
         while !rest.is_empty() {
-            let (item, after) = postcard::take_from_bytes(rest).map_err(|_| BatchError::Malformed(items.len()))?;
+            let (item, after) =
+                postcard::take_from_bytes(rest).map_err(|_| BatchError::Malformed(items.len()))?;
             items.push(item);
             rest = after;
         }

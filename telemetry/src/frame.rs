@@ -78,9 +78,15 @@ impl<'b> FrameWriter<'b> {
         buffer[VERSION_AT] = VERSION;
         buffer[GENERATION_AT] = generation;
         buffer[INCARNATION_AT].copy_from_slice(&incarnation.to_le_bytes());
-        let counters =
-            postcard::to_slice(&(boot, first), &mut buffer[COUNTERS_AT..]).map_err(|_| FrameError::NoRoom)?.len();
-        Ok(Self { buffer, used: COUNTERS_AT + counters, first, records: 0 })
+        let counters = postcard::to_slice(&(boot, first), &mut buffer[COUNTERS_AT..])
+            .map_err(|_| FrameError::NoRoom)?
+            .len();
+        Ok(Self {
+            buffer,
+            used: COUNTERS_AT + counters,
+            first,
+            records: 0,
+        })
     }
 
     /// Appends a record that follows the one before it in sequence.
@@ -91,10 +97,12 @@ impl<'b> FrameWriter<'b> {
     pub fn push(&mut self, record: &Record) -> Result<(), FrameError> {
         self.check_sequence()?;
         let limit = self.buffer.len() - TAG_LEN;
-        let encoded = record.encode(&mut self.buffer[self.used..limit]).map_err(|error| match error {
-            RecordError::NoRoom => FrameError::NoRoom,
-            RecordError::Malformed => FrameError::Malformed(self.records),
-        })?;
+        let encoded = record
+            .encode(&mut self.buffer[self.used..limit])
+            .map_err(|error| match error {
+                RecordError::NoRoom => FrameError::NoRoom,
+                RecordError::Malformed => FrameError::Malformed(self.records),
+            })?;
         self.used += encoded.len();
         self.records += 1;
         Ok(())
@@ -118,7 +126,10 @@ impl<'b> FrameWriter<'b> {
 
     /// The next record's sequence must exist: a boot ends at 2³² − 1.
     fn check_sequence(&self) -> Result<(), FrameError> {
-        self.first.checked_add(self.records).map(|_| ()).ok_or(FrameError::NoRoom)
+        self.first
+            .checked_add(self.records)
+            .map(|_| ())
+            .ok_or(FrameError::NoRoom)
     }
 
     /// How many records it holds.
@@ -158,7 +169,10 @@ pub fn peek(bytes: &[u8]) -> Result<Peeked, FrameError> {
     if !(VERSION_MIN..=VERSION).contains(&version) {
         return Err(FrameError::Version(version));
     }
-    Ok(Peeked { version, generation: bytes[GENERATION_AT] })
+    Ok(Peeked {
+        version,
+        generation: bytes[GENERATION_AT],
+    })
 }
 
 /// An authentic frame: every record in it was read once, is valid, and stands there in its one spelling.
@@ -193,7 +207,13 @@ impl<'a> Frame<'a> {
         if last.is_none() {
             return Err(FrameError::Malformed(count));
         }
-        Ok(Self { incarnation: u32::from_le_bytes(incarnation), boot, first, count, records })
+        Ok(Self {
+            incarnation: u32::from_le_bytes(incarnation),
+            boot,
+            first,
+            count,
+            records,
+        })
     }
 
     /// The identities it carries.

@@ -135,7 +135,9 @@ mod tests {
     #[test]
     fn ids_that_are_refused() {
         let long = "a".repeat(DEVICE_ID_LEN_MAX + 1);
-        for text in ["", "-", "-a", "a-", "A", "a_b", "a b", "a/b", "a+", "ساری", "a\0", &long] {
+        for text in [
+            "", "-", "-a", "a-", "A", "a_b", "a b", "a/b", "a+", "ساری", "a\0", &long,
+        ] {
             assert_eq!(DeviceId::new(text), Err(DeviceIdError), "{text:?}");
         }
     }
@@ -165,9 +167,26 @@ mod tests {
 
     #[test]
     fn a_range_counts_both_ends() {
-        let range = RecordRange { incarnation: 1, boot: 1, first: 0, last: u32::MAX };
+        let range = RecordRange {
+            incarnation: 1,
+            boot: 1,
+            first: 0,
+            last: u32::MAX,
+        };
         assert_eq!(range.len(), 1 << 32);
-        let none = RecordRange { first: 5, last: 4, ..range };
-        assert!(none.is_empty() && none.len() == 0 && !none.contains(RecordId { incarnation: 1, boot: 1, sequence: 5 }));
+        let none = RecordRange {
+            first: 5,
+            last: 4,
+            ..range
+        };
+        let in_between = RecordId {
+            incarnation: 1,
+            boot: 1,
+            sequence: 5,
+        };
+        assert_eq!(
+            (none.len(), none.is_empty(), none.contains(in_between)),
+            (0, true, false)
+        );
     }
 }

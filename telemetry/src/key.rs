@@ -72,8 +72,15 @@ impl MasterKey {
     #[must_use]
     pub fn device_key(&self, device: &DeviceId, generation: KeyGeneration) -> DeviceKey {
         let mut key = [0; KEY_LEN];
-        expand(&self.0, &[KEY_INFO, device.as_str().as_bytes(), &[0, generation]], &mut key);
-        DeviceKey { bytes: key, generation }
+        expand(
+            &self.0,
+            &[KEY_INFO, device.as_str().as_bytes(), &[0, generation]],
+            &mut key,
+        );
+        DeviceKey {
+            bytes: key,
+            generation,
+        }
     }
 }
 
@@ -121,7 +128,11 @@ impl DeviceKey {
     /// Compares a tag in constant time.
     #[must_use]
     pub fn verify(&self, direction: Direction, device: &DeviceId, content: &[u8], tag: &[u8]) -> bool {
-        tag.len() == TAG_LEN && self.mac(direction, device, content).verify_truncated_left(tag).is_ok()
+        tag.len() == TAG_LEN
+            && self
+                .mac(direction, device, content)
+                .verify_truncated_left(tag)
+                .is_ok()
     }
 
     /// The password with which the device (user name = device id) signs in at the door: 32 lower-case hex digits.
@@ -130,7 +141,10 @@ impl DeviceKey {
         let mut secret = [0; PASSWORD_LEN / 2];
         expand(&self.bytes, &[PASSWORD_INFO], &mut secret);
         let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-        secret.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        secret
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect()
     }
 
     fn mac(&self, direction: Direction, device: &DeviceId, content: &[u8]) -> Hmac<Sha256> {
@@ -156,7 +170,9 @@ impl fmt::Debug for DeviceKey {
 fn expand(secret: &[u8], info: &[&[u8]], out: &mut [u8]) {
     // RFC 5869, section 2.3: only an output above 255 · 32 bytes is refused.
     #[allow(clippy::unwrap_used)]
-    Hkdf::<Sha256>::new(Some(HKDF_SALT), secret).expand_multi_info(info, out).unwrap();
+    Hkdf::<Sha256>::new(Some(HKDF_SALT), secret)
+        .expand_multi_info(info, out)
+        .unwrap();
 }
 
 fn hex_digit(digit: u8) -> Result<u8, MasterKeyError> {
@@ -182,7 +198,13 @@ mod tests {
     fn a_master_key_is_64_digits() {
         let digits = "00ff10".repeat(11)[..64].to_ascii_uppercase();
         assert!(MasterKey::from_hex(&format!(" {digits}\n")).is_ok());
-        for text in ["", &digits[1..], &format!("{digits}0"), &digits.replace('F', "g"), &"é".repeat(32)] {
+        for text in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &digits.replace('F', "g"),
+            &"é".repeat(32),
+        ] {
             assert_eq!(MasterKey::from_hex(text).err(), Some(MasterKeyError), "{text}");
         }
     }
@@ -194,7 +216,10 @@ mod tests {
         assert_eq!(key, *master.device_key(&device("a"), 1).bytes());
         assert_ne!(key, *master.device_key(&device("b"), 1).bytes());
         assert_ne!(key, *master.device_key(&device("a"), 2).bytes());
-        assert_ne!(key, *MasterKey::new([2; KEY_LEN]).device_key(&device("a"), 1).bytes());
+        assert_ne!(
+            key,
+            *MasterKey::new([2; KEY_LEN]).device_key(&device("a"), 1).bytes()
+        );
     }
 
     #[test]
@@ -206,13 +231,19 @@ mod tests {
         assert!(!key.verify(Direction::Up, &device("b"), &[1, 2], &tag));
         assert!(!key.verify(Direction::Up, &device("a"), &[1, 3], &tag));
         for len in 0..TAG_LEN {
-            assert!(!key.verify(Direction::Up, &device("a"), &[1, 2], &tag[..len]), "a shorter tag proves nothing");
+            assert!(
+                !key.verify(Direction::Up, &device("a"), &[1, 2], &tag[..len]),
+                "a shorter tag proves nothing"
+            );
         }
     }
 
     #[test]
     fn secrets_are_not_printed() {
         assert_eq!(format!("{:?}", MasterKey::new([9; KEY_LEN])), "MasterKey(…)");
-        assert_eq!(format!("{:?}", DeviceKey::new([9; KEY_LEN], 4)), "DeviceKey(generation 4, …)");
+        assert_eq!(
+            format!("{:?}", DeviceKey::new([9; KEY_LEN], 4)),
+            "DeviceKey(generation 4, …)"
+        );
     }
 }

@@ -30,17 +30,24 @@ pub use batch::{
     BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, Hold, RejectedItem,
 };
 pub use frame::{
-    FRAME_LEN_MAX, FRAME_LEN_MIN, Frame, FrameError, FrameWriter, HEAD_LEN_MAX, Peeked, Records, VERSION, VERSION_MIN, peek,
+    FRAME_LEN_MAX, FRAME_LEN_MIN, Frame, FrameError, FrameWriter, HEAD_LEN_MAX, Peeked, Records, VERSION,
+    VERSION_MIN, peek,
 };
-pub use identity::{Boot, DEVICE_ID_LEN_MAX, DeviceId, DeviceIdError, Incarnation, RecordId, RecordRange, Sequence};
-pub use key::{DeviceKey, Direction, KEY_LEN, KeyGeneration, MasterKey, MasterKeyError, PASSWORD_LEN, TAG_LEN, Tag};
+pub use identity::{
+    Boot, DEVICE_ID_LEN_MAX, DeviceId, DeviceIdError, Incarnation, RecordId, RecordRange, Sequence,
+};
+pub use key::{
+    DeviceKey, Direction, KEY_LEN, KeyGeneration, MasterKey, MasterKeyError, PASSWORD_LEN, TAG_LEN, Tag,
+};
 pub use meter::{MeterAddress, MeterDriver, MeterRole};
 pub use quantities::{Field, MPPT_MAX, Mppt, Quantities};
 #[cfg(feature = "alloc")]
 pub use ranges::RangeSet;
-pub use reading::{Clock, HOLDOVER_ERROR_MS_MAX, Outcome, PollFailure, PollStatus, Reading, SYNCED_ERROR_MS_MAX, Stamp};
+pub use reading::{
+    Clock, HOLDOVER_ERROR_MS_MAX, Outcome, PollFailure, PollStatus, Reading, SYNCED_ERROR_MS_MAX, Stamp,
+};
 pub use record::{
-    Anchor, DROPPED_RANGES_MAX, Diagnostics, Dropped, FirmwareVersion, RECORD_LEN_MAX, Record, RecordError, Recovered,
-    ResetCause, Start,
+    Anchor, DROPPED_RANGES_MAX, Diagnostics, Dropped, FirmwareVersion, RECORD_LEN_MAX, Record, RecordError,
+    Recovered, ResetCause, Start,
 };
 pub use topic::{Channel, TOPIC_LEN_MAX, TOPIC_PREFIX, Topic, parse_topic};

@@ -13,7 +13,11 @@ impl MeterAddress {
     /// The address, or `None` outside 1 to 247.
     #[must_use]
     pub const fn new(address: u8) -> Option<Self> {
-        if address >= 1 && address <= 247 { Some(Self(address)) } else { None }
+        if address >= 1 && address <= 247 {
+            Some(Self(address))
+        } else {
+            None
+        }
     }
 
     /// The address as the byte that stands on the bus.
@@ -113,10 +117,20 @@ mod tests {
 
     #[test]
     fn words_are_those_of_the_configuration() {
-        for role in [MeterRole::Inverter, MeterRole::Grid, MeterRole::Consumption, MeterRole::Irradiance] {
+        for role in [
+            MeterRole::Inverter,
+            MeterRole::Grid,
+            MeterRole::Consumption,
+            MeterRole::Irradiance,
+        ] {
             assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
         }
-        for driver in [MeterDriver::Sunspec, MeterDriver::Sdm630, MeterDriver::Growatt, MeterDriver::SiRs485] {
+        for driver in [
+            MeterDriver::Sunspec,
+            MeterDriver::Sdm630,
+            MeterDriver::Growatt,
+            MeterDriver::SiRs485,
+        ] {
             assert_eq!(serde_json::to_value(driver).unwrap(), driver.as_str());
         }
     }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const MPPT_MAX: usize = 8;
 
 /// Presence bit of the MPPT list; it follows the scalar fields.
+// Far below 2³²: the presence map has 62 bits for the fields.
+#[allow(clippy::cast_possible_truncation)]
 const MPPT_BIT: u32 = Field::ALL.len() as u32;
 /// A presence map, the fields, and the MPPT count with four elements each.
 const ELEMENTS_MAX: usize = 2 + Field::ALL.len() + 4 * MPPT_MAX;
@@ -149,7 +151,9 @@ quantities! {
 impl Quantities {
     /// The scalar fields that are present, in the order of their presence bits.
     pub fn iter(&self) -> impl Iterator<Item = (Field, i64)> + '_ {
-        Field::ALL.iter().filter_map(|&field| self.get(field).map(|value| (field, value)))
+        Field::ALL
+            .iter()
+            .filter_map(|&field| self.get(field).map(|value| (field, value)))
     }
 
     /// Nothing is present.
@@ -161,7 +165,11 @@ impl Quantities {
     /// The presence map: bit n is set when the n-th field is present; the bit behind the last field stands for `mppt`.
     pub(crate) fn presence(&self) -> u64 {
         let scalars = self.iter().fold(0, |map, (field, _)| map | 1 << (field as u32));
-        if self.mppt.is_empty() { scalars } else { scalars | 1 << MPPT_BIT }
+        if self.mppt.is_empty() {
+            scalars
+        } else {
+            scalars | 1 << MPPT_BIT
+        }
     }
 
     /// Appends the present values to a tuple whose presence map was written before.
@@ -180,12 +188,20 @@ impl Quantities {
     }
 
     /// Reads the values that the presence map names.
-    pub(crate) fn deserialize_from<'de, A: SeqAccess<'de>>(presence: u64, seq: &mut A) -> Result<Self, A::Error> {
+    pub(crate) fn deserialize_from<'de, A: SeqAccess<'de>>(
+        presence: u64,
+        seq: &mut A,
+    ) -> Result<Self, A::Error> {
         if presence >> (MPPT_BIT + 1) != 0 {
-            return Err(A::Error::custom("presence map names a field that this version does not have"));
+            return Err(A::Error::custom(
+                "presence map names a field that this version does not have",
+            ));
         }
         let mut quantities = Self::default();
-        for &field in Field::ALL.iter().filter(|&&field| presence >> (field as u32) & 1 == 1) {
+        for &field in Field::ALL
+            .iter()
+            .filter(|&&field| presence >> (field as u32) & 1 == 1)
+        {
             let value = match field.wire() {
                 Wire::Unsigned { bias } => {
                     let raw: u64 = element(seq)?;
@@ -216,7 +232,8 @@ impl Quantities {
 
 /// The next element of a sequence, or an error that says it is missing.
 pub(crate) fn element<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(seq: &mut A) -> Result<T, A::Error> {
-    seq.next_element()?.ok_or_else(|| A::Error::custom("the record ends too early"))
+    seq.next_element()?
+        .ok_or_else(|| A::Error::custom("the record ends too early"))
 }
 
 /// One MPPT input (SunSpec model 160, one repeating block).
@@ -264,9 +281,21 @@ impl<'de> Deserialize<'de> for Mppt {
                     return Err(A::Error::custom("MPPT presence map names an unknown value"));
                 }
                 Ok(Mppt {
-                    voltage_dv: if map & 1 != 0 { Some(element(&mut seq)?) } else { None },
-                    current_ca: if map & 2 != 0 { Some(element(&mut seq)?) } else { None },
-                    power_w: if map & 4 != 0 { Some(element(&mut seq)?) } else { None },
+                    voltage_dv: if map & 1 != 0 {
+                        Some(element(&mut seq)?)
+                    } else {
+                        None
+                    },
+                    current_ca: if map & 2 != 0 {
+                        Some(element(&mut seq)?)
+                    } else {
+                        None
+                    },
+                    power_w: if map & 4 != 0 {
+                        Some(element(&mut seq)?)
+                    } else {
+                        None
+                    },
                 })
             }
         }

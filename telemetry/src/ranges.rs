@@ -15,13 +15,18 @@ impl RangeSet {
     /// The empty set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { runs: BTreeMap::new() }
+        Self {
+            runs: BTreeMap::new(),
+        }
     }
 
     /// The number is in the set.
     #[must_use]
     pub fn contains(&self, sequence: Sequence) -> bool {
-        self.runs.range(..=sequence).next_back().is_some_and(|(_, &last)| sequence <= last)
+        self.runs
+            .range(..=sequence)
+            .next_back()
+            .is_some_and(|(_, &last)| sequence <= last)
     }
 
     /// Adds one number. True if it was not there.
@@ -60,7 +65,10 @@ impl RangeSet {
     pub fn gaps_to(&self, last: Sequence) -> impl Iterator<Item = (Sequence, Sequence)> + '_ {
         let end = u64::from(last) + 1;
         let mut next = 0_u64;
-        let ends = self.runs().map(|(a, b)| (u64::from(a), u64::from(b) + 1)).chain([(u64::from(u32::MAX) + 1, 0)]);
+        let ends = self
+            .runs()
+            .map(|(a, b)| (u64::from(a), u64::from(b) + 1))
+            .chain([(u64::from(u32::MAX) + 1, 0)]);
         ends.filter_map(move |(start, after)| {
             let gap = (next, start.min(end));
             next = next.max(after);
@@ -73,7 +81,9 @@ impl RangeSet {
     /// How many numbers are in the set.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.runs().map(|(first, last)| u64::from(last) - u64::from(first) + 1).sum()
+        self.runs()
+            .map(|(first, last)| u64::from(last) - u64::from(first) + 1)
+            .sum()
     }
 
     /// No number is in the set.

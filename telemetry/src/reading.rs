@@ -71,6 +71,8 @@ pub struct Reading {
 
 /// What came of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// Values are by far the most frequent outcome; boxing them would need an allocator.
+#[allow(clippy::large_enum_variant)]
 pub enum Outcome {
     /// The meter answered.
     Values(Quantities),
@@ -154,7 +156,10 @@ impl Reading {
             2 => Clock::Unsynced,
             _ => return Err(A::Error::custom("clock quality 3 is not defined")),
         };
-        let stamp = Stamp { ms: element(seq)?, clock };
+        let stamp = Stamp {
+            ms: element(seq)?,
+            clock,
+        };
         let outcome = if form == FORM_VALUES {
             Outcome::Values(Quantities::deserialize_from(map >> 2, seq)?)
         } else if map >> 2 != 0 {
@@ -162,7 +167,11 @@ impl Reading {
         } else {
             Outcome::Failed(element(seq)?)
         };
-        Ok(Self { meter, stamp, outcome })
+        Ok(Self {
+            meter,
+            stamp,
+            outcome,
+        })
     }
 
     pub(crate) const fn elements_max() -> usize {
@@ -198,7 +207,10 @@ impl<'de> Deserialize<'de> for Stamp {
                     2 => Clock::Unsynced,
                     _ => return Err(A::Error::custom("clock quality above 2 is not defined")),
                 };
-                Ok(Stamp { ms: element(&mut seq)?, clock })
+                Ok(Stamp {
+                    ms: element(&mut seq)?,
+                    clock,
+                })
             }
         }
         deserializer.deserialize_tuple(2, StampVisitor)

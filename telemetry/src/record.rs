@@ -152,7 +152,9 @@ impl Record {
         if !self.is_sound() {
             return Err(RecordError::Malformed);
         }
-        postcard::to_slice(self, buffer).map(|used| &*used).map_err(|_| RecordError::NoRoom)
+        postcard::to_slice(self, buffer)
+            .map(|used| &*used)
+            .map_err(|_| RecordError::NoRoom)
     }
 
     /// Decodes one record from the front of `bytes` and returns it with what follows.
@@ -169,7 +171,10 @@ impl Record {
     /// What the types do not say: a run of failures counts at least one, dropped ranges name something.
     fn is_sound(&self) -> bool {
         match self {
-            Self::Reading(Reading { outcome: Outcome::Failed(failure), .. }) => failure.count > 0,
+            Self::Reading(Reading {
+                outcome: Outcome::Failed(failure),
+                ..
+            }) => failure.count > 0,
             Self::Dropped(Dropped { ranges, .. }) => {
                 !ranges.is_empty() && ranges.iter().all(|(_, first, last)| first <= last)
             }
@@ -184,8 +189,14 @@ impl Record {
             Self::Reading(r) => r.stamp,
             Self::Start(r) => r.stamp,
             Self::Dropped(r) => r.stamp,
-            Self::Anchor(r) if r.error_ms <= SYNCED_ERROR_MS_MAX => Stamp { ms: r.utc_ms, clock: Clock::Synced },
-            Self::Anchor(r) => Stamp { ms: r.utc_ms, clock: Clock::Holdover },
+            Self::Anchor(r) if r.error_ms <= SYNCED_ERROR_MS_MAX => Stamp {
+                ms: r.utc_ms,
+                clock: Clock::Synced,
+            },
+            Self::Anchor(r) => Stamp {
+                ms: r.utc_ms,
+                clock: Clock::Holdover,
+            },
             Self::Diagnostics(r) => r.stamp,
         }
     }

@@ -53,7 +53,9 @@ impl Channel {
 #[must_use]
 pub fn parse_topic(topic: &str) -> Option<(DeviceId, Channel)> {
     let (device, channel) = topic.strip_prefix(TOPIC_PREFIX)?.split_once('/')?;
-    let channel = [Channel::Up, Channel::Ack, Channel::State, Channel::Cmd].into_iter().find(|c| c.as_str() == channel)?;
+    let channel = [Channel::Up, Channel::Ack, Channel::State, Channel::Cmd]
+        .into_iter()
+        .find(|c| c.as_str() == channel)?;
     Some((DeviceId::new(device).ok()?, channel))
 }
 
@@ -77,8 +79,20 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_not_taken_apart() {
         for topic in [
-            "", "taraz/1/", "taraz/1/a", "taraz/1/a/", "taraz/1//up", "taraz/2/a/up", "taraz/1/a/up/", "taraz/1/a/up/x",
-            "taraz/1/A/up", "taraz/1/+/up", "taraz/1/#", "/taraz/1/a/up", "taraz/1/a/UP", "taraz/1/-a/up",
+            "",
+            "taraz/1/",
+            "taraz/1/a",
+            "taraz/1/a/",
+            "taraz/1//up",
+            "taraz/2/a/up",
+            "taraz/1/a/up/",
+            "taraz/1/a/up/x",
+            "taraz/1/A/up",
+            "taraz/1/+/up",
+            "taraz/1/#",
+            "/taraz/1/a/up",
+            "taraz/1/a/UP",
+            "taraz/1/-a/up",
         ] {
             assert_eq!(parse_topic(topic), None, "{topic}");
         }

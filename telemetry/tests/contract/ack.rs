@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use taraz_telemetry::{
-    ACK_LEN_MAX, ACK_RANGES_MAX, Ack, AckError, DeviceId, DeviceKey, Direction, RecordId, RecordRange, TAG_LEN, VERSION,
+    ACK_LEN_MAX, ACK_RANGES_MAX, Ack, AckError, DeviceId, DeviceKey, Direction, RecordId, RecordRange,
+    TAG_LEN, VERSION,
 };
 
 use crate::strategies;
@@ -16,11 +17,15 @@ fn key() -> DeviceKey {
 }
 
 fn ack(ranges: &[RecordRange]) -> Ack {
-    Ack { ranges: ranges.iter().copied().collect() }
+    Ack {
+        ranges: ranges.iter().copied().collect(),
+    }
 }
 
 fn encode(ack: &Ack) -> Vec<u8> {
-    ack.encode(&mut [0; ACK_LEN_MAX], &key(), &device()).expect("ACK_LEN_MAX suffices").to_vec()
+    ack.encode(&mut [0; ACK_LEN_MAX], &key(), &device())
+        .expect("ACK_LEN_MAX suffices")
+        .to_vec()
 }
 
 fn tagged(content: &[u8]) -> Vec<u8> {
@@ -29,39 +34,75 @@ fn tagged(content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn ack_len_max_is_the_longest() {
-    let widest = RecordRange { incarnation: u32::MAX, boot: u32::MAX, first: 0x1000_0000, last: 0x2000_0000 };
+    let widest = RecordRange {
+        incarnation: u32::MAX,
+        boot: u32::MAX,
+        first: 0x1000_0000,
+        last: 0x2000_0000,
+    };
     assert_eq!(encode(&ack(&[widest; ACK_RANGES_MAX])).len(), ACK_LEN_MAX);
 }
 
 #[test]
 fn a_range_that_names_nothing_is_not_written() {
-    let empty = RecordRange { incarnation: 1, boot: 1, first: 5, last: 4 };
-    assert_eq!(ack(&[empty]).encode(&mut [0; ACK_LEN_MAX], &key(), &device()), Err(AckError::Malformed));
+    let empty = RecordRange {
+        incarnation: 1,
+        boot: 1,
+        first: 5,
+        last: 4,
+    };
+    assert_eq!(
+        ack(&[empty]).encode(&mut [0; ACK_LEN_MAX], &key(), &device()),
+        Err(AckError::Malformed)
+    );
 }
 
 #[test]
 fn what_is_wrong_is_told_apart() {
-    let bytes = encode(&ack(&[RecordRange { incarnation: 1, boot: 2, first: 3, last: 4 }]));
+    let bytes = encode(&ack(&[RecordRange {
+        incarnation: 1,
+        boot: 2,
+        first: 3,
+        last: 4,
+    }]));
     assert!(Ack::decode(&bytes, &key(), &device()).is_ok());
     let other_device = DeviceId::new("sari-02").expect("an id");
     assert_eq!(Ack::decode(&bytes, &key(), &other_device), Err(AckError::Tag));
-    assert_eq!(Ack::decode(&bytes, &DeviceKey::new([7; 32], 4), &device()), Err(AckError::Tag));
+    assert_eq!(
+        Ack::decode(&bytes, &DeviceKey::new([7; 32], 4), &device()),
+        Err(AckError::Tag)
+    );
     let content = &bytes[..bytes.len() - TAG_LEN];
     let up = [content, &key().tag(Direction::Up, &device(), content)].concat();
-    assert_eq!(Ack::decode(&up, &key(), &device()), Err(AckError::Tag), "a frame played back");
+    assert_eq!(
+        Ack::decode(&up, &key(), &device()),
+        Err(AckError::Tag),
+        "a frame played back"
+    );
 
     let many = [&[VERSION, 3, 33][..], &[0, 0, 0, 0, 1, 0, 0].repeat(33)].concat();
     let malformed: [(&str, &[u8]); 5] = [
         ("more ranges than allowed", &many),
         ("fewer than counted", &[VERSION, 3, 1]),
         ("more than counted", &[VERSION, 3, 0, 9]),
-        ("a last sequence beyond 32 bits", &[VERSION, 3, 1, 0, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 1]),
+        (
+            "a last sequence beyond 32 bits",
+            &[VERSION, 3, 1, 0, 0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 1],
+        ),
         ("another version", &[VERSION + 1, 3, 0]),
     ];
     for (what, content) in malformed {
-        assert_eq!(Ack::decode(&tagged(content), &key(), &device()), Err(AckError::Malformed), "{what}");
+        assert_eq!(
+            Ack::decode(&tagged(content), &key(), &device()),
+            Err(AckError::Malformed),
+            "{what}"
+        );
     }
-    assert_eq!(Ack::decode(&tagged(&[VERSION, 3, 0]), &key(), &device()), Ok(Ack::default()), "naming nothing is allowed");
+    assert_eq!(
+        Ack::decode(&tagged(&[VERSION, 3, 0]), &key(), &device()),
+        Ok(Ack::default()),
+        "naming nothing is allowed"
+    );
 }
 
 proptest! {

@@ -3,8 +3,8 @@
 use proptest::option;
 use proptest::prelude::*;
 use taraz_telemetry::{
-    BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, FRAME_LEN_MAX, Hold,
-    RECORD_LEN_MAX, RejectedItem,
+    BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, FRAME_LEN_MAX,
+    Hold, RECORD_LEN_MAX, RejectedItem,
 };
 
 use crate::strategies;
@@ -35,10 +35,23 @@ impl Owned {
 
 fn owned() -> impl Strategy<Value = Owned> {
     let records = proptest::collection::vec(strategies::record(), 0..4).prop_map(|records| {
-        records.iter().flat_map(|r| r.encode(&mut [0; RECORD_LEN_MAX]).expect("room").to_vec()).collect::<Vec<u8>>()
+        records
+            .iter()
+            .flat_map(|r| r.encode(&mut [0; RECORD_LEN_MAX]).expect("room").to_vec())
+            .collect::<Vec<u8>>()
     });
-    (any::<(u64, u64, u32, u32, u32)>(), strategies::device_id(), option::of((0..3_usize).prop_map(|n| Hold::ALL[n])), records)
-        .prop_map(|(numbers, device, hold, records)| Owned { numbers, device: device.as_str().to_owned(), hold, records })
+    (
+        any::<(u64, u64, u32, u32, u32)>(),
+        strategies::device_id(),
+        option::of((0..3_usize).prop_map(|n| Hold::ALL[n])),
+        records,
+    )
+        .prop_map(|(numbers, device, hold, records)| Owned {
+            numbers,
+            device: device.as_str().to_owned(),
+            hold,
+            records,
+        })
 }
 
 #[test]
@@ -70,33 +83,73 @@ fn a_full_batch_refuses_the_next_item_and_stays_whole() {
 #[test]
 fn what_is_wrong_is_told_apart() {
     assert_eq!(Batch::decode(&[]).err(), Some(BatchError::Length(0)));
-    assert_eq!(Batch::decode(&vec![1; BATCH_LEN_MAX + 1]).err(), Some(BatchError::Length(BATCH_LEN_MAX + 1)));
-    assert_eq!(Batch::decode(&[BATCH_VERSION + 1]).err(), Some(BatchError::Version(BATCH_VERSION + 1)));
-    assert_eq!(Batch::decode(&[BATCH_VERSION, 1, 1, 200]).err(), Some(BatchError::Malformed(0)));
+    assert_eq!(
+        Batch::decode(&vec![1; BATCH_LEN_MAX + 1]).err(),
+        Some(BatchError::Length(BATCH_LEN_MAX + 1))
+    );
+    assert_eq!(
+        Batch::decode(&[BATCH_VERSION + 1]).err(),
+        Some(BatchError::Version(BATCH_VERSION + 1))
+    );
+    assert_eq!(
+        Batch::decode(&[BATCH_VERSION, 1, 1, 200]).err(),
+        Some(BatchError::Malformed(0))
+    );
     assert!(Batch::decode(&BatchWriter::default().finish()).is_ok_and(|batch| batch.items().is_empty()));
 }
 
 #[test]
 fn a_bad_record_spoils_only_its_own_item() {
-    let bad = Owned { numbers: (1, 2, 3, 4, 5), device: "a".into(), hold: None, records: vec![0, 1, 0, 5, 99] };
-    let good = Owned { records: vec![0, 1, 0, 5], ..bad.clone() };
+    let bad = Owned {
+        numbers: (1, 2, 3, 4, 5),
+        device: "a".into(),
+        hold: None,
+        records: vec![0, 1, 0, 5, 99],
+    };
+    let good = Owned {
+        records: vec![0, 1, 0, 5],
+        ..bad.clone()
+    };
     let mut writer = BatchWriter::new();
     assert!(writer.push(&bad.item()) && writer.push(&good.item()));
     let bytes = writer.finish();
     let batch = Batch::decode(&bytes).expect("a batch");
-    assert_eq!(batch.items()[0].records().filter(Result::is_err).count(), 1, "and then the run ends");
+    assert_eq!(
+        batch.items()[0].records().filter(Result::is_err).count(),
+        1,
+        "and then the run ends"
+    );
     assert!(batch.items()[1].records().all(|record| record.is_ok()));
 }
 
 #[test]
 fn the_verdict_is_plain_json() {
-    let verdict =
-        BatchVerdict { accepted: 2, rejected: vec![RejectedItem { position: 7, reason: "not a record".into() }] };
+    let verdict = BatchVerdict {
+        accepted: 2,
+        rejected: vec![RejectedItem {
+            position: 7,
+            reason: "not a record".into(),
+        }],
+    };
     let text = serde_json::to_string(&verdict).expect("JSON");
-    assert_eq!(text, r#"{"accepted":2,"rejected":[{"position":7,"reason":"not a record"}]}"#);
-    assert_eq!(serde_json::from_str::<BatchVerdict>(&text).expect("a verdict"), verdict);
-    let words: Vec<_> = Hold::ALL.iter().map(|hold| serde_json::to_value(hold).expect("JSON")).collect();
-    assert!(words.iter().zip(Hold::ALL).all(|(word, hold)| word == hold.as_str()));
+    assert_eq!(
+        text,
+        r#"{"accepted":2,"rejected":[{"position":7,"reason":"not a record"}]}"#
+    );
+    assert_eq!(
+        serde_json::from_str::<BatchVerdict>(&text).expect("a verdict"),
+        verdict
+    );
+    let words: Vec<_> = Hold::ALL
+        .iter()
+        .map(|hold| serde_json::to_value(hold).expect("JSON"))
+        .collect();
+    assert!(
+        words
+            .iter()
+            .zip(Hold::ALL)
+            .all(|(word, hold)| word == hold.as_str())
+    );
 }
 
 proptest! {

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use taraz_telemetry::{
-    Ack, BatchItem, Frame, Mppt, Outcome, PollFailure, PollStatus, Quantities, Record, Records, ResetCause, Stamp,
+    Ack, BatchItem, Frame, Mppt, Outcome, PollFailure, PollStatus, Quantities, Record, Records, ResetCause,
+    Stamp,
 };
 
 pub(crate) fn record(record: &Record) -> Value {
@@ -12,7 +13,12 @@ pub(crate) fn record(record: &Record) -> Value {
                 Outcome::Values(quantities) => ("reading", values(quantities)),
                 Outcome::Failed(failure) => ("failed", failed(failure)),
             };
-            stamped(kind, reading.stamp, rest, &json!({ "meter": reading.meter.get() }))
+            stamped(
+                kind,
+                reading.stamp,
+                rest,
+                &json!({ "meter": reading.meter.get() }),
+            )
         }
         Record::Start(start) => stamped(
             "start",
@@ -24,7 +30,12 @@ pub(crate) fn record(record: &Record) -> Value {
             }),
             &json!({}),
         ),
-        Record::Dropped(dropped) => stamped("dropped", dropped.stamp, json!({ "ranges": *dropped.ranges }), &json!({})),
+        Record::Dropped(dropped) => stamped(
+            "dropped",
+            dropped.stamp,
+            json!({ "ranges": *dropped.ranges }),
+            &json!({}),
+        ),
         Record::Anchor(anchor) => json!({
             "kind": "anchor", "boot": anchor.boot, "monotonic_ms": anchor.monotonic_ms, "utc_ms": anchor.utc_ms,
             "error_ms": anchor.error_ms,
@@ -80,8 +91,10 @@ fn stamped(kind: &str, stamp: Stamp, rest: Value, more: &Value) -> Value {
 }
 
 fn values(quantities: &Quantities) -> Value {
-    let scalars: Map<_, _> =
-        quantities.iter().map(|(field, value)| (field.name().to_owned(), json!(value))).collect();
+    let scalars: Map<_, _> = quantities
+        .iter()
+        .map(|(field, value)| (field.name().to_owned(), json!(value)))
+        .collect();
     let mut described = json!({ "values": scalars });
     if !quantities.mppt.is_empty() {
         described["mppt"] = quantities.mppt.iter().map(mppt).collect();

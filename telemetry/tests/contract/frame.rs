@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use taraz_telemetry::{
-    Clock, DeviceId, DeviceKey, Direction, FRAME_LEN_MAX, FRAME_LEN_MIN, Frame, FrameError, FrameWriter, HEAD_LEN_MAX,
-    MeterAddress, Outcome, Quantities, RECORD_LEN_MAX, Reading, Record, RecordRange, Stamp, TAG_LEN, VERSION, peek,
+    Clock, DeviceId, DeviceKey, Direction, FRAME_LEN_MAX, FRAME_LEN_MIN, Frame, FrameError, FrameWriter,
+    HEAD_LEN_MAX, MeterAddress, Outcome, Quantities, RECORD_LEN_MAX, Reading, Record, RecordRange, Stamp,
+    TAG_LEN, VERSION, peek,
 };
 
 use crate::strategies;
@@ -19,7 +20,10 @@ fn key() -> DeviceKey {
 fn reading(quantities: Quantities) -> Record {
     Record::Reading(Reading {
         meter: MeterAddress::new(1).expect("an address"),
-        stamp: Stamp { ms: 1_795_000_000_123, clock: Clock::Synced },
+        stamp: Stamp {
+            ms: 1_795_000_000_123,
+            clock: Clock::Synced,
+        },
         outcome: Outcome::Values(quantities),
     })
 }
@@ -68,7 +72,11 @@ fn a_reading_of_twelve_fields_takes_64_bytes_with_its_tag() {
 #[test]
 fn more_readings_share_the_head() {
     let bytes = frame_of(&vec![reading(twelve_fields()); 30], 200, 100_000);
-    assert!(bytes.len() <= FRAME_LEN_MAX && bytes.len() < 30 * 40, "{} bytes for 30 readings", bytes.len());
+    assert!(
+        bytes.len() <= FRAME_LEN_MAX && bytes.len() < 30 * 40,
+        "{} bytes for 30 readings",
+        bytes.len()
+    );
 }
 
 #[test]
@@ -95,14 +103,20 @@ fn a_record_without_room_leaves_the_frame_as_it_was() {
         }
         let bytes = writer.finish(&key(), &device());
         let frame = Frame::open(bytes, &key(), &device()).expect("a frame");
-        assert!(frame.records().map(|r| r.expect("a record")).eq(records), "buffer of {len}");
+        assert!(
+            frame.records().map(|r| r.expect("a record")).eq(records),
+            "buffer of {len}"
+        );
     }
 }
 
 #[test]
 fn a_buffer_without_room_for_a_head_is_refused() {
     for len in 0..HEAD_LEN_MAX + TAG_LEN {
-        assert_eq!(FrameWriter::new(&mut vec![0; len], 1, 1, 1, 1).err(), Some(FrameError::NoRoom));
+        assert_eq!(
+            FrameWriter::new(&mut vec![0; len], 1, 1, 1, 1).err(),
+            Some(FrameError::NoRoom)
+        );
     }
 }
 
@@ -121,14 +135,33 @@ fn a_boot_ends_at_its_last_sequence() {
     let mut buffer = [0; FRAME_LEN_MAX];
     let mut writer = FrameWriter::new(&mut buffer, 1, 1, 1, u32::MAX).expect("room");
     writer.push(&reading(Quantities::default())).expect("room");
-    assert_eq!(writer.push(&reading(Quantities::default())), Err(FrameError::NoRoom));
+    assert_eq!(
+        writer.push(&reading(Quantities::default())),
+        Err(FrameError::NoRoom)
+    );
     assert_eq!(writer.push_encoded(&[0, 1, 0, 0]), Err(FrameError::NoRoom));
     let bytes = writer.finish(&key(), &device());
     let range = Frame::open(bytes, &key(), &device()).expect("a frame").range();
-    assert_eq!(range, RecordRange { incarnation: 1, boot: 1, first: u32::MAX, last: u32::MAX });
+    assert_eq!(
+        range,
+        RecordRange {
+            incarnation: 1,
+            boot: 1,
+            first: u32::MAX,
+            last: u32::MAX
+        }
+    );
 
-    let beyond = [&[VERSION, 1, 1, 0, 0, 0, 1][..], &[0xFF, 0xFF, 0xFF, 0xFF, 0x0F], &[0, 1, 0, 0, 0, 1, 0, 0]].concat();
-    assert_eq!(Frame::open(&tagged(&beyond), &key(), &device()), Err(FrameError::Malformed(2)));
+    let beyond = [
+        &[VERSION, 1, 1, 0, 0, 0, 1][..],
+        &[0xFF, 0xFF, 0xFF, 0xFF, 0x0F],
+        &[0, 1, 0, 0, 0, 1, 0, 0],
+    ]
+    .concat();
+    assert_eq!(
+        Frame::open(&tagged(&beyond), &key(), &device()),
+        Err(FrameError::Malformed(2))
+    );
 }
 
 #[test]
@@ -136,17 +169,36 @@ fn a_second_spelling_is_refused() {
     let head = [VERSION, 1, 1, 0, 0, 0, 1, 0];
     let spelled: [(&str, &[u8], Result<u32, FrameError>); 5] = [
         ("the one spelling", &[0, 1, 0, 5], Ok(1)),
-        ("time with an idle varint byte", &[0, 1, 0, 0x85, 0], Err(FrameError::Malformed(0))),
-        ("the second record so", &[0, 1, 0, 5, 0, 1, 0x80, 0, 5], Err(FrameError::Malformed(1))),
+        (
+            "time with an idle varint byte",
+            &[0, 1, 0, 0x85, 0],
+            Err(FrameError::Malformed(0)),
+        ),
+        (
+            "the second record so",
+            &[0, 1, 0, 5, 0, 1, 0x80, 0, 5],
+            Err(FrameError::Malformed(1)),
+        ),
         ("no record", &[], Err(FrameError::Malformed(0))),
-        ("half a record", &[0, 1, 0, 5, 0, 1], Err(FrameError::Malformed(1))),
+        (
+            "half a record",
+            &[0, 1, 0, 5, 0, 1],
+            Err(FrameError::Malformed(1)),
+        ),
     ];
     for (what, records, expected) in spelled {
         let bytes = tagged(&[&head, records].concat());
-        assert_eq!(Frame::open(&bytes, &key(), &device()).map(|f| f.count()), expected, "{what}");
+        assert_eq!(
+            Frame::open(&bytes, &key(), &device()).map(|f| f.count()),
+            expected,
+            "{what}"
+        );
     }
     let idle_boot = tagged(&[VERSION, 1, 1, 0, 0, 0, 0x81, 0, 0, 0, 1, 0, 5]);
-    assert_eq!(Frame::open(&idle_boot, &key(), &device()), Err(FrameError::Malformed(0)));
+    assert_eq!(
+        Frame::open(&idle_boot, &key(), &device()),
+        Err(FrameError::Malformed(0))
+    );
 }
 
 #[test]
@@ -156,17 +208,40 @@ fn what_is_wrong_is_told_apart() {
         Frame::open(bytes, key, &DeviceId::new(id).expect("an id")).map(|frame| frame.count())
     };
     assert_eq!(open(&bytes, &key(), "sari-01"), Ok(1));
-    assert_eq!(open(&bytes, &key(), "sari-02"), Err(FrameError::Tag), "another device's frame");
-    assert_eq!(open(&bytes, &DeviceKey::new([8; 32], 1), "sari-01"), Err(FrameError::Tag));
-    assert_eq!(open(&bytes, &DeviceKey::new([7; 32], 2), "sari-01"), Err(FrameError::Generation(1)));
+    assert_eq!(
+        open(&bytes, &key(), "sari-02"),
+        Err(FrameError::Tag),
+        "another device's frame"
+    );
+    assert_eq!(
+        open(&bytes, &DeviceKey::new([8; 32], 1), "sari-01"),
+        Err(FrameError::Tag)
+    );
+    assert_eq!(
+        open(&bytes, &DeviceKey::new([7; 32], 2), "sari-01"),
+        Err(FrameError::Generation(1))
+    );
     let mut other = bytes.clone();
     other[0] = VERSION + 1;
-    assert_eq!(open(&other, &key(), "sari-01"), Err(FrameError::Version(VERSION + 1)));
+    assert_eq!(
+        open(&other, &key(), "sari-01"),
+        Err(FrameError::Version(VERSION + 1))
+    );
     for len in [0, FRAME_LEN_MIN - 1, FRAME_LEN_MAX + 1] {
-        assert_eq!(open(&vec![VERSION; len], &key(), "sari-01"), Err(FrameError::Length(len)));
+        assert_eq!(
+            open(&vec![VERSION; len], &key(), "sari-01"),
+            Err(FrameError::Length(len))
+        );
     }
-    let down = [&bytes[..bytes.len() - TAG_LEN], &key().tag(Direction::Down, &device(), &bytes[..bytes.len() - TAG_LEN])];
-    assert_eq!(open(&down.concat(), &key(), "sari-01"), Err(FrameError::Tag), "tagged in the other direction");
+    let down = [
+        &bytes[..bytes.len() - TAG_LEN],
+        &key().tag(Direction::Down, &device(), &bytes[..bytes.len() - TAG_LEN]),
+    ];
+    assert_eq!(
+        open(&down.concat(), &key(), "sari-01"),
+        Err(FrameError::Tag),
+        "tagged in the other direction"
+    );
 }
 
 proptest! {

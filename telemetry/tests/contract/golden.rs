@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use taraz_telemetry::{
-    ACK_LEN_MAX, Ack, Batch, BatchWriter, DeviceId, DeviceKey, FRAME_LEN_MAX, Field, Frame, FrameWriter, MasterKey,
-    RECORD_LEN_MAX, Record,
+    ACK_LEN_MAX, Ack, Batch, BatchWriter, DeviceId, DeviceKey, FRAME_LEN_MAX, Field, Frame, FrameWriter,
+    MasterKey, RECORD_LEN_MAX, Record,
 };
 
 use crate::describe;
@@ -23,11 +23,16 @@ pub(crate) struct Golden {
 
 impl Golden {
     fn text(&self, name: &str) -> &str {
-        self.description[name].as_str().unwrap_or_else(|| panic!("{}: no text {name}", self.name))
+        self.description[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("{}: no text {name}", self.name))
     }
 
     fn key(&self) -> DeviceKey {
-        let bytes = hex::decode(self.text("key_hex")).expect("hex").try_into().expect("32 bytes");
+        let bytes = hex::decode(self.text("key_hex"))
+            .expect("hex")
+            .try_into()
+            .expect("32 bytes");
         let generation = self.description["key_generation"].as_u64().expect("a number");
         DeviceKey::new(bytes, u8::try_from(generation).expect("a generation"))
     }
@@ -57,7 +62,10 @@ pub(crate) fn all() -> Vec<Golden> {
 }
 
 fn of_type(kind: &str) -> Vec<Golden> {
-    let found: Vec<_> = all().into_iter().filter(|golden| golden.text("type") == kind).collect();
+    let found: Vec<_> = all()
+        .into_iter()
+        .filter(|golden| golden.text("type") == kind)
+        .collect();
     assert!(!found.is_empty(), "no golden {kind}");
     found
 }
@@ -74,8 +82,18 @@ fn records() {
     for golden in of_type("record") {
         let (record, rest) = Record::decode(&golden.bytes).expect("a record");
         assert!(rest.is_empty(), "{}", golden.name);
-        assert_eq!(golden.description["record"], describe::record(&record), "{}", golden.name);
-        assert_eq!(record.encode(&mut [0; RECORD_LEN_MAX]), Ok(&golden.bytes[..]), "{}", golden.name);
+        assert_eq!(
+            golden.description["record"],
+            describe::record(&record),
+            "{}",
+            golden.name
+        );
+        assert_eq!(
+            record.encode(&mut [0; RECORD_LEN_MAX]),
+            Ok(&golden.bytes[..]),
+            "{}",
+            golden.name
+        );
     }
 }
 
@@ -88,8 +106,14 @@ fn frames() {
 
         let mut buffer = [0; FRAME_LEN_MAX];
         let range = frame.range();
-        let mut writer = FrameWriter::new(&mut buffer, key.generation(), range.incarnation, range.boot, range.first)
-            .expect("room for a head");
+        let mut writer = FrameWriter::new(
+            &mut buffer,
+            key.generation(),
+            range.incarnation,
+            range.boot,
+            range.first,
+        )
+        .expect("room for a head");
         for record in frame.records() {
             writer.push(&record.expect("a record")).expect("room");
         }
@@ -103,7 +127,12 @@ fn acknowledgements() {
         let (key, device) = (golden.key(), golden.device());
         let ack = Ack::decode(&golden.bytes, &key, &device).expect("an acknowledgement");
         assert_describes(&golden, &describe::ack(&ack));
-        assert_eq!(ack.encode(&mut [0; ACK_LEN_MAX], &key, &device), Ok(&golden.bytes[..]), "{}", golden.name);
+        assert_eq!(
+            ack.encode(&mut [0; ACK_LEN_MAX], &key, &device),
+            Ok(&golden.bytes[..]),
+            "{}",
+            golden.name
+        );
     }
 }
 
@@ -134,16 +163,31 @@ fn keys() {
 
 #[test]
 fn nothing_of_version_1_is_without_golden_bytes() {
-    let text = all().iter().map(|golden| golden.description.to_string()).collect::<String>();
+    let text = all()
+        .iter()
+        .map(|golden| golden.description.to_string())
+        .collect::<String>();
     let words = ["reading", "failed", "start", "dropped", "anchor", "diagnostics"]
         .into_iter()
         .chain(["synced", "holdover", "unsynced"])
         .chain(["timeout", "bad_frame", "exception", "not_understood", "unstable"])
-        .chain(["unknown", "power_on", "watchdog", "panic", "requested", "brown_out"])
+        .chain([
+            "unknown",
+            "power_on",
+            "watchdog",
+            "panic",
+            "requested",
+            "brown_out",
+        ])
         .chain(["implausible_time", "implausible_value", "unknown_meter"]);
-    let missing: BTreeSet<_> = words.filter(|word| !text.contains(&format!("\"{word}\""))).collect();
+    let missing: BTreeSet<_> = words
+        .filter(|word| !text.contains(&format!("\"{word}\"")))
+        .collect();
     assert!(missing.is_empty(), "{missing:?}");
-    let fields: BTreeSet<_> =
-        Field::ALL.iter().map(|field| field.name()).filter(|name| !text.contains(&format!("\"{name}\":"))).collect();
+    let fields: BTreeSet<_> = Field::ALL
+        .iter()
+        .map(|field| field.name())
+        .filter(|name| !text.contains(&format!("\"{name}\":")))
+        .collect();
     assert!(fields.is_empty(), "{fields:?}");
 }

@@ -38,19 +38,36 @@ fn python(arguments: &[&str], input: &str) -> Output {
 }
 
 fn succeed(output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     out.into_owned()
 }
 
 #[test]
 fn the_codec_passes_its_own_tests() {
-    succeed(&python(&["-m", "unittest", "discover", "-s", "tests/python", "-p", "test_*.py"], ""));
+    succeed(&python(
+        &[
+            "-m",
+            "unittest",
+            "discover",
+            "-s",
+            "tests/python",
+            "-p",
+            "test_*.py",
+        ],
+        "",
+    ));
 }
 
 #[test]
 fn the_golden_bytes_are_what_it_writes_and_reads() {
-    let said = succeed(&python(&["tests/python/golden.py", "--check", "telemetry/golden/v1"], ""));
+    let said = succeed(&python(
+        &["tests/python/golden.py", "--check", "telemetry/golden/v1"],
+        "",
+    ));
     assert_eq!(said.trim(), format!("{} golden files hold", golden::all().len()));
 }
 
@@ -76,12 +93,18 @@ fn it_writes_any_message_as_we_do() {
         }
         let frame_bytes = writer.finish(&key, &device);
         let frame = Frame::open(frame_bytes, &key, &device).expect("a frame");
-        let ack = Ack { ranges: ranges.into_iter().collect() };
+        let ack = Ack {
+            ranges: ranges.into_iter().collect(),
+        };
         let mut buffer = [0; ACK_LEN_MAX];
         let ack_bytes = ack.encode(&mut buffer, &key, &device).expect("room");
 
         let common = json!({ "master_hex": hex::encode(master), "key_generation": generation, "device": device.as_str() });
-        for (kind, said) in [("frame", describe::frame(&frame)), ("ack", describe::ack(&ack)), ("key", json!({}))] {
+        for (kind, said) in [
+            ("frame", describe::frame(&frame)),
+            ("ack", describe::ack(&ack)),
+            ("key", json!({})),
+        ] {
             let mut description = common.clone();
             description["type"] = json!(kind);
             for (name, value) in said.as_object().expect("an object") {
@@ -91,11 +114,18 @@ fn it_writes_any_message_as_we_do() {
         }
         expected.push(hex::encode(frame_bytes));
         expected.push(hex::encode(ack_bytes));
-        expected.push(hex::encode([&key.bytes()[..], key.mqtt_password().as_bytes()].concat()));
+        expected.push(hex::encode(
+            [&key.bytes()[..], key.mqtt_password().as_bytes()].concat(),
+        ));
     }
     let written = succeed(&python(&["tests/python/golden.py", "--encode"], &descriptions));
     for (n, (written, expected)) in written.lines().zip(&expected).enumerate() {
-        assert_eq!(written, expected, "{}", descriptions.lines().nth(n).unwrap_or_default());
+        assert_eq!(
+            written,
+            expected,
+            "{}",
+            descriptions.lines().nth(n).unwrap_or_default()
+        );
     }
     assert_eq!(written.lines().count(), expected.len());
 }

@@ -2,37 +2,63 @@
 
 use proptest::prelude::*;
 use taraz_telemetry::{
-    Anchor, Clock, DROPPED_RANGES_MAX, Diagnostics, Dropped, Field, HOLDOVER_ERROR_MS_MAX, MPPT_MAX, MeterAddress,
-    Mppt, Outcome, PollFailure, PollStatus, Quantities, RECORD_LEN_MAX, Reading, Record, RecordError, Recovered,
-    ResetCause, SYNCED_ERROR_MS_MAX, Stamp, Start,
+    Anchor, Clock, DROPPED_RANGES_MAX, Diagnostics, Dropped, Field, HOLDOVER_ERROR_MS_MAX, MPPT_MAX,
+    MeterAddress, Mppt, Outcome, PollFailure, PollStatus, Quantities, RECORD_LEN_MAX, Reading, Record,
+    RecordError, Recovered, ResetCause, SYNCED_ERROR_MS_MAX, Stamp, Start,
 };
 
 use crate::strategies;
 
-const WIDEST_STAMP: Stamp = Stamp { ms: u64::MAX, clock: Clock::Unsynced };
+const WIDEST_STAMP: Stamp = Stamp {
+    ms: u64::MAX,
+    clock: Clock::Unsynced,
+};
 
 fn encode(record: &Record) -> Vec<u8> {
-    record.encode(&mut [0; RECORD_LEN_MAX]).expect("RECORD_LEN_MAX suffices").to_vec()
+    record
+        .encode(&mut [0; RECORD_LEN_MAX])
+        .expect("RECORD_LEN_MAX suffices")
+        .to_vec()
 }
 
 fn reading(outcome: Outcome) -> Record {
-    Record::Reading(Reading { meter: MeterAddress::new(247).expect("an address"), stamp: WIDEST_STAMP, outcome })
+    Record::Reading(Reading {
+        meter: MeterAddress::new(247).expect("an address"),
+        stamp: WIDEST_STAMP,
+        outcome,
+    })
 }
 
 /// Every field at a value whose varint is longest: the extreme that is farthest from zero after bias and zigzag.
 fn widest_reading() -> Record {
     let mut quantities = Quantities::default();
     for &field in Field::ALL {
-        let extremes = [i64::MAX, i64::from(u32::MAX), i64::from(i32::MIN), i64::from(u8::MAX)];
-        assert!(extremes.into_iter().any(|value| quantities.set(field, value)), "{}", field.name());
+        let extremes = [
+            i64::MAX,
+            i64::from(u32::MAX),
+            i64::from(i32::MIN),
+            i64::from(u8::MAX),
+        ];
+        assert!(
+            extremes.into_iter().any(|value| quantities.set(field, value)),
+            "{}",
+            field.name()
+        );
     }
-    let input = Mppt { voltage_dv: Some(u32::MAX), current_ca: Some(i32::MIN), power_w: Some(i32::MIN) };
+    let input = Mppt {
+        voltage_dv: Some(u32::MAX),
+        current_ca: Some(i32::MIN),
+        power_w: Some(i32::MIN),
+    };
     quantities.mppt = core::iter::repeat_n(input, MPPT_MAX).collect();
     reading(Outcome::Values(quantities))
 }
 
 fn dropped(ranges: &[(u32, u32, u32)]) -> Record {
-    Record::Dropped(Dropped { stamp: WIDEST_STAMP, ranges: ranges.iter().copied().collect() })
+    Record::Dropped(Dropped {
+        stamp: WIDEST_STAMP,
+        ranges: ranges.iter().copied().collect(),
+    })
 }
 
 #[test]
@@ -47,11 +73,19 @@ fn record_len_max_bounds_the_widest_of_every_form() {
         Record::Start(Start {
             stamp: WIDEST_STAMP,
             reset_cause: ResetCause::BrownOut,
-            recovered: Some(Recovered { boot: u32::MAX, sequence: u32::MAX }),
+            recovered: Some(Recovered {
+                boot: u32::MAX,
+                sequence: u32::MAX,
+            }),
             firmware: "9".repeat(24).as_str().try_into().expect("24 bytes"),
         }),
         dropped(&[(u32::MAX, u32::MAX, u32::MAX); DROPPED_RANGES_MAX]),
-        Record::Anchor(Anchor { boot: u32::MAX, monotonic_ms: u64::MAX, utc_ms: u64::MAX, error_ms: u32::MAX }),
+        Record::Anchor(Anchor {
+            boot: u32::MAX,
+            monotonic_ms: u64::MAX,
+            utc_ms: u64::MAX,
+            error_ms: u32::MAX,
+        }),
         Record::Diagnostics(Diagnostics {
             stamp: WIDEST_STAMP,
             uptime_s: u32::MAX,
@@ -70,14 +104,29 @@ fn record_len_max_bounds_the_widest_of_every_form() {
         assert_eq!(Record::decode(&bytes), Ok((record.clone(), &[][..])));
     }
     // The layout in docs/protocol.md, added up: 1 + 1 + 5 + 10 before the values, 31 values, 1 + 8 · 16 for the MPPT inputs.
-    assert_eq!(encode(&widest[0]).len(), 17 + (17 * 5 + 9 * 5 + 5 + 3 * 9 + 2) + (1 + 8 * 16));
+    assert_eq!(
+        encode(&widest[0]).len(),
+        17 + (17 * 5 + 9 * 5 + 5 + 3 * 9 + 2) + (1 + 8 * 16)
+    );
 }
 
 #[test]
 fn what_no_reader_would_accept_is_not_written() {
-    let no_poll = PollFailure { status: PollStatus::Timeout, count: 0, span_ms: 0 };
-    for record in [reading(Outcome::Failed(no_poll)), dropped(&[]), dropped(&[(1, 5, 4)])] {
-        assert_eq!(record.encode(&mut [0; RECORD_LEN_MAX]), Err(RecordError::Malformed), "{record:?}");
+    let no_poll = PollFailure {
+        status: PollStatus::Timeout,
+        count: 0,
+        span_ms: 0,
+    };
+    for record in [
+        reading(Outcome::Failed(no_poll)),
+        dropped(&[]),
+        dropped(&[(1, 5, 4)]),
+    ] {
+        assert_eq!(
+            record.encode(&mut [0; RECORD_LEN_MAX]),
+            Err(RecordError::Malformed),
+            "{record:?}"
+        );
     }
 }
 
@@ -91,21 +140,36 @@ fn undefined_bytes_are_refused() {
         ("clock 3 in a stamp", &[2, 3, 0, 0, 0, 0]),
         ("presence bit 32", &[0, 1, 0x80, 0x80, 0x80, 0x80, 0x40, 0]),
         ("a failed poll with presence bits", &[1, 1, 4, 0, 0, 1, 0]),
-        ("an MPPT list that is empty", &[0, 1, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0]),
+        (
+            "an MPPT list that is empty",
+            &[0, 1, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0],
+        ),
         ("a failed poll that counts none", &[1, 1, 0, 0, 0, 0, 0]),
         ("poll status 5", &[1, 1, 0, 0, 5, 1, 0]),
     ];
     for (what, bytes) in refused {
         assert_eq!(Record::decode(bytes), Err(RecordError::Malformed), "{what}");
     }
-    assert!(Record::decode(&[0, 1, 0, 0]).is_ok(), "a reading without any value is one: the meter answered");
+    assert!(
+        Record::decode(&[0, 1, 0, 0]).is_ok(),
+        "a reading without any value is one: the meter answered"
+    );
 }
 
 #[test]
 fn an_energy_register_beyond_63_bits_saturates() {
-    let quantities = Quantities { energy_wh: Some(u64::MAX), ..Quantities::default() };
+    let quantities = Quantities {
+        energy_wh: Some(u64::MAX),
+        ..Quantities::default()
+    };
     let bytes = encode(&reading(Outcome::Values(quantities)));
-    let (Record::Reading(Reading { outcome: Outcome::Values(back), .. }), _) = Record::decode(&bytes).expect("a record")
+    let (
+        Record::Reading(Reading {
+            outcome: Outcome::Values(back),
+            ..
+        }),
+        _,
+    ) = Record::decode(&bytes).expect("a record")
     else {
         panic!("a reading was written");
     };
@@ -114,7 +178,16 @@ fn an_energy_register_beyond_63_bits_saturates() {
 
 #[test]
 fn an_anchor_is_as_good_as_its_error_says() {
-    let clock = |error_ms| Record::Anchor(Anchor { boot: 1, monotonic_ms: 0, utc_ms: 5, error_ms }).stamp().clock;
+    let clock = |error_ms| {
+        Record::Anchor(Anchor {
+            boot: 1,
+            monotonic_ms: 0,
+            utc_ms: 5,
+            error_ms,
+        })
+        .stamp()
+        .clock
+    };
     assert_eq!(clock(SYNCED_ERROR_MS_MAX), Clock::Synced);
     assert_eq!(clock(SYNCED_ERROR_MS_MAX + 1), Clock::Holdover);
     assert_eq!(clock(HOLDOVER_ERROR_MS_MAX), Clock::Holdover);

@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use taraz_telemetry::{
-    Anchor, Clock, DROPPED_RANGES_MAX, DeviceId, DeviceKey, Diagnostics, Dropped, Field, MPPT_MAX, MeterAddress,
-    Mppt, Outcome, PollFailure, PollStatus, Quantities, Reading, Record, RecordRange, Recovered, ResetCause, Stamp,
-    Start,
+    Anchor, Clock, DROPPED_RANGES_MAX, DeviceId, DeviceKey, Diagnostics, Dropped, Field, MPPT_MAX,
+    MeterAddress, Mppt, Outcome, PollFailure, PollStatus, Quantities, Reading, Record, RecordRange,
+    Recovered, ResetCause, Stamp, Start,
 };
 
 pub(crate) fn device_id() -> impl Strategy<Value = DeviceId> {
@@ -24,11 +24,27 @@ pub(crate) fn stamp() -> impl Strategy<Value = Stamp> {
 
 /// Values over the whole range of every field, small ones as often as wide ones.
 pub(crate) fn quantities() -> impl Strategy<Value = Quantities> {
-    let wide = prop_oneof![any::<i64>(), any::<i32>().prop_map(i64::from), any::<u32>().prop_map(i64::from), -300..300_i64];
-    let mppt = (option::of(any::<u32>()), option::of(any::<i32>()), option::of(any::<i32>()))
-        .prop_map(|(voltage_dv, current_ca, power_w)| Mppt { voltage_dv, current_ca, power_w });
+    let wide = prop_oneof![
+        any::<i64>(),
+        any::<i32>().prop_map(i64::from),
+        any::<u32>().prop_map(i64::from),
+        -300..300_i64
+    ];
+    let mppt = (
+        option::of(any::<u32>()),
+        option::of(any::<i32>()),
+        option::of(any::<i32>()),
+    )
+        .prop_map(|(voltage_dv, current_ca, power_w)| Mppt {
+            voltage_dv,
+            current_ca,
+            power_w,
+        });
     (vec((0..Field::ALL.len(), wide), 0..40), vec(mppt, 0..=MPPT_MAX)).prop_map(|(values, inputs)| {
-        let mut quantities = Quantities { mppt: inputs.into_iter().collect(), ..Quantities::default() };
+        let mut quantities = Quantities {
+            mppt: inputs.into_iter().collect(),
+            ..Quantities::default()
+        };
         for (field, value) in values {
             quantities.set(Field::ALL[field], value);
         }
@@ -44,7 +60,11 @@ fn poll_failure() -> impl Strategy<Value = PollFailure> {
         Just(PollStatus::NotUnderstood),
         Just(PollStatus::Unstable),
     ];
-    (status, 1..=u32::MAX, any::<u32>()).prop_map(|(status, count, span_ms)| PollFailure { status, count, span_ms })
+    (status, 1..=u32::MAX, any::<u32>()).prop_map(|(status, count, span_ms)| PollFailure {
+        status,
+        count,
+        span_ms,
+    })
 }
 
 fn reading() -> impl Strategy<Value = Reading> {
@@ -53,7 +73,11 @@ fn reading() -> impl Strategy<Value = Reading> {
         1 => poll_failure().prop_map(Outcome::Failed),
     ];
     let meter = (1..=247_u8).prop_map(|address| MeterAddress::new(address).expect("an address"));
-    (meter, stamp(), outcome).prop_map(|(meter, stamp, outcome)| Reading { meter, stamp, outcome })
+    (meter, stamp(), outcome).prop_map(|(meter, stamp, outcome)| Reading {
+        meter,
+        stamp,
+        outcome,
+    })
 }
 
 fn start() -> impl Strategy<Value = Start> {
@@ -65,7 +89,8 @@ fn start() -> impl Strategy<Value = Start> {
         Just(ResetCause::Requested),
         Just(ResetCause::BrownOut),
     ];
-    let recovered = option::of((any::<u32>(), any::<u32>()).prop_map(|(boot, sequence)| Recovered { boot, sequence }));
+    let recovered =
+        option::of((any::<u32>(), any::<u32>()).prop_map(|(boot, sequence)| Recovered { boot, sequence }));
     (stamp(), cause, recovered, "[ -~]{0,24}").prop_map(|(stamp, reset_cause, recovered, firmware)| Start {
         stamp,
         reset_cause,
@@ -75,29 +100,39 @@ fn start() -> impl Strategy<Value = Start> {
 }
 
 fn dropped() -> impl Strategy<Value = Dropped> {
-    let range = (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(boot, a, b)| (boot, a.min(b), a.max(b)));
-    (stamp(), vec(range, 1..=DROPPED_RANGES_MAX))
-        .prop_map(|(stamp, ranges)| Dropped { stamp, ranges: ranges.into_iter().collect() })
+    let range =
+        (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(boot, a, b)| (boot, a.min(b), a.max(b)));
+    (stamp(), vec(range, 1..=DROPPED_RANGES_MAX)).prop_map(|(stamp, ranges)| Dropped {
+        stamp,
+        ranges: ranges.into_iter().collect(),
+    })
 }
 
 fn diagnostics() -> impl Strategy<Value = Diagnostics> {
-    (stamp(), any::<[u32; 8]>(), option::of(any::<u32>())).prop_map(|(stamp, n, stack_high_water_bytes)| Diagnostics {
-        stamp,
-        uptime_s: n[0],
-        queue_records: n[1],
-        queue_capacity_records: n[2],
-        dropped_records: n[3],
-        bus_crc_errors: n[4],
-        bus_timeouts: n[5],
-        bus_exceptions: n[6],
-        link_connects: n[7],
-        stack_high_water_bytes,
+    (stamp(), any::<[u32; 8]>(), option::of(any::<u32>())).prop_map(|(stamp, n, stack_high_water_bytes)| {
+        Diagnostics {
+            stamp,
+            uptime_s: n[0],
+            queue_records: n[1],
+            queue_capacity_records: n[2],
+            dropped_records: n[3],
+            bus_crc_errors: n[4],
+            bus_timeouts: n[5],
+            bus_exceptions: n[6],
+            link_connects: n[7],
+            stack_high_water_bytes,
+        }
     })
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {
     let anchor = (any::<u32>(), any::<u64>(), any::<u64>(), any::<u32>()).prop_map(
-        |(boot, monotonic_ms, utc_ms, error_ms)| Anchor { boot, monotonic_ms, utc_ms, error_ms },
+        |(boot, monotonic_ms, utc_ms, error_ms)| Anchor {
+            boot,
+            monotonic_ms,
+            utc_ms,
+            error_ms,
+        },
     );
     prop_oneof![
         6 => reading().prop_map(Record::Reading),
@@ -109,10 +144,12 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
 }
 
 pub(crate) fn record_range() -> impl Strategy<Value = RecordRange> {
-    (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(incarnation, boot, a, b)| RecordRange {
-        incarnation,
-        boot,
-        first: a.min(b),
-        last: a.max(b),
+    (any::<u32>(), any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(incarnation, boot, a, b)| {
+        RecordRange {
+            incarnation,
+            boot,
+            first: a.min(b),
+            last: a.max(b),
+        }
     })
 }
