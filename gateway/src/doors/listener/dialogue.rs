@@ -1,0 +1,272 @@
+//! What a session answers to each packet.
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq;
+use taraz_telemetry::{Channel, DeviceId};
+
+use crate::doors::acks::AckRanges;
+use crate::metrics::ConnectRejected;
+use crate::time::now_ms;
+use crate::validate::{KnownDevice, RefusedReason};
+
+use super::engine::{
+    Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
+    Will,
+};
+use super::session::{Leave, Session, SignedIn, Waiting};
+use super::{CLIENT_ID_LEN_MAX, KEEP_ALIVE_MAX_S, STATE_LEN_MAX};
+
+impl<E: Engine> Session<E> {
+    pub(super) fn on_event(&mut self, event: Event) -> Result<(), Leave> {
+        match event {
+            Event::Broken(what) => Err(Leave::Broken(what)),
+            Event::Connect(connect) => self.on_connect(connect),
+            _ if self.signed_in.is_none() => Err(Leave::Broken("a packet before CONNECT".to_owned())),
+            Event::Publish(publish) => self.on_publish(publish),
+            Event::Puback => {
+                self.send_acks();
+                Ok(())
+            }
+            Event::Subscribe(subscribe) => {
+                self.on_subscribe(&subscribe);
+                Ok(())
+            }
+            Event::Unsubscribe { packet_id, filters } => {
+                self.on_unsubscribe(packet_id, &filters);
+                Ok(())
+            }
+            Event::Disconnect { publish_will } => Err(Leave::Client { publish_will }),
+            Event::Other => Ok(()),
+        }
+    }
+
+    fn on_connect(&mut self, connect: Connect) -> Result<(), Leave> {
+        match self.sign_in(&connect) {
+            Ok((signed_in, welcome)) => {
+                tracing::debug!(peer = %self.peer, device = %signed_in.device.id, "an MQTT session begins");
+                self.signed_in = Some(signed_in);
+                self.engine.welcome(&welcome);
+                self.start_keep_alive();
+                Ok(())
+            }
+            Err(refusal) => {
+                let user = connect.user.as_deref().unwrap_or("");
+                tracing::info!(peer = %self.peer, user, ?refusal, "refused an MQTT sign-in");
+                let reason = match refusal {
+                    ConnectRefusal::Quota => ConnectRejected::TooMany,
+                    _ => ConnectRejected::Unauthorised,
+                };
+                self.door.metrics.connect_rejected(reason);
+                self.engine.refuse(refusal);
+                Err(Leave::Refused)
+            }
+        }
+    }
+
+    fn sign_in(&self, connect: &Connect) -> Result<(SignedIn, Welcome), ConnectRefusal> {
+        if connect.extended_authentication {
+            return Err(ConnectRefusal::AuthenticationMethod);
+        }
+        let device = self.authenticate(connect).ok_or(ConnectRefusal::Credentials)?;
+        if let Some(will) = &connect.will {
+            check_will(will, &device.id, connect.version)?;
+        }
+        let mut welcome = Welcome::default();
+        let client_id = match connect.client_id.as_str() {
+            // MQTT 3.1.1, 3.1.3.1: an empty id only with a clean session.
+            "" if connect.version == Version::V3 && !connect.clean => return Err(ConnectRefusal::ClientId),
+            "" => welcome
+                .assigned_client_id
+                .insert(format!("{}-{}", device.id, self.peer.port()))
+                .clone(),
+            id if id.len() > CLIENT_ID_LEN_MAX => return Err(ConnectRefusal::ClientId),
+            id => id.to_owned(),
+        };
+        if connect.keep_alive_s == 0 || connect.keep_alive_s > KEEP_ALIVE_MAX_S {
+            welcome.server_keep_alive_s = Some(KEEP_ALIVE_MAX_S);
+        }
+        welcome.no_session_expiry = connect.session_expiry;
+        let seat = self
+            .hub
+            .sit(&device.id, &client_id)
+            .ok_or(ConnectRefusal::Quota)?;
+        let signed_in = SignedIn {
+            device,
+            seat,
+            will: connect.will.clone(),
+            ack_qos: None,
+            commands: false,
+            ranges: AckRanges::default(),
+        };
+        Ok((signed_in, welcome))
+    }
+
+    fn authenticate(&self, connect: &Connect) -> Option<Arc<KnownDevice>> {
+        let device = DeviceId::new(connect.user.as_deref()?).ok()?;
+        let device = self.door.validator.device(&device)?;
+        let password = device.key.mqtt_password();
+        let fits = password.as_bytes().ct_eq(&connect.password);
+        bool::from(fits).then(|| Arc::clone(device))
+    }
+
+    fn on_publish(&mut self, publish: Publish) -> Result<(), Leave> {
+        let Some(who) = &self.signed_in else {
+            return Err(Leave::Broken("PUBLISH before CONNECT".to_owned()));
+        };
+        // The CONNACK of MQTT 5 said so; MQTT 3.1.1 can't be told, and can't be answered with less than QoS 2.
+        if publish.qos > 1 {
+            return Err(Leave::Us(Goodbye::QosNotSupported));
+        }
+        let now_ms = now_ms();
+        if publish.topic == Channel::State.topic(&who.device.id).as_str() {
+            let fits = publish.payload.len() <= STATE_LEN_MAX;
+            if fits {
+                who.seat.set_state(&publish.payload, now_ms);
+            }
+            let answer = if fits {
+                Answer::Success
+            } else {
+                Answer::PayloadInvalid
+            };
+            self.pending.answered(publish.packet_id, answer);
+            self.answer();
+            return Ok(());
+        }
+        let judged =
+            self.door
+                .validator
+                .validate(Some(&who.device.id), &publish.topic, &publish.payload, now_ms);
+        match judged {
+            Ok(accepted) => {
+                let number = self.pending.wait(publish.packet_id, accepted.range);
+                let len = accepted.bytes.len();
+                if let Some(room) = self.door.spool.try_reserve(len) {
+                    self.door
+                        .spool
+                        .submit(room, accepted, now_ms, self.committed_sender.clone(), number);
+                } else {
+                    let spool = Arc::clone(&self.door.spool);
+                    let room = Box::pin(async move { spool.reserve(len).await });
+                    self.waiting = Some(Waiting {
+                        accepted,
+                        received_ms: now_ms,
+                        number,
+                        room,
+                    });
+                }
+            }
+            Err(reason) => {
+                let from = who.device.id.as_str();
+                self.door
+                    .refusals
+                    .add(reason, from, &publish.topic, &publish.payload, now_ms);
+                self.pending.answered(publish.packet_id, answer_to(reason));
+                self.answer();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends every PUBACK whose turn it is.
+    pub(super) fn answer(&mut self) {
+        while let Some((packet_id, answer)) = self.pending.next_answer() {
+            if let Some(packet_id) = packet_id {
+                self.engine.puback(packet_id, answer);
+            }
+        }
+    }
+
+    /// Sends the device's signed acknowledgements, as many as its client takes.
+    pub(super) fn send_acks(&mut self) {
+        let Some(who) = &mut self.signed_in else {
+            return;
+        };
+        let Some(qos) = who.ack_qos else {
+            return;
+        };
+        let topic = Channel::Ack.topic(&who.device.id);
+        while qos == 0 || self.engine.vacancy() > 0 {
+            let Some(ack) = who.ranges.next_signed(&who.device) else {
+                break;
+            };
+            if !self.engine.publish(&topic, &ack, qos) {
+                // Larger than the client takes. It sends again what it has no acknowledgement for.
+                tracing::debug!(device = %who.device.id, "can't send an acknowledgement");
+                break;
+            }
+        }
+    }
+
+    fn on_subscribe(&mut self, subscribe: &Subscribe) {
+        let Some(who) = &mut self.signed_in else {
+            return;
+        };
+        let (ack, cmd) = (
+            Channel::Ack.topic(&who.device.id),
+            Channel::Cmd.topic(&who.device.id),
+        );
+        let mut grants = Vec::with_capacity(subscribe.filters.len());
+        for (filter, qos) in &subscribe.filters {
+            let qos = (*qos).min(1);
+            grants.push(match filter.as_str() {
+                filter if filter == ack.as_str() => {
+                    who.ack_qos = Some(qos);
+                    who.seat.want_acks(true);
+                    Grant::Qos(qos)
+                }
+                filter if filter == cmd.as_str() => {
+                    who.commands = true;
+                    Grant::Qos(qos)
+                }
+                _ => Grant::NotAuthorised,
+            });
+        }
+        self.engine.suback(subscribe.packet_id, &grants);
+    }
+
+    fn on_unsubscribe(&mut self, packet_id: u16, filters: &[String]) {
+        let Some(who) = &mut self.signed_in else {
+            return;
+        };
+        let (ack, cmd) = (
+            Channel::Ack.topic(&who.device.id),
+            Channel::Cmd.topic(&who.device.id),
+        );
+        let mut existed = Vec::with_capacity(filters.len());
+        for filter in filters {
+            existed.push(if filter == ack.as_str() {
+                who.ranges.clear();
+                who.seat.want_acks(false);
+                who.ack_qos.take().is_some()
+            } else {
+                filter == cmd.as_str() && std::mem::take(&mut who.commands)
+            });
+        }
+        self.engine.unsuback(packet_id, &existed);
+    }
+}
+
+fn check_will(will: &Will, device: &DeviceId, version: Version) -> Result<(), ConnectRefusal> {
+    if will.topic != Channel::State.topic(device).as_str() || will.payload.len() > STATE_LEN_MAX {
+        return Err(ConnectRefusal::Will);
+    }
+    // MQTT 5, 3.2.2.3.4: a server with Maximum QoS 1 must refuse a will of QoS 2.
+    if will.qos > 1 && version == Version::V5 {
+        Err(ConnectRefusal::WillQos)
+    } else {
+        Ok(())
+    }
+}
+
+const fn answer_to(reason: RefusedReason) -> Answer {
+    match reason {
+        RefusedReason::Topic => Answer::TopicInvalid,
+        RefusedReason::ForeignTopic
+        | RefusedReason::UnknownDevice
+        | RefusedReason::KeyGeneration
+        | RefusedReason::Tag => Answer::NotAuthorised,
+        RefusedReason::Length | RefusedReason::Malformed => Answer::PayloadInvalid,
+        RefusedReason::Version => Answer::ImplementationSpecific,
+    }
+}

@@ -1,0 +1,203 @@
+//! Who is connected: takeover of a client id, acknowledgements to a device's other sessions, its last known state.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use taraz_telemetry::{DeviceId, RecordRange};
+use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
+
+/// Sessions that one device may have at a time (its own, and somebody looking on with `mosquitto_sub`).
+pub const SESSIONS_PER_DEVICE_MAX: usize = 8;
+/// Ranges that wait for a session other than the one that committed them.
+const OTHER_RANGES_MAX: usize = 256;
+
+/// The last thing that a device said on its `/state` topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct DeviceState {
+    /// What it said; `offline` may be its last will.
+    pub(crate) state: String,
+    /// When, UTC ms.
+    pub(crate) at_ms: u64,
+}
+
+/// All sessions of the listener.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    metrics: Metrics,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    devices: HashMap<DeviceId, Sessions>,
+    /// With the number of the session that stated it.
+    states: HashMap<DeviceId, (u64, DeviceState)>,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    entries: Vec<Entry>,
+    /// How many of them want acknowledgements: read at every commit, without the hub's lock.
+    wanting: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    client_id: String,
+    ranges: mpsc::Sender<RecordRange>,
+    wants_acks: bool,
+}
+
+/// A session's place in the hub; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    hub: Arc<Hub>,
+    device: DeviceId,
+    number: u64,
+    wanting: Arc<AtomicUsize>,
+    wants_acks: bool,
+    /// What other sessions of the device committed; closed when another session took the client id over.
+    pub(super) ranges: mpsc::Receiver<RecordRange>,
+}
+
+impl Hub {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Seats a session and unseats the one that holds the same client id. `None` when the device has too many.
+    ///
+    /// Client ids are told apart within a device, so that no device can end another's session.
+    pub(super) fn sit(self: &Arc<Self>, device: &DeviceId, client_id: &str) -> Option<Seat> {
+        let mut inner = self.lock();
+        inner.next += 1;
+        let number = inner.next;
+        let sessions = inner.devices.entry(device.clone()).or_default();
+        let wanting = Arc::clone(&sessions.wanting);
+        let entries = &mut sessions.entries;
+        if let Some(at) = entries.iter().position(|entry| entry.client_id == client_id) {
+            entries.swap_remove(at);
+            self.metrics.connections.dec();
+        }
+        if entries.len() >= SESSIONS_PER_DEVICE_MAX {
+            return None;
+        }
+        let (sender, ranges) = mpsc::channel(OTHER_RANGES_MAX);
+        entries.push(Entry {
+            number,
+            client_id: client_id.to_owned(),
+            ranges: sender,
+            wants_acks: false,
+        });
+        self.metrics.connections.inc();
+        let device = device.clone();
+        Some(Seat {
+            hub: Arc::clone(self),
+            device,
+            number,
+            wanting,
+            wants_acks: false,
+            ranges,
+        })
+    }
+
+    /// The last known state of every device that ever stated one.
+    pub(crate) fn states(&self) -> Vec<(DeviceId, DeviceState)> {
+        let inner = self.lock();
+        let mut states: Vec<_> = inner
+            .states
+            .iter()
+            .map(|(id, (_, state))| (id.clone(), state.clone()))
+            .collect();
+        states.sort_by(|a, b| a.0.cmp(&b.0));
+        states
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    pub(super) fn want_acks(&mut self, wants: bool) {
+        let mut inner = self.hub.lock();
+        let entries = inner
+            .devices
+            .get_mut(&self.device)
+            .map(|sessions| &mut sessions.entries);
+        if let Some(entry) = entries
+            .into_iter()
+            .flatten()
+            .find(|entry| entry.number == self.number)
+        {
+            entry.wants_acks = wants;
+        }
+        drop(inner);
+        self.count(wants);
+    }
+
+    fn count(&mut self, wants: bool) {
+        match (std::mem::replace(&mut self.wants_acks, wants), wants) {
+            (false, true) => self.wanting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.wanting.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// Tells the device's other sessions that want acknowledgements. One that is not keeping up misses some: its device
+    /// sends again what it has no acknowledgement for.
+    pub(super) fn tell_others<'a>(&self, ranges: impl Iterator<Item = &'a RecordRange> + Clone) {
+        if self.wanting.load(Ordering::Relaxed) <= usize::from(self.wants_acks) {
+            return;
+        }
+        let inner = self.hub.lock();
+        let entries = inner.devices.get(&self.device).map(|sessions| &sessions.entries);
+        let others = |entry: &&Entry| entry.wants_acks && entry.number != self.number;
+        for entry in entries.into_iter().flatten().filter(others) {
+            for range in ranges.clone() {
+                let _ = entry.ranges.try_send(*range);
+            }
+        }
+    }
+
+    /// Keeps what the device states, unless a newer session of it has stated something: the last will of a session
+    /// that was taken over comes late.
+    pub(super) fn set_state(&self, payload: &[u8], at_ms: u64) {
+        let state = String::from_utf8_lossy(payload).into_owned();
+        let mut inner = self.hub.lock();
+        let entry = inner.states.entry(self.device.clone()).or_default();
+        if entry.0 <= self.number {
+            *entry = (self.number, DeviceState { state, at_ms });
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.count(false);
+        let mut inner = self.hub.lock();
+        let Some(sessions) = inner.devices.get_mut(&self.device) else {
+            return;
+        };
+        if let Some(at) = sessions
+            .entries
+            .iter()
+            .position(|entry| entry.number == self.number)
+        {
+            sessions.entries.swap_remove(at);
+            self.hub.metrics.connections.dec();
+        }
+        if sessions.entries.is_empty() {
+            inner.devices.remove(&self.device);
+        }
+    }
+}

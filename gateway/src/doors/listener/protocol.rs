@@ -1,0 +1,488 @@
+//! The engine on mqtt-protocol-core: the only file that names the crate.
+//!
+//! Its traps, each handled here: one call takes one packet; PUBLISH before CONNECT gives an error and no close, so every
+//! error closes; PINGRESP is off by default; its receive-maximum would also close MQTT 3.1.1 clients, who can't know
+//! it, so it is only set by the CONNACK of MQTT 5.
+
+use std::time::Duration;
+
+use mqtt_protocol_core::mqtt;
+use mqtt_protocol_core::mqtt::common::Cursor;
+use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, GenericEvent, TimerKind};
+use mqtt_protocol_core::mqtt::packet::{
+    self, GenericPacket, GenericPacketTrait, Property, Qos, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{
+    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
+    SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
+};
+
+use super::engine::{
+    Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
+    Will,
+};
+use super::{ACKS_IN_FLIGHT_MAX, IN_FLIGHT_MAX, PACKET_LEN_MAX};
+
+/// CONNACK "unacceptable protocol version" (MQTT 3.1.1, 3.1.2.2), for versions the crate does not read at all.
+const CONNACK_UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
+
+type Packet = GenericPacket<u16>;
+
+/// One connection.
+pub(super) struct ProtocolCore {
+    connection: mqtt::Connection<mqtt::role::Server>,
+    version: Version,
+    keep_alive: Option<Duration>,
+    acks_in_flight: u16,
+    output: Vec<u8>,
+}
+
+impl ProtocolCore {
+    pub(super) fn new() -> Self {
+        let options = ConnectionOptions::new().maximum_packet_size_recv(PACKET_LEN_MAX);
+        let mut connection = mqtt::Connection::with_options(mqtt::Version::Undetermined, options);
+        connection.set_auto_ping_response(true);
+        Self {
+            connection,
+            version: Version::V3,
+            keep_alive: None,
+            acks_in_flight: 0,
+            output: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, events: Vec<GenericEvent<u16>>) -> Applied {
+        let mut applied = Applied::default();
+        for event in events {
+            match event {
+                GenericEvent::NotifyPacketReceived(packet) => applied.packet = Some(packet),
+                GenericEvent::RequestSendPacket { packet, .. } => {
+                    self.output.extend_from_slice(&packet.to_continuous_buffer());
+                }
+                GenericEvent::RequestTimerReset {
+                    kind: TimerKind::PingreqRecv,
+                    duration_ms,
+                } => {
+                    self.keep_alive = Some(Duration::from_millis(duration_ms));
+                }
+                GenericEvent::NotifyError(error) => applied.error = Some(error),
+                GenericEvent::RequestClose => applied.close = true,
+                GenericEvent::NotifyPacketIdReleased(_)
+                | GenericEvent::RequestTimerReset { .. }
+                | GenericEvent::RequestTimerCancel(_) => {}
+            }
+        }
+        applied
+    }
+
+    fn send(&mut self, packet: impl Into<Packet>) -> bool {
+        let events = self.connection.send(packet.into());
+        self.apply(events).error.is_none()
+    }
+
+    /// Sends what a builder made. A builder only fails on values that were not checked before; then nothing is sent.
+    fn send_built<P: Into<Packet>>(&mut self, built: Result<P, MqttError>) -> bool {
+        match built {
+            Ok(packet) => self.send(packet),
+            Err(error) => {
+                tracing::error!(%error, "can't build an MQTT packet");
+                false
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Applied {
+    packet: Option<Packet>,
+    error: Option<MqttError>,
+    close: bool,
+}
+
+impl Engine for ProtocolCore {
+    fn receive(&mut self, bytes: &mut &[u8]) -> Option<Event> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut cursor = Cursor::new(*bytes);
+        let events = self.connection.recv(&mut cursor);
+        let taken = usize::try_from(cursor.position())
+            .unwrap_or(bytes.len())
+            .min(bytes.len());
+        *bytes = &bytes[taken..];
+        let applied = self.apply(events);
+        if let Some(error) = applied.error {
+            if error == MqttError::UnsupportedProtocolVersion && self.output.is_empty() {
+                self.output.extend_from_slice(&CONNACK_UNACCEPTABLE_VERSION);
+            }
+            return Some(Event::Broken(error.to_string()));
+        }
+        match applied.packet {
+            Some(packet) => Some(self.event(packet)),
+            None if applied.close => Some(Event::Broken("closed by the protocol".to_owned())),
+            None => None,
+        }
+    }
+
+    fn welcome(&mut self, welcome: &Welcome) {
+        match self.version {
+            Version::V3 => {
+                let built = v3_1_1::Connack::builder()
+                    .session_present(false)
+                    .return_code(ConnectReturnCode::Accepted)
+                    .build();
+                self.send_built(built);
+            }
+            Version::V5 => {
+                let built = welcome_properties(welcome).and_then(|props| {
+                    v5_0::Connack::builder()
+                        .session_present(false)
+                        .reason_code(ConnectReasonCode::Success)
+                        .props(props)
+                        .build()
+                });
+                self.send_built(built);
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: ConnectRefusal) {
+        match self.version {
+            Version::V3 => {
+                let built = v3_1_1::Connack::builder()
+                    .session_present(false)
+                    .return_code(return_code(refusal))
+                    .build();
+                self.send_built(built);
+            }
+            Version::V5 => {
+                let built = v5_0::Connack::builder()
+                    .session_present(false)
+                    .reason_code(reason_code(refusal))
+                    .build();
+                self.send_built(built);
+            }
+        }
+    }
+
+    fn puback(&mut self, packet_id: u16, answer: Answer) {
+        match self.version {
+            // MQTT 3.1.1 knows no negative acknowledgement: "it MUST … make a positive acknowledgement" (3.3.5).
+            Version::V3 => {
+                self.send_built(v3_1_1::Puback::builder().packet_id(packet_id).build());
+            }
+            Version::V5 => {
+                let builder = v5_0::Puback::builder().packet_id(packet_id);
+                let built = match puback_code(answer) {
+                    None => builder.build(),
+                    Some(code) => builder.reason_code(code).build(),
+                };
+                self.send_built(built);
+            }
+        }
+    }
+
+    fn suback(&mut self, packet_id: u16, grants: &[Grant]) {
+        match self.version {
+            Version::V3 => {
+                let codes = grants.iter().map(|grant| match grant {
+                    Grant::Qos(0) => SubackReturnCode::SuccessMaximumQos0,
+                    Grant::Qos(_) => SubackReturnCode::SuccessMaximumQos1,
+                    Grant::NotAuthorised => SubackReturnCode::Failure,
+                });
+                self.send_built(
+                    v3_1_1::Suback::builder()
+                        .packet_id(packet_id)
+                        .return_codes(codes.collect())
+                        .build(),
+                );
+            }
+            Version::V5 => {
+                let codes = grants.iter().map(|grant| match grant {
+                    Grant::Qos(0) => SubackReasonCode::GrantedQos0,
+                    Grant::Qos(_) => SubackReasonCode::GrantedQos1,
+                    Grant::NotAuthorised => SubackReasonCode::NotAuthorized,
+                });
+                self.send_built(
+                    v5_0::Suback::builder()
+                        .packet_id(packet_id)
+                        .reason_codes(codes.collect())
+                        .build(),
+                );
+            }
+        }
+    }
+
+    fn unsuback(&mut self, packet_id: u16, existed: &[bool]) {
+        match self.version {
+            Version::V3 => {
+                self.send_built(v3_1_1::Unsuback::builder().packet_id(packet_id).build());
+            }
+            Version::V5 => {
+                let codes = existed.iter().map(|existed| match existed {
+                    true => UnsubackReasonCode::Success,
+                    false => UnsubackReasonCode::NoSubscriptionExisted,
+                });
+                self.send_built(
+                    v5_0::Unsuback::builder()
+                        .packet_id(packet_id)
+                        .reason_codes(codes.collect())
+                        .build(),
+                );
+            }
+        }
+    }
+
+    fn vacancy(&self) -> u16 {
+        let ours = ACKS_IN_FLIGHT_MAX.saturating_sub(self.acks_in_flight);
+        self.connection
+            .get_receive_maximum_vacancy_for_send()
+            .map_or(ours, |theirs| theirs.min(ours))
+    }
+
+    fn publish(&mut self, topic: &str, payload: &[u8], qos: u8) -> bool {
+        let packet_id = match qos {
+            0 => None,
+            _ if self.vacancy() == 0 => return false,
+            _ => match self.connection.acquire_packet_id() {
+                Ok(id) => Some(id),
+                Err(_) => return false,
+            },
+        };
+        let level = if packet_id.is_some() {
+            Qos::AtLeastOnce
+        } else {
+            Qos::AtMostOnce
+        };
+        let sent = match self.version {
+            Version::V3 => {
+                let built = v3_1_1::Publish::builder().topic_name(topic).and_then(|builder| {
+                    let builder = builder.qos(level).payload(payload);
+                    packet_id
+                        .into_iter()
+                        .fold(builder, |builder, id| builder.packet_id(id))
+                        .build()
+                });
+                self.send_built(built)
+            }
+            Version::V5 => {
+                let built = v5_0::Publish::builder().topic_name(topic).and_then(|builder| {
+                    let builder = builder.qos(level).payload(payload);
+                    packet_id
+                        .into_iter()
+                        .fold(builder, |builder, id| builder.packet_id(id))
+                        .build()
+                });
+                self.send_built(built)
+            }
+        };
+        if let Some(id) = packet_id {
+            if sent {
+                self.acks_in_flight += 1;
+            } else {
+                let events = self.connection.release_packet_id(id);
+                self.apply(events);
+            }
+        }
+        sent
+    }
+
+    fn goodbye(&mut self, goodbye: Goodbye) {
+        let reason = match goodbye {
+            Goodbye::ShuttingDown => DisconnectReasonCode::ServerShuttingDown,
+            Goodbye::TakenOver => DisconnectReasonCode::SessionTakenOver,
+            Goodbye::KeepAlive => DisconnectReasonCode::KeepAliveTimeout,
+            Goodbye::TooSlow => DisconnectReasonCode::QuotaExceeded,
+            Goodbye::QosNotSupported => DisconnectReasonCode::QosNotSupported,
+        };
+        // MQTT 3.1.1 has no DISCONNECT from the server.
+        if self.version == Version::V5 {
+            self.send_built(v5_0::Disconnect::builder().reason_code(reason).build());
+        }
+    }
+
+    fn keep_alive(&self) -> Option<Duration> {
+        self.keep_alive
+    }
+
+    fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+}
+
+impl ProtocolCore {
+    fn event(&mut self, packet: Packet) -> Event {
+        match packet {
+            GenericPacket::V3_1_1Connect(p) => {
+                self.version = Version::V3;
+                Event::Connect(connect_v3(&p))
+            }
+            GenericPacket::V5_0Connect(p) => {
+                self.version = Version::V5;
+                Event::Connect(connect_v5(&p))
+            }
+            GenericPacket::V3_1_1Publish(p) => Event::Publish(Publish {
+                topic: p.topic_name().to_owned(),
+                payload: p.payload().as_slice().to_vec(),
+                qos: level(p.qos()),
+                packet_id: p.packet_id(),
+            }),
+            GenericPacket::V5_0Publish(p) => Event::Publish(Publish {
+                topic: p.topic_name().to_owned(),
+                payload: p.payload().as_slice().to_vec(),
+                qos: level(p.qos()),
+                packet_id: p.packet_id(),
+            }),
+            GenericPacket::V3_1_1Puback(_) | GenericPacket::V5_0Puback(_) => {
+                self.acks_in_flight = self.acks_in_flight.saturating_sub(1);
+                Event::Puback
+            }
+            GenericPacket::V3_1_1Subscribe(p) => subscribe(p.packet_id(), p.entries()),
+            GenericPacket::V5_0Subscribe(p) => subscribe(p.packet_id(), p.entries()),
+            GenericPacket::V3_1_1Unsubscribe(p) => {
+                let filters = p
+                    .entries()
+                    .iter()
+                    .map(|filter| filter.as_str().to_owned())
+                    .collect();
+                Event::Unsubscribe {
+                    packet_id: p.packet_id(),
+                    filters,
+                }
+            }
+            GenericPacket::V5_0Unsubscribe(p) => {
+                let filters = p
+                    .entries()
+                    .iter()
+                    .map(|filter| filter.as_str().to_owned())
+                    .collect();
+                Event::Unsubscribe {
+                    packet_id: p.packet_id(),
+                    filters,
+                }
+            }
+            GenericPacket::V3_1_1Disconnect(_) => Event::Disconnect { publish_will: false },
+            GenericPacket::V5_0Disconnect(p) => {
+                // MQTT 5, 3.1.2.5: the will is dropped only on reason 0x00.
+                let normal = matches!(
+                    p.reason_code(),
+                    None | Some(DisconnectReasonCode::NormalDisconnection)
+                );
+                Event::Disconnect {
+                    publish_will: !normal,
+                }
+            }
+            GenericPacket::V5_0Auth(_) => Event::Broken("AUTH without an authentication method".to_owned()),
+            _ => Event::Other,
+        }
+    }
+}
+
+fn level(qos: Qos) -> u8 {
+    match qos {
+        Qos::AtMostOnce => 0,
+        Qos::AtLeastOnce => 1,
+        Qos::ExactlyOnce => 2,
+    }
+}
+
+fn subscribe(packet_id: u16, entries: &[packet::SubEntry]) -> Event {
+    let filter = |entry: &packet::SubEntry| (entry.topic_filter().to_owned(), level(entry.sub_opts().qos()));
+    Event::Subscribe(Subscribe {
+        packet_id,
+        filters: entries.iter().map(filter).collect(),
+    })
+}
+
+fn connect_v3(p: &v3_1_1::Connect) -> Connect {
+    let will = p.will_topic().filter(|_| p.will_flag()).map(|topic| Will {
+        topic: topic.to_owned(),
+        payload: p.will_payload().unwrap_or_default().to_vec(),
+        qos: level(p.will_qos()),
+    });
+    Connect {
+        version: Version::V3,
+        client_id: p.client_id().to_owned(),
+        clean: p.clean_session(),
+        user: p.user_name().map(str::to_owned),
+        password: p.password().unwrap_or_default().to_vec(),
+        keep_alive_s: p.keep_alive(),
+        will,
+        extended_authentication: false,
+        session_expiry: false,
+    }
+}
+
+fn connect_v5(p: &v5_0::Connect) -> Connect {
+    let will = p.will_topic().filter(|_| p.will_flag()).map(|topic| Will {
+        topic: topic.to_owned(),
+        payload: p.will_payload().unwrap_or_default().to_vec(),
+        qos: level(p.will_qos()),
+    });
+    let has = |wanted: fn(&Property) -> bool| p.props().iter().any(wanted);
+    Connect {
+        version: Version::V5,
+        client_id: p.client_id().to_owned(),
+        clean: p.clean_start(),
+        user: p.user_name().map(str::to_owned),
+        password: p.password().unwrap_or_default().to_vec(),
+        keep_alive_s: p.keep_alive(),
+        will,
+        extended_authentication: has(|prop| matches!(prop, Property::AuthenticationMethod(_))),
+        session_expiry: has(|prop| matches!(prop, Property::SessionExpiryInterval(_))),
+    }
+}
+
+/// What MQTT 5 lets a server state about itself (3.2.2.3). The crate adds the maximum packet size.
+fn welcome_properties(welcome: &Welcome) -> Result<Vec<Property>, MqttError> {
+    let mut props = vec![
+        packet::ReceiveMaximum::new(IN_FLIGHT_MAX)?.into(),
+        packet::MaximumQos::new(1)?.into(),
+        packet::WildcardSubscriptionAvailable::new(0)?.into(),
+        packet::SubscriptionIdentifierAvailable::new(0)?.into(),
+        packet::SharedSubscriptionAvailable::new(0)?.into(),
+    ];
+    if let Some(id) = &welcome.assigned_client_id {
+        props.push(packet::AssignedClientIdentifier::new(id.as_str())?.into());
+    }
+    if let Some(seconds) = welcome.server_keep_alive_s {
+        props.push(packet::ServerKeepAlive::new(seconds)?.into());
+    }
+    if welcome.no_session_expiry {
+        props.push(packet::SessionExpiryInterval::new(0)?.into());
+    }
+    Ok(props)
+}
+
+const fn return_code(refusal: ConnectRefusal) -> ConnectReturnCode {
+    match refusal {
+        ConnectRefusal::Credentials => ConnectReturnCode::BadUserNameOrPassword,
+        ConnectRefusal::ClientId => ConnectReturnCode::IdentifierRejected,
+        ConnectRefusal::Will | ConnectRefusal::WillQos | ConnectRefusal::AuthenticationMethod => {
+            ConnectReturnCode::NotAuthorized
+        }
+        ConnectRefusal::Quota => ConnectReturnCode::ServerUnavailable,
+    }
+}
+
+const fn reason_code(refusal: ConnectRefusal) -> ConnectReasonCode {
+    match refusal {
+        ConnectRefusal::Credentials => ConnectReasonCode::BadUserNameOrPassword,
+        ConnectRefusal::ClientId => ConnectReasonCode::ClientIdentifierNotValid,
+        ConnectRefusal::Will => ConnectReasonCode::NotAuthorized,
+        ConnectRefusal::WillQos => ConnectReasonCode::QosNotSupported,
+        ConnectRefusal::AuthenticationMethod => ConnectReasonCode::BadAuthenticationMethod,
+        ConnectRefusal::Quota => ConnectReasonCode::QuotaExceeded,
+    }
+}
+
+/// `None`: success, which MQTT 5 lets us leave out (3.4.2.1).
+const fn puback_code(answer: Answer) -> Option<PubackReasonCode> {
+    match answer {
+        Answer::Success => None,
+        Answer::NotAuthorised => Some(PubackReasonCode::NotAuthorized),
+        Answer::TopicInvalid => Some(PubackReasonCode::TopicNameInvalid),
+        Answer::PayloadInvalid => Some(PubackReasonCode::PayloadFormatInvalid),
+        Answer::ImplementationSpecific => Some(PubackReasonCode::ImplementationSpecificError),
+    }
+}

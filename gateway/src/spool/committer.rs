@@ -1,0 +1,334 @@
+//! The thread that commits: takes what waits, writes it with one fsync, then says so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use taraz_telemetry::{Hold, RecordRange, Records};
+use tokio::sync::watch;
+
+use crate::metrics::{FrameResult, Metrics};
+use crate::time::now_ms;
+use crate::validate::Fingerprints;
+
+use super::queue::{Queue, Removal, Submission, Work};
+use super::recent::{RECENT_RECORDS_MAX, Recent};
+use super::table::{NewRow, ROW_OVERHEAD, StoredRow, Table, Usage};
+use super::{Committed, SpoolError, SpoolLimits};
+
+/// Waits between attempts of a commit that fails.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct Committer {
+    table: Option<Table>,
+    file: PathBuf,
+    limits: SpoolLimits,
+    queue: Arc<Queue>,
+    recent: Recent,
+    next_position: u64,
+    usage: Usage,
+    metrics: Metrics,
+    committed: watch::Sender<u64>,
+}
+
+/// A part of a submission that becomes a row.
+struct Run {
+    submission: usize,
+    first: u32,
+    count: u32,
+    bytes: std::ops::Range<usize>,
+    hold: Option<Hold>,
+}
+
+/// What one group writes.
+#[derive(Default)]
+struct Plan {
+    runs: Vec<Run>,
+    results: Vec<FrameResult>,
+    remembered: usize,
+}
+
+impl Committer {
+    /// Reads how much is there and which records came last.
+    pub(super) fn recover(
+        table: Table,
+        file: PathBuf,
+        limits: SpoolLimits,
+        fingerprints: Fingerprints,
+        metrics: Metrics,
+        queue: Arc<Queue>,
+        committed: watch::Sender<u64>,
+    ) -> Result<Self, SpoolError> {
+        let at = |source| SpoolError::Open {
+            file: file.display().to_string(),
+            source,
+        };
+        let usage = table.usage().map_err(at)?;
+        let next_position = table.next_position().map_err(at)?;
+        let mut newest = Vec::new();
+        table
+            .newest(|row| {
+                newest.extend(fingerprints_of(row, &fingerprints));
+                newest.len() < RECENT_RECORDS_MAX
+            })
+            .map_err(at)?;
+        let mut recent = Recent::new(RECENT_RECORDS_MAX);
+        for fingerprint in newest.into_iter().take(RECENT_RECORDS_MAX).rev() {
+            recent.insert(fingerprint);
+        }
+        if usage.items > 0 {
+            tracing::info!(
+                items = usage.items,
+                bytes = usage.item_bytes,
+                "recovered the spool"
+            );
+        }
+        committed.send_replace(next_position - 1);
+        let committer = Self {
+            table: Some(table),
+            file,
+            limits,
+            queue,
+            recent,
+            next_position,
+            usage,
+            metrics,
+            committed,
+        };
+        committer.publish_usage();
+        Ok(committer)
+    }
+
+    pub(super) fn run(mut self) {
+        // Whatever ends this thread, a panic included, the doors must hear of it.
+        struct End(Arc<Queue>);
+        impl Drop for End {
+            fn drop(&mut self) {
+                self.0.end();
+            }
+        }
+        let _end = End(Arc::clone(&self.queue));
+        let mut frames = 0;
+        loop {
+            let accepting = self.usage.bytes() < self.limits.bytes_max;
+            self.metrics.blocked.set((!accepting).into());
+            let work = self.queue.take(accepting, frames);
+            let last = work.last;
+            frames = work.submissions.len();
+            if (frames > 0 || !work.removals.is_empty()) && !self.commit(work) {
+                break;
+            }
+            if last {
+                break;
+            }
+        }
+    }
+
+    /// Commits, however often it takes. False when it was given up because the program ends.
+    fn commit(&mut self, mut work: Work) -> bool {
+        let plan = self.plan(&work.submissions);
+        let mut wait = RETRY_MIN;
+        loop {
+            match self.attempt(&plan, &work.submissions, &work.removals) {
+                Ok(gone) => {
+                    self.settle(&plan, work, gone);
+                    return true;
+                }
+                Err(error) => self.failed(&error, wait),
+            }
+            // What ingest has taken can go even when there is no room for anything new.
+            if !plan.runs.is_empty()
+                && !work.removals.is_empty()
+                && let Ok(gone) = self.attempt(&Plan::default(), &[], &work.removals)
+            {
+                let removals = std::mem::take(&mut work.removals);
+                self.settle(
+                    &Plan::default(),
+                    Work {
+                        removals,
+                        ..Work::default()
+                    },
+                    gone,
+                );
+            }
+            if self.queue.closing() {
+                tracing::error!(
+                    frames = work.submissions.len(),
+                    "ended without committing; nothing of it was acknowledged"
+                );
+                self.recent.forget_newest(plan.remembered);
+                return false;
+            }
+            work.removals.extend(self.queue.wait_for_retry(wait));
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Decides what of each submission is new, and cuts it into rows.
+    fn plan(&mut self, submissions: &[Submission]) -> Plan {
+        let mut plan = Plan::default();
+        for (at, submission) in submissions.iter().enumerate() {
+            let accepted = &submission.accepted;
+            let runs_before = plan.runs.len();
+            let (mut start, mut sequence) = (0, accepted.range.first);
+            let mut open: Option<Run> = None;
+            for mark in &accepted.marks {
+                let end = mark.end as usize;
+                if !self.recent.insert(mark.fingerprint) {
+                    plan.runs.extend(open.take());
+                } else {
+                    plan.remembered += 1;
+                    match &mut open {
+                        Some(run) if run.hold == mark.hold => {
+                            run.count += 1;
+                            run.bytes.end = end;
+                        }
+                        _ => {
+                            let run = Run {
+                                submission: at,
+                                first: sequence,
+                                count: 1,
+                                bytes: start..end,
+                                hold: mark.hold,
+                            };
+                            plan.runs.extend(open.replace(run));
+                        }
+                    }
+                }
+                start = end;
+                sequence = sequence.wrapping_add(1);
+            }
+            plan.runs.extend(open);
+            plan.results.push(match &plan.runs[runs_before..] {
+                [] => FrameResult::Duplicate,
+                runs if runs.iter().any(|run| run.hold.is_some()) => FrameResult::Held,
+                _ => FrameResult::Accepted,
+            });
+        }
+        plan
+    }
+
+    fn attempt(
+        &mut self,
+        plan: &Plan,
+        submissions: &[Submission],
+        removals: &[Removal],
+    ) -> Result<Usage, SpoolError> {
+        // Only duplicates: they are durable already.
+        if plan.runs.is_empty() && removals.is_empty() {
+            return Ok(Usage::default());
+        }
+        let rows: Vec<NewRow<'_>> = (self.next_position..)
+            .zip(&plan.runs)
+            .map(|(position, run)| {
+                let submission = &submissions[run.submission];
+                let accepted = &submission.accepted;
+                NewRow {
+                    position,
+                    received_ms: submission.received_ms,
+                    device: accepted.device.id.as_str(),
+                    incarnation: accepted.range.incarnation,
+                    boot: accepted.range.boot,
+                    first: run.first,
+                    count: run.count,
+                    hold: run.hold,
+                    records: &accepted.bytes[run.bytes.clone()],
+                }
+            })
+            .collect();
+        let table = match &mut self.table {
+            Some(table) => table,
+            none => none.insert(Table::open(&self.file, &self.limits.table)?),
+        };
+        let applied = table.apply(&rows, removals, now_ms());
+        applied.map_err(|source| SpoolError::Open {
+            file: self.file.display().to_string(),
+            source,
+        })
+    }
+
+    /// It is durable: now it may be acknowledged.
+    fn settle(&mut self, plan: &Plan, work: Work, gone: Usage) {
+        if !plan.runs.is_empty() || !work.removals.is_empty() {
+            self.metrics.commits.inc();
+        }
+        self.metrics.blocked.set(0);
+        self.next_position += plan.runs.len() as u64;
+        self.usage.items += plan.runs.len() as u64;
+        self.usage.item_bytes += plan
+            .runs
+            .iter()
+            .map(|run| run.bytes.len() as u64 + ROW_OVERHEAD)
+            .sum::<u64>();
+        self.usage.items = self.usage.items.saturating_sub(gone.items);
+        self.usage.item_bytes = self.usage.item_bytes.saturating_sub(gone.item_bytes);
+        self.usage.quarantined += gone.quarantined;
+        self.usage.quarantined_bytes += gone.quarantined_bytes;
+        self.publish_usage();
+        for result in [FrameResult::Accepted, FrameResult::Held, FrameResult::Duplicate] {
+            let count = plan.results.iter().filter(|each| **each == result).count();
+            self.metrics.frames(result, count as u64);
+        }
+        for submission in work.submissions {
+            // A door that has gone needs no answer.
+            let _ = submission.done.send(Committed {
+                number: submission.number,
+            });
+            drop(submission.room);
+        }
+        for removal in work.removals {
+            let _ = removal.done.send(());
+        }
+        if !plan.runs.is_empty() {
+            self.committed.send_replace(self.next_position - 1);
+        }
+    }
+
+    fn failed(&mut self, error: &SpoolError, wait: Duration) {
+        self.metrics.commit_failures.inc();
+        self.metrics.blocked.set(1);
+        tracing::error!(%error, retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "a commit of the spool failed; nothing is acknowledged until one succeeds");
+        // A connection that met an I/O error is not trusted again.
+        if !is_busy(error) {
+            self.table = None;
+        }
+    }
+
+    fn publish_usage(&self) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.backlog.set(gauge(self.usage.items));
+        self.metrics.spool_bytes.set(gauge(self.usage.bytes()));
+        self.metrics.quarantined.set(gauge(self.usage.quarantined));
+    }
+}
+
+fn is_busy(error: &SpoolError) -> bool {
+    let SpoolError::Open { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        source.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseBusy)
+    )
+}
+
+/// A row's records, newest first.
+fn fingerprints_of(row: &StoredRow<'_>, fingerprints: &Fingerprints) -> Vec<u64> {
+    let range = RecordRange {
+        incarnation: row.incarnation,
+        boot: row.boot,
+        first: row.first,
+        last: row.first.saturating_add(row.count.saturating_sub(1)),
+    };
+    let mut records = Records::new(row.records);
+    let mut found = Vec::new();
+    let mut sequence = row.first;
+    while let Some(Ok((_, bytes))) = records.next_with_bytes() {
+        found.push(fingerprints.of(row.device, &range, sequence, bytes));
+        sequence = sequence.wrapping_add(1);
+    }
+    found.reverse();
+    found
+}

@@ -1,0 +1,238 @@
+//! Accepted frames → one durable commit for many → acknowledgements.
+//!
+//! Constraints: acknowledged means fsynced; a full or failing disk stops acknowledging and drops nothing; what is
+//! acknowledged leaves only after ingest has it, or into the quarantine.
+//!
+//! Layout: one `SQLite` file in WAL mode with `synchronous = FULL`; a row is a run of consecutive records of one device
+//! with one hold, under a position that only grows, with a CRC over identity and bytes.
+//!
+//! Operation: doors reserve room (bytes) and submit; the committer, a thread of its own, takes everything that came
+//! during the commit before (natural group commit) and writes it with one fsync; forwarding reads with a connection of
+//! its own and asks the committer to remove what ingest has.
+
+mod committer;
+mod crc;
+mod queue;
+mod recent;
+mod table;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::metrics::Metrics;
+use crate::validate::{Accepted, Fingerprints};
+
+use committer::Committer;
+pub(crate) use queue::Room;
+use queue::{Queue, Removal, Submission};
+pub(crate) use table::{SpoolReader, StoredRow};
+use table::{Table, TableLimits};
+
+/// The spool's file in the data folder.
+const FILE_NAME: &str = "spool.sqlite";
+
+/// The spool can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The folder can't be made or written.
+    #[error("can't use the spool's folder {folder}: {source}")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file can't be opened or read.
+    #[error("can't open the spool {file}: {source}")]
+    Open {
+        /// Which.
+        file: String,
+        /// What `SQLite` says.
+        source: rusqlite::Error,
+    },
+    /// Written by another version of this program.
+    #[error("the spool {file} has schema {found}, this program knows {known}: use the program that wrote it")]
+    Schema {
+        /// Which.
+        file: String,
+        /// What stands in it.
+        found: i64,
+        /// What is expected.
+        known: i64,
+    },
+    /// The committer has ended; nothing can be committed any more.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// A submission's commit has returned: it may be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// The number that the door gave it.
+    pub(crate) number: u64,
+}
+
+/// Where a door hears of its commits.
+pub(crate) type CommittedSender = mpsc::UnboundedSender<Committed>;
+
+/// Bounds of one spool.
+#[derive(Clone, Debug)]
+pub(crate) struct SpoolLimits {
+    /// Live bytes above which nothing is taken in.
+    pub(crate) bytes_max: u64,
+    /// Passed to `SQLite`; tests make the disk full with it.
+    pub(crate) table: TableLimits,
+}
+
+impl SpoolLimits {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Self {
+            bytes_max,
+            table: TableLimits::default(),
+        }
+    }
+}
+
+/// The handle that doors and forwarding share.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    queue: Arc<Queue>,
+    committed: watch::Receiver<u64>,
+    file: std::path::PathBuf,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Spool {
+    /// Opens or makes the spool in `folder`, recovers what it holds, and starts the committer.
+    ///
+    /// # Errors
+    /// [`SpoolError`] when the folder or the file can't be used.
+    pub(crate) fn open(
+        folder: &Path,
+        limits: SpoolLimits,
+        fingerprints: Fingerprints,
+        metrics: Metrics,
+    ) -> Result<Self, SpoolError> {
+        let at = |source| SpoolError::Folder {
+            folder: folder.display().to_string(),
+            source,
+        };
+        std::fs::create_dir_all(folder).map_err(at)?;
+        let file = folder.join(FILE_NAME);
+        let table = Table::open(&file, &limits.table)?;
+        let queue = Arc::new(Queue::new());
+        let (sender, committed) = watch::channel(0);
+        let committer = Committer::recover(
+            table,
+            file.clone(),
+            limits,
+            fingerprints,
+            metrics,
+            Arc::clone(&queue),
+            sender,
+        )?;
+        let thread = std::thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || committer.run())
+            .map_err(at)?;
+        Ok(Self {
+            queue,
+            committed,
+            file,
+            thread: std::sync::Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Waits for room in the queue of the committer: this is where back-pressure begins.
+    ///
+    /// # Errors
+    /// [`SpoolError::Closed`] when the committer has ended.
+    pub(crate) async fn reserve(&self, len: usize) -> Result<Room, SpoolError> {
+        self.queue.reserve(len).await
+    }
+
+    /// Room at once, or `None` when there is none now (or never again: [`Self::reserve`] tells).
+    pub(crate) fn try_reserve(&self, len: usize) -> Option<Room> {
+        self.queue.try_reserve(len)
+    }
+
+    /// Hands a frame to the committer; `done` hears `number` once it is durable, and never otherwise.
+    pub(crate) fn submit(
+        &self,
+        room: Room,
+        accepted: Accepted,
+        received_ms: u64,
+        done: CommittedSender,
+        number: u64,
+    ) {
+        self.queue.submit(Submission {
+            accepted,
+            received_ms,
+            done,
+            number,
+            room,
+        });
+    }
+
+    /// Removes everything up to a position, except that the rejected items among it go into the quarantine.
+    ///
+    /// # Errors
+    /// [`SpoolError::Closed`] when the committer ended before it was durable.
+    pub(crate) async fn remove(&self, up_to: u64, rejected: Vec<(u64, String)>) -> Result<(), SpoolError> {
+        let (done, removed) = oneshot::channel();
+        self.queue.remove(Removal {
+            up_to,
+            rejected,
+            done,
+        });
+        removed.await.map_err(|_| SpoolError::Closed)
+    }
+
+    /// A reading connection of its own.
+    ///
+    /// # Errors
+    /// [`SpoolError::Open`].
+    pub(crate) fn reader(&self) -> Result<SpoolReader, SpoolError> {
+        SpoolReader::open(&self.file)
+    }
+
+    /// Changes to the position of the newest committed row.
+    pub(crate) fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.clone()
+    }
+
+    /// Resolves when the committer has ended, for whatever reason.
+    pub(crate) async fn ended(&self) {
+        self.queue.ended().await;
+    }
+
+    /// The committer has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.queue.has_ended()
+    }
+
+    /// Commits what was submitted, ends the committer and waits for it. Blocks: not for async code.
+    pub(crate) fn close(&self) {
+        self.queue.close();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the spool's committer panicked");
+        }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

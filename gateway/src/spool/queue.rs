@@ -1,0 +1,214 @@
+//! What waits for the committer: submissions within a bound of bytes, and removals.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::validate::Accepted;
+
+use super::{CommittedSender, SpoolError};
+
+/// Bytes that wait for a commit, all doors together: above it, doors stop reading from their sockets.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+/// What a frame costs in the queue beside its bytes.
+const SUBMISSION_OVERHEAD: usize = 128;
+/// Frames in one commit.
+const GROUP_FRAMES_MAX: usize = 4_096;
+/// Bytes in one commit.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How long the committer waits for as many frames as the commit before had, in steps: at most 2 ms.
+const LINGER_STEP: Duration = Duration::from_micros(500);
+const LINGER_STEPS_MAX: u32 = 4;
+
+/// Room in the queue, given back when the frame is committed or given up.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A frame on its way into a commit.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) accepted: Accepted,
+    pub(super) received_ms: u64,
+    pub(super) done: CommittedSender,
+    pub(super) number: u64,
+    pub(super) room: Room,
+}
+
+/// What ingest has taken.
+#[derive(Debug)]
+pub(super) struct Removal {
+    pub(super) up_to: u64,
+    pub(super) rejected: Vec<(u64, String)>,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// What the committer does next.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) submissions: Vec<Submission>,
+    pub(super) removals: Vec<Removal>,
+    /// Nothing will follow.
+    pub(super) last: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    room: Arc<Semaphore>,
+    ended: tokio_util::sync::CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    submissions: VecDeque<Submission>,
+    removals: Vec<Removal>,
+    closing: bool,
+    /// The committer waits for a change; only then it must be woken.
+    idle: bool,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+            ended: tokio_util::sync::CancellationToken::new(),
+        }
+    }
+
+    pub(super) async fn reserve(&self, len: usize) -> Result<Room, SpoolError> {
+        let room = Arc::clone(&self.room).acquire_many_owned(cost(len)).await;
+        room.map(|permit| Room { _permit: permit })
+            .map_err(|_| SpoolError::Closed)
+    }
+
+    pub(super) fn try_reserve(&self, len: usize) -> Option<Room> {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(cost(len));
+        room.ok().map(|permit| Room { _permit: permit })
+    }
+
+    pub(super) fn submit(&self, submission: Submission) {
+        let mut state = self.lock();
+        state.submissions.push_back(submission);
+        self.wake(state);
+    }
+
+    pub(super) fn remove(&self, removal: Removal) {
+        let mut state = self.lock();
+        state.removals.push(removal);
+        self.wake(state);
+    }
+
+    /// No more will come; what is there is still taken.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        self.wake(state);
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.lock().closing
+    }
+
+    /// The committer ended: every waiting door hears it, and what waits is dropped, unacknowledged.
+    pub(super) fn end(&self) {
+        self.room.close();
+        let mut state = self.lock();
+        state.submissions.clear();
+        state.removals.clear();
+        state.closing = true;
+        drop(state);
+        self.ended.cancel();
+    }
+
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits for work. Without `accepting`, submissions stay where they are. Lingers up to 2 ms for as many frames as
+    /// the commit before had.
+    pub(super) fn take(&self, accepting: bool, previous_frames: usize) -> Work {
+        let mut state = self.lock();
+        loop {
+            let something = !state.removals.is_empty() || (accepting && !state.submissions.is_empty());
+            if something || state.closing {
+                break;
+            }
+            state.idle = true;
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle = false;
+        }
+        let expected = previous_frames.min(GROUP_FRAMES_MAX);
+        for _ in 0..LINGER_STEPS_MAX {
+            if !accepting || state.closing || state.submissions.len() >= expected {
+                break;
+            }
+            drop(state);
+            std::thread::sleep(LINGER_STEP);
+            state = self.lock();
+        }
+        let submissions = if accepting {
+            take_group(&mut state.submissions)
+        } else {
+            Vec::new()
+        };
+        let last = state.closing && (state.submissions.is_empty() || !accepting);
+        Work {
+            submissions,
+            removals: std::mem::take(&mut state.removals),
+            last,
+        }
+    }
+
+    /// Waits before a retry and returns the removals that came meanwhile.
+    pub(super) fn wait_for_retry(&self, timeout: Duration) -> Vec<Removal> {
+        let mut state = self.lock();
+        if !state.closing && state.removals.is_empty() {
+            state.idle = true;
+            let waited = self.changed.wait_timeout_while(state, timeout, |state| {
+                !state.closing && state.removals.is_empty()
+            });
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.idle = false;
+        }
+        std::mem::take(&mut state.removals)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let idle = state.idle;
+        drop(state);
+        if idle {
+            self.changed.notify_one();
+        }
+    }
+}
+
+fn take_group(waiting: &mut VecDeque<Submission>) -> Vec<Submission> {
+    let (mut count, mut bytes) = (0, 0);
+    for submission in waiting.iter() {
+        bytes += submission.accepted.bytes.len();
+        if count == GROUP_FRAMES_MAX || (count > 0 && bytes > GROUP_BYTES_MAX) {
+            break;
+        }
+        count += 1;
+    }
+    waiting.drain(..count).collect()
+}
+
+fn cost(len: usize) -> u32 {
+    u32::try_from((len + SUBMISSION_OVERHEAD).min(QUEUE_BYTES_MAX)).unwrap_or(u32::MAX)
+}

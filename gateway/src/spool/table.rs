@@ -1,0 +1,388 @@
+//! The spool's file: the only SQL of the gateway.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use taraz_telemetry::Hold;
+
+use super::SpoolError;
+use super::crc::crc32;
+use super::queue::Removal;
+
+/// `PRAGMA user_version` of the schema below.
+const SCHEMA_VERSION: i64 = 1;
+/// What a row costs beside its record bytes, for the bound and the metric.
+pub(super) const ROW_OVERHEAD: u64 = 64;
+/// How long a statement waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Rows that recovery reads at most.
+const SCHEMA: &str = "
+CREATE TABLE items (
+    position    INTEGER PRIMARY KEY,
+    received_ms INTEGER NOT NULL,
+    device      TEXT    NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot        INTEGER NOT NULL,
+    first       INTEGER NOT NULL,
+    count       INTEGER NOT NULL,
+    hold        TEXT,
+    crc         INTEGER NOT NULL,
+    records     BLOB    NOT NULL
+) STRICT;
+CREATE TABLE quarantine (
+    position       INTEGER PRIMARY KEY,
+    received_ms    INTEGER NOT NULL,
+    device         TEXT    NOT NULL,
+    incarnation    INTEGER NOT NULL,
+    boot           INTEGER NOT NULL,
+    first          INTEGER NOT NULL,
+    count          INTEGER NOT NULL,
+    hold           TEXT,
+    crc            INTEGER NOT NULL,
+    records        BLOB    NOT NULL,
+    reason         TEXT    NOT NULL,
+    quarantined_ms INTEGER NOT NULL
+) STRICT;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+INSERT INTO meta VALUES ('next_position', 1);
+";
+
+/// Limits that `SQLite` itself enforces.
+#[derive(Clone, Debug)]
+pub(crate) struct TableLimits {
+    /// Pages of the file, set again before every transaction.
+    pages_max: Arc<AtomicU32>,
+}
+
+impl Default for TableLimits {
+    fn default() -> Self {
+        // SQLITE_MAX_PAGE_COUNT
+        Self {
+            pages_max: Arc::new(AtomicU32::new(0xFFFF_FFFE)),
+        }
+    }
+}
+
+impl TableLimits {
+    /// Makes the file full at so many pages.
+    #[cfg(test)]
+    pub(crate) fn set_pages_max(&self, pages: u32) {
+        self.pages_max.store(pages, Ordering::Relaxed);
+    }
+}
+
+/// A row that is to be written.
+#[derive(Debug)]
+pub(super) struct NewRow<'a> {
+    pub(super) position: u64,
+    pub(super) received_ms: u64,
+    pub(super) device: &'a str,
+    pub(super) incarnation: u32,
+    pub(super) boot: u32,
+    pub(super) first: u32,
+    pub(super) count: u32,
+    pub(super) hold: Option<Hold>,
+    pub(super) records: &'a [u8],
+}
+
+/// A row as it was read back.
+#[derive(Debug)]
+pub(crate) struct StoredRow<'a> {
+    pub(crate) position: u64,
+    pub(crate) received_ms: u64,
+    pub(crate) device: &'a str,
+    pub(crate) incarnation: u32,
+    pub(crate) boot: u32,
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) records: &'a [u8],
+    /// The CRC does not fit, or the hold is no known word: the row must not be forwarded.
+    pub(crate) damaged: bool,
+}
+
+/// How much is in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Usage {
+    pub(super) items: u64,
+    pub(super) item_bytes: u64,
+    pub(super) quarantined: u64,
+    pub(super) quarantined_bytes: u64,
+}
+
+impl Usage {
+    pub(super) const fn bytes(&self) -> u64 {
+        self.item_bytes + self.quarantined_bytes
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    connection: Connection,
+    limits: TableLimits,
+}
+
+impl Table {
+    pub(super) fn open(file: &Path, limits: &TableLimits) -> Result<Self, SpoolError> {
+        let at = |source| SpoolError::Open {
+            file: file.display().to_string(),
+            source,
+        };
+        let connection = connect(file).map_err(at)?;
+        let found: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(at)?;
+        match found {
+            SCHEMA_VERSION => {}
+            0 => make(&connection).map_err(at)?,
+            _ => {
+                let file = file.display().to_string();
+                return Err(SpoolError::Schema {
+                    file,
+                    found,
+                    known: SCHEMA_VERSION,
+                });
+            }
+        }
+        Ok(Self {
+            connection,
+            limits: limits.clone(),
+        })
+    }
+
+    pub(super) fn usage(&self) -> rusqlite::Result<Usage> {
+        let of = |table: &str| {
+            let sql = format!("SELECT count(*), coalesce(sum(length(records)), 0) FROM {table}");
+            self.connection
+                .query_row(&sql, [], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))
+        };
+        let ((items, item_bytes), (quarantined, quarantined_bytes)) = (of("items")?, of("quarantine")?);
+        Ok(Usage {
+            items,
+            item_bytes: item_bytes + items * ROW_OVERHEAD,
+            quarantined,
+            quarantined_bytes: quarantined_bytes + quarantined * ROW_OVERHEAD,
+        })
+    }
+
+    pub(super) fn next_position(&self) -> rusqlite::Result<u64> {
+        let sql = "SELECT max(value, coalesce((SELECT max(position) + 1 FROM items), 0),
+                coalesce((SELECT max(position) + 1 FROM quarantine), 0)) FROM meta WHERE key = 'next_position'";
+        self.connection.query_row(sql, [], |row| row.get(0)).map(unsigned)
+    }
+
+    /// Newest first, until `each` says no.
+    pub(super) fn newest(&self, each: impl FnMut(&StoredRow<'_>) -> bool) -> rusqlite::Result<()> {
+        rows(
+            &self.connection,
+            "SELECT * FROM items ORDER BY position DESC",
+            0,
+            each,
+        )
+    }
+
+    /// One transaction: writes the rows, carries the removals out. Returns what was removed and quarantined.
+    pub(super) fn apply(
+        &mut self,
+        new: &[NewRow<'_>],
+        removals: &[Removal],
+        now_ms: u64,
+    ) -> rusqlite::Result<Usage> {
+        let pages = self.limits.pages_max.load(Ordering::Relaxed);
+        self.connection
+            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        insert(&transaction, new)?;
+        let mut gone = Usage::default();
+        for removal in removals {
+            remove(&transaction, removal, now_ms, &mut gone)?;
+        }
+        transaction.commit()?;
+        Ok(gone)
+    }
+}
+
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // In WAL mode FULL fsyncs the log at every commit (sqlite.org/pragma.html#pragma_synchronous); NORMAL does not.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_prepared_statement_cache_capacity(16);
+    Ok(connection)
+}
+
+fn make(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!(
+        "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    ))
+}
+
+fn insert(transaction: &Transaction<'_>, new: &[NewRow<'_>]) -> rusqlite::Result<()> {
+    let mut statement =
+        transaction.prepare_cached("INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    for row in new {
+        let crc = row_crc(
+            row.device,
+            [row.incarnation, row.boot, row.first, row.count],
+            row.records,
+        );
+        statement.execute(params![
+            signed(row.position),
+            signed(row.received_ms),
+            row.device,
+            row.incarnation,
+            row.boot,
+            row.first,
+            row.count,
+            row.hold.map(Hold::as_str),
+            crc,
+            row.records,
+        ])?;
+    }
+    Ok(())
+}
+
+fn remove(
+    transaction: &Transaction<'_>,
+    removal: &Removal,
+    now_ms: u64,
+    gone: &mut Usage,
+) -> rusqlite::Result<()> {
+    let mut keep = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO quarantine SELECT *, ?2, ?3 FROM items WHERE position = ?1 RETURNING length(records)",
+    )?;
+    for (position, reason) in &removal.rejected {
+        let len: Option<i64> = keep
+            .query_row(params![signed(*position), reason, signed(now_ms)], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        if let Some(len) = len {
+            gone.quarantined += 1;
+            gone.quarantined_bytes += unsigned(len) + ROW_OVERHEAD;
+        }
+    }
+    let up_to = signed(removal.up_to);
+    let (items, bytes) = transaction
+        .prepare_cached("SELECT count(*), coalesce(sum(length(records)), 0) FROM items WHERE position <= ?1")?
+        .query_row([up_to], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
+    transaction
+        .prepare_cached("DELETE FROM items WHERE position <= ?1")?
+        .execute([up_to])?;
+    transaction
+        .prepare_cached("UPDATE meta SET value = max(value, ?1 + 1) WHERE key = 'next_position'")?
+        .execute([up_to])?;
+    gone.items += items;
+    gone.item_bytes += bytes + items * ROW_OVERHEAD;
+    Ok(())
+}
+
+/// Reads the spool beside the committer.
+#[derive(Debug)]
+pub(crate) struct SpoolReader {
+    connection: Connection,
+    file: PathBuf,
+}
+
+impl SpoolReader {
+    pub(super) fn open(file: &Path) -> Result<Self, SpoolError> {
+        let at = |source| SpoolError::Open {
+            file: file.display().to_string(),
+            source,
+        };
+        let connection = connect(file).map_err(at)?;
+        connection.pragma_update(None, "query_only", true).map_err(at)?;
+        Ok(Self {
+            connection,
+            file: file.to_owned(),
+        })
+    }
+
+    /// The rows after a position in their order, until `each` says no.
+    pub(crate) fn after(
+        &self,
+        position: u64,
+        each: impl FnMut(&StoredRow<'_>) -> bool,
+    ) -> Result<(), SpoolError> {
+        let sql = "SELECT * FROM items WHERE position > ?1 ORDER BY position";
+        let at = |source| SpoolError::Open {
+            file: self.file.display().to_string(),
+            source,
+        };
+        rows(&self.connection, sql, position, each).map_err(at)
+    }
+
+    /// Position and reason of everything in the quarantine.
+    #[cfg(test)]
+    pub(crate) fn quarantine(&self) -> rusqlite::Result<Vec<(u64, String)>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT position, reason FROM quarantine ORDER BY position")?;
+        let rows = statement.query_map([], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))?;
+        rows.collect()
+    }
+}
+
+fn rows(
+    connection: &Connection,
+    sql: &str,
+    position: u64,
+    mut each: impl FnMut(&StoredRow<'_>) -> bool,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let parameters = [signed(position)];
+    let used = statement.parameter_count();
+    let mut rows = statement.query(rusqlite::params_from_iter(&parameters[..used]))?;
+    while let Some(row) = rows.next()? {
+        if !each(&stored(row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The columns in the order of `SCHEMA`.
+fn stored<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<StoredRow<'a>> {
+    let text = |error: rusqlite::types::FromSqlError| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    };
+    let device = row.get_ref(2)?.as_str().map_err(text)?;
+    let numbers: [u32; 4] = [row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
+    let word = row.get_ref(7)?.as_str_or_null().map_err(text)?;
+    let hold = word.map(|word| Hold::ALL.into_iter().find(|hold| hold.as_str() == word));
+    let crc: u32 = row.get(8)?;
+    let records = row.get_ref(9)?.as_blob().map_err(text)?;
+    let [incarnation, boot, first, count] = numbers;
+    Ok(StoredRow {
+        position: unsigned(row.get(0)?),
+        received_ms: unsigned(row.get(1)?),
+        device,
+        incarnation,
+        boot,
+        first,
+        count,
+        hold: hold.flatten(),
+        records,
+        damaged: hold == Some(None) || crc != row_crc(device, numbers, records),
+    })
+}
+
+fn row_crc(device: &str, numbers: [u32; 4], records: &[u8]) -> u32 {
+    let [a, b, c, d] = numbers.map(u32::to_le_bytes);
+    crc32(&[device.as_bytes(), &a, &b, &c, &d, records])
+}
+
+/// `SQLite`'s integers are signed; positions and times stay far below 2⁶³.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

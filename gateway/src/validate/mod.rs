@@ -1,0 +1,176 @@
+//! (topic, bytes) → [`Accepted`], perhaps with records held, or [`Refused`](RefusedReason): the only decode.
+//!
+//! Authenticity first: topic, device, version, key generation, tag. Whoever passes is committed and acknowledged; then
+//! plausibility decides which records are held back from analytics. Pure: the time is passed in.
+
+mod plausible;
+mod refusals;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use taraz_fleet::Fleet;
+use taraz_telemetry::{
+    Channel, DeviceId, DeviceKey, Frame, FrameError, Hold, MasterKey, RecordRange, Sequence, parse_topic,
+};
+
+pub use plausible::FUTURE_MAX_MS;
+pub(crate) use plausible::Limits;
+pub(crate) use refusals::Refusals;
+pub use refusals::{REFUSED_SAMPLES_MAX, RefusedReason, RefusedSample};
+
+/// What the gateway knows of a registered device.
+#[derive(Debug)]
+pub(crate) struct KnownDevice {
+    /// Its id.
+    pub(crate) id: DeviceId,
+    /// Its key of the registry's generation.
+    pub(crate) key: DeviceKey,
+    limits: Limits,
+}
+
+/// An authentic frame on its way into the spool.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    /// Who wrote it.
+    pub(crate) device: Arc<KnownDevice>,
+    /// The identities it carries.
+    pub(crate) range: RecordRange,
+    /// The records' bytes, one after the other.
+    pub(crate) bytes: Box<[u8]>,
+    /// One mark per record, in order.
+    pub(crate) marks: Box<[RecordMark]>,
+}
+
+/// What validation found out about one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordMark {
+    /// Where its bytes end within [`Accepted::bytes`].
+    pub(crate) end: u32,
+    /// Why it is held, if it is.
+    pub(crate) hold: Option<Hold>,
+    /// Identity and bytes in 64 bits: equal for the same record sent again, different for a conflict.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// A keyed hash of a record's identity and bytes; the key lives as long as the process.
+pub(crate) type Fingerprint = u64;
+
+/// Makes fingerprints.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fingerprints(RandomState);
+
+impl Fingerprints {
+    pub(crate) fn of(
+        &self,
+        device: &str,
+        range: &RecordRange,
+        sequence: Sequence,
+        bytes: &[u8],
+    ) -> Fingerprint {
+        self.0
+            .hash_one((device, range.incarnation, range.boot, sequence, bytes))
+    }
+}
+
+/// Knows every registered device with its key and its limits.
+#[derive(Debug)]
+pub(crate) struct Validator {
+    devices: HashMap<DeviceId, Arc<KnownDevice>>,
+    fingerprints: Fingerprints,
+}
+
+impl Validator {
+    /// Derives the key of every device in the registry.
+    pub(crate) fn new(fleet: &Fleet, master: &MasterKey, fingerprints: Fingerprints) -> Self {
+        let known = |entry: taraz_fleet::DeviceRef<'_>| {
+            let id = entry.device.id.clone();
+            let key = master.device_key(&id, entry.device.key_generation);
+            Arc::new(KnownDevice {
+                id,
+                key,
+                limits: Limits::new(entry),
+            })
+        };
+        let devices = fleet
+            .devices()
+            .map(|entry| (entry.device.id.clone(), known(entry)))
+            .collect();
+        Self {
+            devices,
+            fingerprints,
+        }
+    }
+
+    /// The registered device of this id.
+    pub(crate) fn device(&self, id: &DeviceId) -> Option<&Arc<KnownDevice>> {
+        self.devices.get(id)
+    }
+
+    /// Judges one message. `session` is the device that signed in at our door; a broker's messages have none.
+    ///
+    /// # Errors
+    /// The reason when the message is not an authentic frame of a registered device.
+    pub(crate) fn validate(
+        &self,
+        session: Option<&DeviceId>,
+        topic: &str,
+        bytes: &[u8],
+        now_ms: u64,
+    ) -> Result<Accepted, RefusedReason> {
+        let (device, channel) = parse_topic(topic).ok_or(RefusedReason::Topic)?;
+        if channel != Channel::Up {
+            return Err(RefusedReason::Topic);
+        }
+        if session.is_some_and(|signed_in| *signed_in != device) {
+            return Err(RefusedReason::ForeignTopic);
+        }
+        let device = self.device(&device).ok_or(RefusedReason::UnknownDevice)?;
+        let frame = Frame::open(bytes, &device.key, &device.id).map_err(|error| reason_of(&error))?;
+        self.judge(device, &frame, now_ms)
+    }
+
+    fn judge(
+        &self,
+        device: &Arc<KnownDevice>,
+        frame: &Frame<'_>,
+        now_ms: u64,
+    ) -> Result<Accepted, RefusedReason> {
+        let range = frame.range();
+        let mut marks = Vec::with_capacity(frame.count() as usize);
+        let mut records = frame.records();
+        let (mut end, mut sequence) = (0_u32, range.first);
+        while let Some(next) = records.next_with_bytes() {
+            let (record, bytes) = next.map_err(|_| RefusedReason::Malformed)?;
+            // A frame is far below 4 GiB.
+            end = end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            let fingerprint = self.fingerprints.of(device.id.as_str(), &range, sequence, bytes);
+            marks.push(RecordMark {
+                end,
+                hold: device.limits.judge(&record, now_ms),
+                fingerprint,
+            });
+            sequence = sequence.wrapping_add(1);
+        }
+        Ok(Accepted {
+            device: Arc::clone(device),
+            range,
+            bytes: frame.record_bytes().into(),
+            marks: marks.into_boxed_slice(),
+        })
+    }
+}
+
+const fn reason_of(error: &FrameError) -> RefusedReason {
+    match error {
+        FrameError::Length(_) => RefusedReason::Length,
+        FrameError::Version(_) => RefusedReason::Version,
+        FrameError::Generation(_) => RefusedReason::KeyGeneration,
+        FrameError::Tag => RefusedReason::Tag,
+        FrameError::Malformed(_) | FrameError::NoRoom => RefusedReason::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests;
