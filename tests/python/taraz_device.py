@@ -8,8 +8,6 @@ Needs paho-mqtt 2 (pip install paho-mqtt).
 
 import argparse
 import json
-import os
-import secrets
 import signal
 import sys
 import time
@@ -17,80 +15,11 @@ import time
 import paho.mqtt.client as mqtt
 import taraz_codec as codec
 from paho.mqtt.enums import CallbackAPIVersion
+from taraz_queue import Courier, Log
 
-FRAMES_UNDER_WAY_MAX = 32
 PUBLISHES_IN_FLIGHT_MAX = 16
-PAUSE_MAX_S = 300.0
-FRAME_OVERHEAD_MAX = 2 + 4 + 5 + 5 + codec.TAG_LEN
 CONNECT_PAUSE_MAX_S = 30.0
 MQTT_VERSIONS = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}
-
-
-class Log:
-    """The queue: one JSON line per fact, appended and flushed to the disk. A torn last line never happened."""
-
-    def __init__(self, path):
-        self.incarnation, self.boot, self.sequence = None, 0, 0
-        self.newest = None
-        self.pending = {}
-        """Identity (boot, sequence) → bytes of each record that is not acknowledged."""
-        self.ever = {}
-        """The same of every record that was ever written, for `--out`."""
-        if os.path.exists(path):
-            self._replay(path)
-        self.file = open(path, "ab")
-        if self.incarnation is None:
-            self.incarnation = secrets.randbits(32)
-            self._append({"incarnation": self.incarnation})
-
-    def _replay(self, path):
-        with open(path, "rb+") as file:
-            whole = 0
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._apply(json.loads(line))
-                whole += len(line)
-            file.truncate(whole)
-
-    def _apply(self, fact):
-        if "incarnation" in fact:
-            self.incarnation = fact["incarnation"]
-        elif "boot" in fact:
-            self.boot, self.sequence = fact["boot"], 0
-        elif "records" in fact:
-            for data in fact["records"]:
-                self.newest = (self.boot, self.sequence)
-                self.pending[self.newest] = self.ever[self.newest] = bytes.fromhex(data)
-                self.sequence += 1
-        elif "free" in fact:
-            for boot, sequence in fact["free"]:
-                self.pending.pop((boot, sequence), None)
-
-    def _append(self, fact):
-        self.file.write(json.dumps(fact).encode() + b"\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-
-    def start_boot(self):
-        """Counts the boot up, durably, and returns the newest record from before it."""
-        before = self.newest
-        fact = {"boot": self.boot + 1}
-        self._append(fact)
-        self._apply(fact)
-        return before
-
-    def write(self, records):
-        """Makes the encoded records durable under the next sequences."""
-        fact = {"records": [data.hex() for data in records]}
-        self._append(fact)
-        self._apply(fact)
-
-    def free(self, identities):
-        """Forgets acknowledged records."""
-        fact = {"free": sorted(identities)}
-        self._append(fact)
-        self._apply(fact)
 
 
 def reading(number, meter, at_ms):
@@ -109,22 +38,18 @@ def reading(number, meter, at_ms):
 
 
 class Device:
-    """The session with the broker and what is under way in it."""
+    """The session with the broker."""
 
     def __init__(self, options, log):
-        self.options, self.log, self.id = options, log, options.device
-        self.key, self.generation = bytes.fromhex(options.key_hex), options.generation
-        self.ready = False
-        self.pause_s = options.ack_timeout_s
-        self.due_s = {}
-        """Identity → when it is sent again; what is not in it is due now."""
-        self.sent = set()
-        self.under_way = {}
-        """MQTT packet id → identities of the frame."""
-        self.newest_next = False
-        self.counts = dict.fromkeys(
-            ["connects", "frames", "records_sent", "records_again", "acks", "acks_refused", "frames_refused"], 0
+        self.options, self.id = options, options.device
+        self.key = bytes.fromhex(options.key_hex)
+        self.courier = Courier(
+            log, self.id, self.key, options.generation, options.frame_records, options.ack_timeout_s
         )
+        self.ready = False
+        self.frames = set()
+        """MQTT packet ids of frames that the server has not answered."""
+        self.counts = {"connects": 0, "frames_refused": 0}
         self.client = self._client()
 
     def topic(self, channel):
@@ -138,7 +63,8 @@ class Device:
         client.will_set(self.topic("state"), b"offline", qos=1, retain=True)
         client.max_inflight_messages_set(PUBLISHES_IN_FLIGHT_MAX)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_subscribe, client.on_message, client.on_publish = self._on_subscribe, self._on_message, self._on_publish
+        client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
+        client.on_publish = self._on_publish
         return client
 
     def _on_connect(self, client, _data, _flags, reason, _properties):
@@ -154,7 +80,7 @@ class Device:
             return
         client.publish(self.topic("state"), b"online", qos=1, retain=True)
         self.ready = True
-        self.due_s.clear()
+        self.courier.reconnected()
 
     def _on_disconnect(self, _client, _data, _flags, reason, _properties):
         if self.ready:
@@ -162,75 +88,21 @@ class Device:
         self.ready = False
 
     def _on_publish(self, _client, _data, packet, reason, _properties):
-        identities = self.under_way.pop(packet, [])
-        if identities and reason is not None and reason.is_failure:
+        if packet in self.frames and reason is not None and reason.is_failure:
             self.counts["frames_refused"] += 1
             print(f"a frame was refused: {reason}", file=sys.stderr)
+        self.frames.discard(packet)
 
     def _on_message(self, _client, _data, message):
-        if message.topic != self.topic("ack"):
-            return
-        try:
-            ranges = codec.read_ack(message.payload, self.key, self.generation, self.id)["ranges"]
-        except codec.Refused as error:
-            self.counts["acks_refused"] += 1
-            print(f"an acknowledgement was refused: {error}", file=sys.stderr)
-            return
-        self.counts["acks"] += 1
-        self.pause_s = self.options.ack_timeout_s
-        mine = [one for one in ranges if one["incarnation"] == self.log.incarnation]
-        freed = [
-            identity for identity in self.log.pending
-            if any(one["boot"] == identity[0] and one["first"] <= identity[1] <= one["last"] for one in mine)
-        ]
-        if freed:
-            self.log.free(freed)
-            for identity in freed:
-                self.due_s.pop(identity, None)
+        if message.topic == self.topic("ack"):
+            try:
+                self.courier.acknowledge(message.payload)
+            except codec.Refused as error:
+                print(f"an acknowledgement was refused: {error}", file=sys.stderr)
 
-    def send_due(self, now_s):
-        """Publishes the next frames: by turns the newest and the oldest records that wait for it."""
-        waiting = [identity for identity in sorted(self.log.pending) if self.due_s.get(identity, 0.0) <= now_s]
-        overdue = any(identity in self.due_s for identity in waiting)
-        sent = False
-        while waiting and self._frames_waiting(now_s) < FRAMES_UNDER_WAY_MAX:
-            self.newest_next = not self.newest_next
-            self._publish(self._take_run(waiting, self.newest_next), now_s)
-            sent = True
-        if overdue and sent:
-            self.pause_s = min(2 * self.pause_s, PAUSE_MAX_S)
-
-    def _take_run(self, waiting, newest):
-        """Takes consecutive sequences of one boot from the end or from the front, as many as one frame holds."""
-        run = [waiting.pop() if newest else waiting.pop(0)]
-        room = codec.FRAME_LEN_MAX - FRAME_OVERHEAD_MAX - len(self.log.pending[run[0]])
-        while waiting and len(run) < self.options.frame_records:
-            boot, sequence = run[0] if newest else run[-1]
-            candidate = waiting[-1] if newest else waiting[0]
-            room -= len(self.log.pending[candidate])
-            if candidate != (boot, sequence + (-1 if newest else 1)) or room < 0:
-                break
-            if newest:
-                run.insert(0, waiting.pop())
-            else:
-                run.append(waiting.pop(0))
-        return run
-
-    def _frames_waiting(self, now_s):
-        waiting = sum(1 for due in self.due_s.values() if due > now_s)
-        return -(-waiting // self.options.frame_records)
-
-    def _publish(self, run, now_s):
-        head = (self.log.incarnation, *run[0])
-        records = [self.log.pending[identity] for identity in run]
-        frame = codec.write_frame(self.key, self.generation, self.id, *head, records)
-        info = self.client.publish(self.topic("up"), frame, qos=1)
-        self.under_way[info.mid] = run
-        self.counts["frames"] += 1
-        for identity in run:
-            self.counts["records_again" if identity in self.sent else "records_sent"] += 1
-            self.sent.add(identity)
-            self.due_s[identity] = now_s + self.pause_s
+    def publish_due(self, now_s):
+        for frame in self.courier.due_frames(now_s):
+            self.frames.add(self.client.publish(self.topic("up"), frame, qos=1).mid)
 
 
 class Writer:
@@ -293,11 +165,12 @@ def run(options):
                 pause_s = connect(device, pause_s)
             time.sleep(0.02)
         if device.ready:
-            device.send_due(now_s)
+            device.publish_due(now_s)
     if device.ready:
         leave(device)
     say_what_was_written(log, options.out)
-    print(json.dumps(device.counts | {"boot": log.boot, "written": log.sequence, "pending": len(log.pending)}))
+    state = {"boot": log.boot, "written": log.sequence, "pending": len(log.pending)}
+    print(json.dumps(device.counts | device.courier.counts | state))
     return 0 if writer.is_done() and not log.pending else 1
 
 
