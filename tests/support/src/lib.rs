@@ -1,0 +1,23 @@
+//! What end-to-end tests share: real servers on loopback, processes with their output, conditions with a deadline.
+//!
+//! Every server gets a folder and a port of its own and is killed when its guard is dropped; nothing else is ever
+//! killed. Every wait has a deadline and names what it waits for. Nothing is skipped: a program that is missing fails the
+//! test with the command that installs it. All functions panic instead of returning errors, with the last output of
+//! the process concerned: they are for tests only.
+
+mod http;
+mod ports;
+mod process;
+mod programs;
+mod servers;
+mod service;
+mod wait;
+mod webhook;
+
+pub use http::{Response, get, request};
+pub use ports::{free_port, free_ports};
+pub use process::{Process, Signal};
+pub use programs::{python, require};
+pub use servers::{Alertmanager, Influxd, Mosquitto, MosquittoOptions, Prometheus, Sample, VictoriaMetrics};
+pub use wait::{wait_for, wait_until};
+pub use webhook::Webhook;
