@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(float(1, 9), Some(0));
         assert_eq!(float(0x8000_0000, 3), Some(0));
         assert_eq!(
-            float((-9.223_372e18_f32).to_bits(), 0),
+            float((-9.223_371_5e18_f32).to_bits(), 0),
             Some(-9_223_371_487_098_961_920)
         );
         assert_eq!(float(9.223_372_036_854_775_8e18_f32.to_bits(), 0), None);

@@ -261,7 +261,7 @@ impl BusMaster {
     }
 
     fn step_listen(&mut self, now_us: u64, deadline_us: u64) -> BusStep {
-        let broken_off_us = self.last_byte_us + u64::from(self.line.gap_us);
+        let broken_off_us = self.broken_off_us();
         if !self.received.is_empty() && now_us > broken_off_us {
             if begins_answer(&self.request, &self.received) && !self.maybe_echo() {
                 bump(&mut self.counters.short_answers);
@@ -401,6 +401,17 @@ impl BusMaster {
             function,
             until_us: self.sent_us + patience_us,
         });
+    }
+
+    /// When what was received so far can't be continued any more: its rest may already be on its way, in one piece.
+    fn broken_off_us(&self) -> u64 {
+        let echo = if self.maybe_echo() {
+            self.request.frame.len()
+        } else {
+            0
+        };
+        let missing = (echo + self.request.answer_len()).saturating_sub(self.received.len());
+        self.last_byte_us + u64::from(self.line.gap_us) + self.line_time_us(missing)
     }
 
     fn line_time_us(&self, bytes: usize) -> u64 {

@@ -16,6 +16,11 @@ mod master;
 mod registers;
 mod request;
 
+#[cfg(test)]
+mod bus_tests;
+#[cfg(test)]
+mod master_tests;
+
 pub use bus::{Bus, BusTimer, EmbassyTimer, NoDriverEnable};
 pub use crc::crc16;
 pub use line::{BAUD_MIN, BusLine, LATE_ANSWER_FACTOR, QUIET_WAIT_MAX_US, RETRIES_MAX};

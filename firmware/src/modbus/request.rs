@@ -109,6 +109,12 @@ impl Sealed {
         self.function() != WRITE_MULTIPLE
     }
 
+    /// How long the answer is unless the unit refuses.
+    pub(crate) fn answer_len(&self) -> usize {
+        // Unit, function, byte count and CRC around the registers; or unit, function, start, count, CRC.
+        if self.is_read() { 5 + 2 * self.count() } else { 8 }
+    }
+
     /// How many registers are read or written.
     fn count(&self) -> usize {
         self.frame

@@ -21,3 +21,7 @@ mod image;
 pub use chain::{BASES, MODELS_MAX};
 pub(crate) use driver::Sunspec;
 pub use driver::UNSTABLE_RETRIES_MAX;
+#[cfg(test)]
+mod definitions;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,624 @@
+//! The master against a line with a clock of its own: everything that can go wrong on it.
+
+use std::collections::VecDeque;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+use taraz_telemetry::MeterAddress;
+
+use super::{BusError, BusLine, BusMaster, BusRequest, BusStep, ReadFunction, ReadRegisters, crc16};
+
+/// Bytes that come this long after the request was sent (or after the exchange began, for stray ones).
+#[derive(Clone, Debug)]
+struct Burst {
+    after_us: u64,
+    bytes: Vec<u8>,
+}
+
+/// What a line does to each request in turn.
+#[derive(Clone, Debug, Default)]
+struct Script {
+    /// What comes before the first request could be sent.
+    stray: Vec<Burst>,
+    /// What comes after each sending.
+    answers: VecDeque<Vec<Burst>>,
+}
+
+/// How one exchange went.
+#[derive(Debug)]
+struct Outcome {
+    result: Result<Vec<u16>, BusError>,
+    /// When the request was sent, each time, µs.
+    sent_us: Vec<u64>,
+    ended_us: u64,
+}
+
+struct Bench {
+    master: BusMaster,
+    now_us: u64,
+    /// Bursts that are still to come, by their absolute time.
+    coming: Vec<(u64, Vec<u8>)>,
+}
+
+const LINE: BusLine = BusLine::serial(9_600);
+const TIMEOUT_US: u64 = LINE.response_timeout_us as u64;
+const SILENCE_US: u64 = LINE.silence_us as u64;
+
+fn unit(address: u8) -> MeterAddress {
+    MeterAddress::new(address).unwrap()
+}
+
+const fn read(start: u16, count: u16) -> BusRequest<'static> {
+    BusRequest::Read(ReadRegisters {
+        function: ReadFunction::Holding,
+        start,
+        count,
+    })
+}
+
+fn sealed(content: &[u8]) -> Vec<u8> {
+    let mut frame = content.to_vec();
+    frame.extend(crc16(content).to_le_bytes());
+    frame
+}
+
+/// The answer of a unit to a read of holding registers.
+fn answer(unit: u8, registers: &[u16]) -> Vec<u8> {
+    let mut content = vec![unit, 3, u8::try_from(registers.len() * 2).unwrap()];
+    content.extend(registers.iter().flat_map(|register| register.to_be_bytes()));
+    sealed(&content)
+}
+
+fn burst(after_us: u64, bytes: Vec<u8>) -> Burst {
+    Burst { after_us, bytes }
+}
+
+fn script(answers: &[&[Burst]]) -> Script {
+    Script {
+        stray: Vec::new(),
+        answers: answers.iter().map(|bursts| bursts.to_vec()).collect(),
+    }
+}
+
+impl Bench {
+    fn new(line: BusLine) -> Self {
+        Self {
+            master: BusMaster::new(line, 0),
+            now_us: 0,
+            coming: Vec::new(),
+        }
+    }
+
+    fn schedule(&mut self, bursts: Vec<Burst>) {
+        self.coming.extend(
+            bursts
+                .into_iter()
+                .map(|burst| (self.now_us + burst.after_us, burst.bytes)),
+        );
+        self.coming.sort_by_key(|(at, _)| *at);
+    }
+
+    /// Waits until an instant or the next burst, which is handed over.
+    fn wait(&mut self, until_us: u64) {
+        match self.coming.first() {
+            Some((at, _)) if *at <= until_us => {
+                let (at, bytes) = self.coming.remove(0);
+                self.now_us = self.now_us.max(at);
+                self.master.received(&bytes, self.now_us);
+            }
+            _ => self.now_us = self.now_us.max(until_us),
+        }
+    }
+
+    fn exchange(&mut self, address: u8, request: BusRequest<'_>, mut script: Script) -> Outcome {
+        self.schedule(script.stray.drain(..).collect());
+        self.master.begin(unit(address), request, self.now_us);
+        let mut sent_us = Vec::new();
+        for _ in 0..10_000 {
+            match self.master.step(self.now_us) {
+                BusStep::Done(result) => {
+                    let result = result.map(|()| self.master.registers().iter().collect());
+                    return Outcome {
+                        result,
+                        sent_us,
+                        ended_us: self.now_us,
+                    };
+                }
+                BusStep::Pause { until_us } | BusStep::Listen { until_us } => {
+                    assert!(until_us > self.now_us, "a wait must lead on");
+                    self.wait(until_us);
+                }
+                BusStep::Transmit => {
+                    sent_us.push(self.now_us);
+                    self.master.sent(self.now_us);
+                    self.schedule(script.answers.pop_front().unwrap_or_default());
+                }
+            }
+        }
+        panic!("the exchange did not end");
+    }
+}
+
+fn bench() -> Bench {
+    Bench::new(LINE)
+}
+
+#[test]
+fn an_answer_ends_the_exchange_with_its_last_byte() {
+    let mut bench = bench();
+    let outcome = bench.exchange(
+        7,
+        read(100, 2),
+        script(&[&[burst(30_000, answer(7, &[1, 0xFFFF]))]]),
+    );
+    assert_eq!(outcome.result, Ok(vec![1, 0xFFFF]));
+    assert_eq!(
+        outcome.sent_us,
+        [SILENCE_US],
+        "a new line is given its silence first"
+    );
+    assert_eq!(outcome.ended_us, SILENCE_US + 30_000);
+    assert_eq!(bench.master.counters().stray_bytes, 0);
+}
+
+#[test]
+fn the_silence_is_kept_before_the_next_request() {
+    let mut bench = bench();
+    let first = bench.exchange(7, read(100, 1), script(&[&[burst(30_000, answer(7, &[1]))]]));
+    let second = bench.exchange(7, read(100, 1), script(&[&[burst(30_000, answer(7, &[2]))]]));
+    assert_eq!(second.sent_us, [first.ended_us + SILENCE_US]);
+    let mut slow = Bench::new(LINE.with_turnaround_ms(50));
+    let first = slow.exchange(7, read(100, 1), script(&[&[burst(30_000, answer(7, &[1]))]]));
+    let second = slow.exchange(7, read(100, 1), script(&[&[burst(30_000, answer(7, &[2]))]]));
+    assert_eq!(second.sent_us, [first.ended_us + 50_000]);
+}
+
+#[test]
+fn an_answer_may_come_byte_by_byte() {
+    let frame = answer(7, &[0x1234, 0x5678]);
+    let step_us = u64::from(LINE.character_us);
+    let bursts: Vec<Burst> = frame
+        .iter()
+        .zip(1_u64..)
+        .map(|(&byte, nth)| burst(20_000 + nth * step_us, vec![byte]))
+        .collect();
+    assert_eq!(
+        bench().exchange(7, read(0, 2), script(&[&bursts])).result,
+        Ok(vec![0x1234, 0x5678])
+    );
+}
+
+#[test]
+fn silence_is_a_timeout_after_every_retry() {
+    let mut bench = bench();
+    let outcome = bench.exchange(7, read(100, 1), Script::default());
+    assert_eq!(outcome.result, Err(BusError::Timeout));
+    assert_eq!(outcome.sent_us.len(), 1 + usize::from(LINE.retries));
+    for pair in outcome.sent_us.windows(2) {
+        assert_eq!(pair[1] - pair[0], TIMEOUT_US);
+    }
+    let counters = bench.master.counters();
+    assert_eq!((counters.timeouts, counters.retries), (3, 2));
+}
+
+#[test]
+fn a_retry_may_succeed() {
+    let outcome = bench().exchange(7, read(100, 1), script(&[&[], &[burst(1_000, answer(7, &[9]))]]));
+    assert_eq!(outcome.result, Ok(vec![9]));
+    assert_eq!(outcome.sent_us.len(), 2);
+}
+
+#[test]
+fn a_wrong_crc_is_retried_and_counted() {
+    let mut damaged = answer(7, &[1, 2]);
+    damaged[4] ^= 0x10;
+    let mut bench = bench();
+    let good = answer(7, &[1, 2]);
+    let outcome = bench.exchange(
+        7,
+        read(0, 2),
+        script(&[&[burst(5_000, damaged)], &[burst(5_000, good)]]),
+    );
+    assert_eq!(outcome.result, Ok(vec![1, 2]));
+    assert_eq!(
+        outcome.sent_us[1],
+        outcome.sent_us[0] + 5_000 + SILENCE_US,
+        "it need not wait for the time-out"
+    );
+    assert_eq!(bench.master.counters().crc_errors, 1);
+}
+
+#[test]
+fn damage_on_every_try_is_a_bad_frame() {
+    let mut damaged = answer(7, &[1, 2]);
+    damaged[8] ^= 1;
+    let bursts = [burst(5_000, damaged)];
+    let outcome = bench().exchange(7, read(0, 2), script(&[&bursts, &bursts, &bursts]));
+    assert_eq!(outcome.result, Err(BusError::BadFrame));
+}
+
+#[test]
+fn a_short_answer_is_given_up_when_the_line_falls_silent() {
+    let whole = answer(7, &[1, 2]);
+    let mut bench = bench();
+    let short = burst(20_000, whole[..6].to_vec());
+    let outcome = bench.exchange(
+        7,
+        read(0, 2),
+        script(&[&[short], &[burst(20_000, whole.clone())]]),
+    );
+    assert_eq!(outcome.result, Ok(vec![1, 2]));
+    assert!(outcome.sent_us[1] - outcome.sent_us[0] < TIMEOUT_US / 10);
+    assert_eq!(bench.master.counters().short_answers, 1);
+}
+
+#[test]
+fn a_gap_beyond_t15_breaks_an_answer() {
+    let whole = answer(7, &[1, 2]);
+    let halves = |gap_us: u64| {
+        let rest_us = u64::from(LINE.character_us) * 3;
+        vec![
+            burst(20_000, whole[..6].to_vec()),
+            burst(20_000 + gap_us + rest_us, whole[6..].to_vec()),
+        ]
+    };
+    let within = bench().exchange(7, read(0, 2), script(&[&halves(u64::from(LINE.gap_us))]));
+    assert_eq!(within.result, Ok(vec![1, 2]));
+    let beyond = bench().exchange(7, read(0, 2), script(&[&halves(u64::from(LINE.gap_us) + 10)]));
+    assert_eq!(beyond.result, Err(BusError::Timeout), "{beyond:?}");
+}
+
+#[test]
+fn a_buffering_adaptor_may_hand_over_an_answer_in_pieces() {
+    let whole = answer(7, &[1, 2]);
+    let pieces = [
+        burst(20_000, whole[..3].to_vec()),
+        burst(36_000, whole[3..4].to_vec()),
+        burst(90_000, whole[4..].to_vec()),
+    ];
+    let mut bench = Bench::new(BusLine::buffered(9_600));
+    assert_eq!(
+        bench.exchange(7, read(0, 2), script(&[&pieces])).result,
+        Ok(vec![1, 2])
+    );
+}
+
+#[test]
+fn an_answer_that_begins_in_time_may_end_after_the_deadline() {
+    let whole = answer(7, &[1; 100]);
+    let step_us = u64::from(LINE.character_us);
+    let bursts: Vec<Burst> = whole
+        .iter()
+        .zip(0_u64..)
+        .map(|(&byte, nth)| burst(TIMEOUT_US - 5_000 + nth * step_us, vec![byte]))
+        .collect();
+    let outcome = bench().exchange(7, read(0, 100), script(&[&bursts]));
+    assert_eq!(outcome.result, Ok(vec![1; 100]));
+    assert_eq!(outcome.sent_us.len(), 1);
+}
+
+#[test]
+fn exceptions_are_final_unless_the_unit_is_busy() {
+    let mut bench = bench();
+    let outcome = bench.exchange(7, read(0, 2), script(&[&[burst(5_000, sealed(&[7, 0x83, 2]))]]));
+    assert_eq!(outcome.result, Err(BusError::Exception(2)));
+    assert_eq!(outcome.sent_us.len(), 1);
+    let busy = [burst(5_000, sealed(&[7, 0x83, 6]))];
+    let outcome = bench.exchange(7, read(0, 1), script(&[&busy, &[burst(5_000, answer(7, &[3]))]]));
+    assert_eq!(outcome.result, Ok(vec![3]));
+    assert!(
+        outcome.sent_us[1] - outcome.sent_us[0] >= 100_000,
+        "a busy unit is left alone for a while"
+    );
+    let outcome = bench.exchange(7, read(0, 1), script(&[&busy, &busy, &busy]));
+    assert_eq!(outcome.result, Err(BusError::Exception(6)));
+    assert_eq!(bench.master.counters().exceptions, 5);
+}
+
+#[test]
+fn what_other_units_say_is_skipped_and_the_answer_taken() {
+    let others = [
+        answer(8, &[1, 2]),
+        sealed(&[7, 4, 4, 0, 1, 0, 2]),
+        answer(7, &[1, 2, 3]),
+        answer(7, &[1]),
+        sealed(&[8, 0x83, 2]),
+        sealed(&[7, 0x84, 2]),
+        sealed(&[7, 16, 0, 0, 0, 4]),
+    ];
+    for other in others {
+        let mut bench = bench();
+        let len = u32::try_from(other.len()).unwrap();
+        let both = [burst(20_000, other.clone()), burst(60_000, answer(7, &[5, 6]))];
+        let outcome = bench.exchange(7, read(0, 2), script(&[&both]));
+        assert_eq!(
+            (outcome.result, outcome.sent_us.len()),
+            (Ok(vec![5, 6]), 1),
+            "{other:02x?}"
+        );
+        assert_eq!(bench.master.counters().stray_bytes, len);
+        let joined = [burst(60_000, [other.clone(), answer(7, &[5, 6])].concat())];
+        let outcome = Bench::new(BusLine::buffered(9_600)).exchange(7, read(0, 2), script(&[&joined]));
+        assert_eq!(outcome.result, Ok(vec![5, 6]), "{other:02x?} in one piece");
+    }
+}
+
+#[test]
+fn only_what_others_say_is_a_bad_frame_and_never_an_answer() {
+    let other = [burst(20_000, answer(8, &[1, 2]))];
+    let outcome = bench().exchange(7, read(0, 2), script(&[&other, &other, &other]));
+    assert_eq!(outcome.result, Err(BusError::BadFrame));
+}
+
+#[test]
+fn noise_around_an_answer_does_not_spoil_it() {
+    for (before, after) in [
+        (vec![0x00], vec![]),
+        (vec![], vec![0xFF]),
+        (vec![0xFF, 0x00, 0x07], vec![0x00, 0x00]),
+    ] {
+        let mut bench = bench();
+        let bytes = [before.clone(), answer(7, &[5, 6]), after.clone()].concat();
+        let outcome = bench.exchange(7, read(0, 2), script(&[&[burst(40_000, bytes)]]));
+        assert_eq!((outcome.result, outcome.sent_us.len()), (Ok(vec![5, 6]), 1));
+        assert_eq!(
+            bench.master.counters().stray_bytes as usize,
+            before.len() + after.len()
+        );
+    }
+}
+
+#[test]
+fn stray_bytes_before_the_request_are_drained_and_silence_awaited() {
+    let mut bench = bench();
+    let mut first = script(&[&[burst(20_000, answer(7, &[5]))]]);
+    first.stray = vec![
+        burst(1_000, answer(7, &[1])),
+        burst(3_000, vec![0; 3]),
+        burst(6_000, vec![9; 2]),
+    ];
+    let outcome = bench.exchange(7, read(0, 1), first);
+    assert_eq!(outcome.result, Ok(vec![5]));
+    assert_eq!(outcome.sent_us, [6_000 + SILENCE_US]);
+    assert_eq!(bench.master.counters().stray_bytes, 7 + 3 + 2);
+}
+
+#[test]
+fn a_line_that_never_falls_silent_is_given_up() {
+    let babble: Vec<Burst> = (0..2_000).map(|nth| burst(nth * 1_000, vec![0x55])).collect();
+    let mut endless = Script {
+        stray: babble,
+        ..Script::default()
+    };
+    let mut bench = bench();
+    let outcome = bench.exchange(7, read(0, 1), endless.clone());
+    assert_eq!(outcome.result, Err(BusError::BadFrame));
+    assert!(outcome.sent_us.is_empty());
+    // The same when it begins after the request.
+    endless.answers = [core::mem::take(&mut endless.stray)].into();
+    let outcome = Bench::new(BusLine::buffered(9_600).with_retries(0)).exchange(7, read(0, 1), endless);
+    assert_eq!(outcome.result, Err(BusError::BadFrame));
+}
+
+#[test]
+fn the_echo_of_the_own_request_is_tolerated() {
+    let echo = sealed(&[7, 3, 0x9C, 0x40, 0, 2]);
+    let reply = answer(7, &[0x5375, 0x6E53]);
+    let request = read(40_000, 2);
+    let apart = [burst(100, echo.clone()), burst(30_000, reply.clone())];
+    let joined = [burst(30_000, [echo.clone(), reply.clone()].concat())];
+    let only = [burst(100, echo.clone())];
+    for line in [LINE, BusLine::buffered(9_600)] {
+        for bursts in [&apart[..], &joined[..]] {
+            let mut bench = Bench::new(line);
+            let outcome = bench.exchange(7, request, script(&[bursts]));
+            assert_eq!(
+                (outcome.result, outcome.sent_us.len()),
+                (Ok(vec![0x5375, 0x6E53]), 1)
+            );
+            assert_eq!(bench.master.counters().stray_bytes, 0);
+        }
+        let outcome = Bench::new(line).exchange(7, request, script(&[&only, &only, &only]));
+        assert_eq!(outcome.result, Err(BusError::Timeout));
+    }
+    let bytes: Vec<Burst> = [echo, reply]
+        .concat()
+        .into_iter()
+        .zip(1_u64..)
+        .map(|(b, n)| burst(n * 1_146, vec![b]))
+        .collect();
+    assert_eq!(
+        bench().exchange(7, request, script(&[&bytes])).result,
+        Ok(vec![0x5375, 0x6E53])
+    );
+}
+
+#[test]
+fn a_write_is_confirmed_and_its_echo_is_no_confirmation() {
+    let values = [0x0000, 0x018F, 0x1234, 0x5678];
+    let write = BusRequest::Write {
+        start: 0,
+        values: &values,
+    };
+    let echo = sealed(&[247, 16, 0, 0, 0, 4, 8, 0, 0, 0x01, 0x8F, 0x12, 0x34, 0x56, 0x78]);
+    let confirmed = sealed(&[247, 16, 0, 0, 0, 4]);
+    let both = [burst(1_000, [echo.clone(), confirmed.clone()].concat())];
+    for bursts in [&[burst(1_000, confirmed.clone())][..], &both[..]] {
+        let outcome = bench().exchange(247, write, script(&[bursts]));
+        assert_eq!(outcome.result, Ok(vec![]), "a write reads nothing");
+    }
+    let only = [burst(100, echo)];
+    let outcome = bench().exchange(247, write, script(&[&only, &only, &only]));
+    assert_eq!(outcome.result, Err(BusError::Timeout));
+    let another = [burst(1_000, sealed(&[247, 16, 0, 8, 0, 4]))];
+    let outcome = bench().exchange(247, write, script(&[&another, &another, &another]));
+    assert_eq!(outcome.result, Err(BusError::BadFrame));
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_the_next_request() {
+    let line = LINE.with_retries(0);
+    let mut bench = Bench::new(line);
+    let late = burst(TIMEOUT_US + 200_000, answer(7, &[0x5375, 0x6E53]));
+    assert_eq!(
+        bench.exchange(7, read(40_000, 2), script(&[&[late]])).result,
+        Err(BusError::Timeout)
+    );
+    let next = bench.exchange(
+        7,
+        read(50_000, 2),
+        script(&[&[burst(10_000, answer(7, &[1, 2]))]]),
+    );
+    assert_eq!(next.result, Ok(vec![1, 2]));
+    assert_eq!(bench.master.counters().stray_bytes, 9);
+    // Another unit can't be confused with it and is not made to wait.
+    let mut bench = Bench::new(line);
+    let late = burst(TIMEOUT_US + 200_000, answer(7, &[0x5375, 0x6E53]));
+    let first = bench.exchange(7, read(40_000, 2), script(&[&[late]]));
+    let own = burst(300_000, answer(8, &[3, 4]));
+    let next = bench.exchange(8, read(50_000, 2), script(&[&[own]]));
+    assert_eq!(next.result, Ok(vec![3, 4]));
+    assert_eq!(next.sent_us, [first.ended_us]);
+}
+
+#[test]
+fn an_answer_to_the_first_try_leaves_the_second_one_owed() {
+    let mut bench = bench();
+    let slow = burst(TIMEOUT_US + 300_000, answer(7, &[1]));
+    let outcome = bench.exchange(7, read(0, 1), script(&[&[slow.clone()], &[slow]]));
+    assert_eq!((outcome.result, outcome.sent_us.len()), (Ok(vec![1]), 2));
+    let next = bench.exchange(7, read(9, 1), script(&[&[burst(10_000, answer(7, &[2]))]]));
+    assert_eq!(
+        next.result,
+        Ok(vec![2]),
+        "the second answer to the first request came in between"
+    );
+}
+
+#[test]
+fn an_exchange_that_was_dropped_is_not_answered_to_the_next() {
+    let mut bench = bench();
+    bench.master.begin(unit(7), read(40_000, 1), 0);
+    bench.now_us = SILENCE_US;
+    assert_eq!(bench.master.step(bench.now_us), BusStep::Transmit);
+    bench.master.sent(bench.now_us);
+    bench.schedule(vec![burst(50_000, answer(7, &[1]))]);
+    let next = bench.exchange(7, read(9, 1), script(&[&[burst(10_000, answer(7, &[2]))]]));
+    assert_eq!(next.result, Ok(vec![2]));
+}
+
+#[test]
+fn a_rest_is_kept_even_when_the_line_is_silent() {
+    let mut bench = bench();
+    bench.master.rest_until(850_000);
+    let outcome = bench.exchange(7, read(0, 1), script(&[&[burst(10_000, answer(7, &[2]))]]));
+    assert_eq!((outcome.result, outcome.sent_us), (Ok(vec![2]), vec![850_000]));
+}
+
+/// Anything that may happen to bytes on a line.
+#[derive(Clone, Debug)]
+enum Harm {
+    Flip(usize, u8),
+    Drop(usize),
+    Insert(usize, u8),
+    Swap(usize),
+    Cut(usize),
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        (any::<usize>(), 1..=255_u8).prop_map(|(at, mask)| Harm::Flip(at, mask)),
+        any::<usize>().prop_map(Harm::Drop),
+        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Harm::Insert(at, byte)),
+        any::<usize>().prop_map(Harm::Swap),
+        any::<usize>().prop_map(Harm::Cut),
+    ]
+}
+
+fn harmed(frame: &[u8], harms: &[Harm]) -> Vec<u8> {
+    let mut bytes = frame.to_vec();
+    for harm in harms {
+        let len = bytes.len();
+        match *harm {
+            Harm::Insert(at, byte) => bytes.insert(at % (len + 1), byte),
+            _ if len < 2 => {}
+            Harm::Flip(at, mask) => bytes[at % len] ^= mask,
+            Harm::Drop(at) => drop(bytes.remove(at % len)),
+            Harm::Swap(at) => bytes.swap(at % len, (at + 1) % len),
+            Harm::Cut(at) => bytes.truncate(at % len),
+        }
+    }
+    bytes
+}
+
+proptest! {
+    /// Up to three bits or one run of 16 wrong: the CRC finds it for certain. The registers are right or there are none.
+    #[test]
+    fn a_damaged_answer_never_gives_other_registers(
+        registers in prop::collection::vec(any::<u16>(), 1..40),
+        at in any::<prop::sample::Index>(),
+        masks in prop_oneof![(1..=255_u8, Just(0_u8)), (1..=255_u8, 1..=255_u8)],
+        buffered in any::<bool>(),
+    ) {
+        let frame = answer(7, &registers);
+        let mut damaged = frame.clone();
+        let at = at.index(frame.len() - 1);
+        damaged[at] ^= masks.0;
+        damaged[at + 1] ^= masks.1;
+        let line = if buffered { BusLine::buffered(9_600) } else { LINE };
+        let count = u16::try_from(registers.len()).unwrap();
+        let outcome = Bench::new(line.with_retries(0)).exchange(7, read(0, count), script(&[&[burst(9_000, damaged)]]));
+        prop_assert!(outcome.result.is_err(), "{:?}", outcome);
+    }
+
+    /// Bytes lost, inserted, swapped or cut off: what is taken is the answer itself, or nothing.
+    #[test]
+    fn a_mangled_answer_gives_its_registers_or_none(
+        registers in prop::collection::vec(any::<u16>(), 1..40),
+        harms in prop::collection::vec(harm(), 1..4),
+    ) {
+        let frame = answer(7, &registers);
+        let bytes = harmed(&frame, &harms);
+        let intact = bytes.windows(frame.len()).any(|window| window == frame);
+        let count = u16::try_from(registers.len()).unwrap();
+        let outcome = Bench::new(LINE.with_retries(0)).exchange(7, read(0, count), script(&[&[burst(9_000, bytes)]]));
+        match outcome.result {
+            Ok(got) => prop_assert!(intact && got == registers),
+            Err(error) => prop_assert!(error != BusError::Lost),
+        }
+    }
+
+    /// Arbitrary bytes at arbitrary times: no panic, an end in bounded time, and no registers but from a sealed frame.
+    #[test]
+    fn arbitrary_bytes_end_in_bounded_time(
+        bursts in prop::collection::vec((0..3_000_000_u64, prop::collection::vec(any::<u8>(), 0..300)), 0..12),
+        count in 1..=125_u16,
+        buffered in any::<bool>(),
+    ) {
+        let line = if buffered { BusLine::buffered(9_600) } else { LINE };
+        let bursts: Vec<Burst> = bursts.into_iter().map(|(after_us, bytes)| burst(after_us, bytes)).collect();
+        let outcome = Bench::new(line).exchange(7, read(0, count), script(&[&bursts]));
+        prop_assert!(outcome.sent_us.len() <= 3);
+        prop_assert!(outcome.ended_us < 3 * 3_000_000);
+        if let Ok(registers) = outcome.result {
+            prop_assert_eq!(registers.len(), usize::from(count));
+        }
+    }
+
+    /// However an answer is cut into pieces without a gap, it is taken.
+    #[test]
+    fn any_chunking_gives_the_same(registers in prop::collection::vec(any::<u16>(), 1..125), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+        let frame = answer(7, &registers);
+        let mut edges: Vec<usize> = cuts.iter().map(|cut| cut.index(frame.len())).chain([0, frame.len()]).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        let character_us = u64::from(LINE.character_us);
+        let bursts: Vec<Burst> = edges
+            .windows(2)
+            .map(|edge| burst(10_000 + edge[1] as u64 * character_us, frame[edge[0]..edge[1]].to_vec()))
+            .collect();
+        let count = u16::try_from(registers.len()).unwrap();
+        let outcome = bench().exchange(7, read(0, count), script(&[&bursts]));
+        prop_assert_eq!(outcome.result, Ok(registers));
+    }
+}
