@@ -1,7 +1,10 @@
 //! Stores readings once, computes intervals and balances, serves metrics, sinks, API and page.
 
+mod analytics;
+mod arrivals;
 mod config;
 mod counters;
+mod figures;
 mod live;
 mod receive;
 mod store;
@@ -11,7 +14,7 @@ pub use config::{CONFIG_EXAMPLE, Config, ConfigError, InfluxConfig, SINKS_MAX, T
 pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind};
 pub use live::Live;
 pub use receive::{ReceiveError, Receiver};
-pub use store::{INTERVALS_MAX, READINGS_MAX, Store, StoreError};
+pub use store::{INTERVALS_MAX, Now, READINGS_MAX, Store, StoreError};
 pub use view::{
     DeviceView, IntervalFlags, IntervalRow, MeterView, PlantView, SiteView, Step, StoredReading, View,
 };

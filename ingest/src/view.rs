@@ -101,6 +101,8 @@ pub struct DeviceView {
     pub last_reading_ms: Option<i64>,
     /// When anything of it was stored last, UTC ms.
     pub last_received_ms: Option<i64>,
+    /// Records that it had written and not yet had acknowledged, by its newest diagnostics since the program started.
+    pub queue_records: Option<u32>,
 }
 
 /// The length of an interval.

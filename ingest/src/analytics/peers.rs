@@ -1,0 +1,82 @@
+//! How a plant does beside its neighbours: specific yield against the median of its district.
+
+/// The fewest complete peers that a ratio needs.
+pub(crate) const PEERS_MIN: usize = 2;
+
+/// A plant as its peers see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerPlant<'a> {
+    /// Plants of one district see the same weather.
+    pub(crate) district: &'a str,
+    /// Wh per W of rated DC power over the period; `None` when incomplete or when the sun was low.
+    pub(crate) specific_yield_h: Option<f64>,
+}
+
+/// Each plant's yield over the median of its district's other plants (the plant itself left out). `None` without a yield
+/// of its own, with fewer than [`PEERS_MIN`] peers, or when the peers' median is 0.
+pub(crate) fn peer_ratios(plants: &[PeerPlant<'_>]) -> Vec<Option<f64>> {
+    let ratio = |(at, plant): (usize, &PeerPlant<'_>)| {
+        let own = plant.specific_yield_h?;
+        let others = plants
+            .iter()
+            .enumerate()
+            .filter(|&(other, peer)| other != at && peer.district == plant.district);
+        let median = median(others.filter_map(|(_, peer)| peer.specific_yield_h).collect())?;
+        (median > 0.0).then(|| own / median)
+    };
+    plants.iter().enumerate().map(ratio).collect()
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    if values.len() < PEERS_MIN {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let upper = values[values.len() / 2];
+    Some(if values.len() % 2 == 1 {
+        upper
+    } else {
+        f64::midpoint(values[values.len() / 2 - 1], upper)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plants(yields: &[(&'static str, Option<f64>)]) -> Vec<PeerPlant<'static>> {
+        yields
+            .iter()
+            .map(|&(district, specific_yield_h)| PeerPlant {
+                district,
+                specific_yield_h,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_plant_is_measured_against_the_others() {
+        let ratios = peer_ratios(&plants(&[
+            ("a", Some(0.5)),
+            ("a", Some(1.0)),
+            ("a", Some(1.0)),
+            ("a", Some(2.0)),
+        ]));
+        assert_eq!(ratios, [Some(0.5), Some(1.0), Some(1.0), Some(2.0)]);
+    }
+
+    #[test]
+    fn too_few_peers_other_districts_and_incomplete_data_give_none() {
+        let ratios = peer_ratios(&plants(&[
+            ("a", Some(0.5)),
+            ("a", Some(1.0)),
+            ("a", None),
+            ("b", Some(1.0)),
+        ]));
+        assert_eq!(ratios, [None, None, None, None]);
+        assert_eq!(
+            peer_ratios(&plants(&[("a", Some(0.5)), ("a", Some(0.0)), ("a", Some(0.0))])),
+            [None, Some(0.0), Some(0.0)]
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! What of the present comes from intervals: today's energies, totals, and how each plant does beside its neighbours.
+//! Computed from the store every few seconds, shown by [`Live`](crate::Live).
+
+use std::collections::HashMap;
+
+use taraz_fleet::Plant;
+
+use crate::analytics::{
+    Balance, Contribution, PeerPlant, Place, QUARTER_MS, day_start_ms, elevation_deg, peer_ratios,
+    plant_energy, quarter_of, site_balance,
+};
+use crate::store::{Store, StoreError};
+
+/// The sun is low below this elevation: shade and diffuse light tell more about the place than about the plant.
+const SUN_LOW_DEG: f64 = 5.0;
+/// How many quarter-hours a yield is compared over.
+const PEER_QUARTERS: i64 = 4;
+/// A quarter-hour is closed this long after its end: by then the polls after its end have arrived.
+const CLOSED_AFTER_MS: i64 = 5 * 60_000;
+
+/// Figures as of an instant.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) at_ms: i64,
+    pub(crate) day_start_ms: i64,
+    pub(crate) plants: HashMap<String, PlantFigures>,
+    pub(crate) sites: HashMap<String, Balance>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PlantFigures {
+    pub(crate) energy_today_wh: Option<i64>,
+    pub(crate) completeness_today: f64,
+    pub(crate) energy_total_wh: Option<i64>,
+    pub(crate) peer_yield_ratio: Option<f64>,
+}
+
+impl Figures {
+    /// Computes everything as of `now_ms`.
+    pub(crate) fn compute(store: &Store, now_ms: i64) -> Result<Self, StoreError> {
+        let day_start_ms = day_start_ms(now_ms);
+        let today = [(day_start_ms, now_ms.max(day_start_ms + 1))];
+        let window_ends = quarter_of(now_ms - CLOSED_AFTER_MS);
+        let window: Vec<_> = (window_ends - PEER_QUARTERS..window_ends)
+            .map(|quarter| (quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS))
+            .collect();
+        let fleet = store.fleet();
+        let (mut plants, peers, sites) = store.snapshot(|snapshot| {
+            let (mut plants, mut peers, mut sites) = (Vec::new(), Vec::new(), HashMap::new());
+            for plant in &fleet.plants {
+                let (energy_today_wh, completeness_today) =
+                    plant_energy(&snapshot.inverters(plant, &today)?[0], now_ms - day_start_ms);
+                let energy_total_wh = snapshot.total_wh(plant)?;
+                let own = PlantFigures {
+                    energy_today_wh,
+                    completeness_today,
+                    energy_total_wh,
+                    peer_yield_ratio: None,
+                };
+                plants.push((plant.id.clone(), own));
+                let specific_yield_h = specific_yield_h(plant, &window, &snapshot.inverters(plant, &window)?);
+                peers.push(PeerPlant {
+                    district: &plant.district,
+                    specific_yield_h,
+                });
+            }
+            for site in &fleet.sites {
+                sites.insert(
+                    site.id.clone(),
+                    site_balance(&snapshot.site(&site.id, &today)?[0]),
+                );
+            }
+            Ok((plants, peers, sites))
+        })?;
+        for ((_, plant), ratio) in plants.iter_mut().zip(peer_ratios(&peers)) {
+            plant.peer_yield_ratio = ratio;
+        }
+        Ok(Self {
+            at_ms: now_ms,
+            day_start_ms,
+            plants: plants.into_iter().collect(),
+            sites,
+        })
+    }
+}
+
+/// Wh per W of rated DC power over the window; `None` when a quarter of an inverter isn't known whole or the sun is low.
+fn specific_yield_h(plant: &Plant, window: &[(i64, i64)], quarters: &[Vec<Contribution>]) -> Option<f64> {
+    let place = Place {
+        latitude_deg: plant.latitude_deg,
+        longitude_deg: plant.longitude_deg,
+        altitude_m: plant.altitude_m,
+    };
+    let high = |time_ms: i64| elevation_deg(place, time_ms) >= SUN_LOW_DEG;
+    let whole = |part: &Contribution| part.known_ms == QUARTER_MS && part.spread == 0 && part.resets == 0;
+    if !window
+        .iter()
+        .all(|&(start_ms, end_ms)| high(start_ms) && high(end_ms))
+    {
+        return None;
+    }
+    if quarters
+        .iter()
+        .any(|parts| parts.is_empty() || !parts.iter().all(whole))
+    {
+        return None;
+    }
+    let energy_wh: i64 = quarters.iter().flatten().map(|part| part.energy_wh).sum();
+    // Both far below 2^53.
+    (plant.peak_w() > 0).then(|| energy_wh as f64 / plant.peak_w() as f64)
+}

@@ -1,0 +1,476 @@
+//! One group of batches inside one transaction: every record once, and what follows from it.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+use taraz_fleet::Fleet;
+use taraz_telemetry::{
+    Anchor, BatchItem, Clock, DeviceId, Hold, Outcome, Quantities, Reading, Record, Sequence,
+};
+
+use super::points::{self, Changes, Gathered};
+use super::rows::{self, Row, Stored};
+use super::state::{BootKey, Register, SeriesKey, State};
+use crate::analytics::{Point, date_start_ms, quarter_of};
+use crate::arrivals::Arrivals;
+use crate::counters::{Counters, ReadingResult, RecordKind};
+
+/// Nothing later than 2200-01-01 is believed, whatever a gateway says.
+const TIME_MS_MAX: i64 = 7_258_118_400_000;
+/// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
+const REGISTER_WH_MAX: i64 = 10_000_000_000_000;
+/// The most conflicting records that are kept; more are only counted.
+const CONFLICTS_MAX: i64 = 100_000;
+
+/// The work of one transaction.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    connection: &'a Connection,
+    fleet: &'a Fleet,
+    state: &'a mut State,
+    gathered: Gathered,
+    changes: Changes,
+    runs_before: HashMap<BootKey, Vec<(Sequence, Sequence)>>,
+    /// What came in, for the present; handed on after the commit.
+    pub(super) arrivals: Arrivals,
+    /// What was counted; handed on after the commit.
+    pub(super) tally: Tally,
+}
+
+/// Counts of a transaction that may still fail.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    readings: [u64; ReadingResult::ALL.len()],
+    records: [u64; RecordKind::ALL.len()],
+}
+
+impl Tally {
+    pub(super) fn count(&self, counters: &Counters) {
+        for &result in ReadingResult::ALL {
+            counters.readings(result, self.readings[result as usize]);
+        }
+        for &kind in RecordKind::ALL {
+            counters.records(kind, self.records[kind as usize]);
+        }
+    }
+}
+
+/// What a whole item shares.
+#[derive(Clone, Copy)]
+struct Context<'i> {
+    device: &'i DeviceId,
+    boot: BootKey,
+    /// Nothing older is believed, UTC ms.
+    commissioned_ms: i64,
+    received_ms: i64,
+    hold: Option<Hold>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        fleet: &'a Fleet,
+        state: &'a mut State,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            connection,
+            fleet,
+            state,
+            gathered: Gathered::default(),
+            changes: Changes::default(),
+            runs_before: HashMap::new(),
+            arrivals: Arrivals::new(now_ms),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Stores an item whole. The inner error is the reason why it can never be taken.
+    pub(super) fn item(&mut self, item: &BatchItem<'_>) -> rusqlite::Result<Result<(), String>> {
+        let fleet = self.fleet;
+        let Some(registered) = DeviceId::new(item.device).ok().and_then(|id| fleet.device(&id)) else {
+            return Ok(Err(format!("device \"{}\" is not in the registry", item.device)));
+        };
+        let records = match decode(item) {
+            Ok(records) => records,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let device = self.state.device(self.connection, &registered.device.id)?;
+        let context = Context {
+            device: &registered.device.id,
+            boot: BootKey {
+                device,
+                incarnation: item.incarnation,
+                boot: item.boot,
+            },
+            commissioned_ms: date_start_ms(registered.plant.commissioned),
+            received_ms: i64::try_from(item.received_ms).unwrap_or(i64::MAX),
+            hold: item.hold,
+        };
+        self.arrivals.device(context.device);
+        for (sequence, (record, bytes)) in (item.first..).zip(records) {
+            self.record(&context, sequence, record, bytes)?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn record(
+        &mut self,
+        context: &Context<'_>,
+        sequence: Sequence,
+        record: Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let received = self.state.received.entry(context.boot).or_default();
+        if received.contains(sequence) {
+            return self.repeated(context, sequence, record, bytes);
+        }
+        self.runs_before
+            .entry(context.boot)
+            .or_insert_with(|| received.runs().collect());
+        received.insert(sequence);
+        self.tally.records[kind_of(&record) as usize] += 1;
+        self.new_record(context, sequence, record, bytes)
+    }
+
+    fn new_record(
+        &mut self,
+        context: &Context<'_>,
+        sequence: Sequence,
+        record: Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let (time_ms, hold) = self.place(context, &record);
+        let stamp = record.stamp();
+        rows::insert(
+            self.connection,
+            &Row {
+                boot: context.boot,
+                sequence,
+                kind: kind_of(&record),
+                meter: meter_of(&record),
+                clock: stamp.clock,
+                time_ms,
+                hold,
+                received_ms: context.received_ms,
+                bytes,
+            },
+        )?;
+        match record {
+            Record::Reading(reading) => self.reading(context, reading, time_ms, hold, bytes),
+            Record::Anchor(anchor) if hold.is_none() => self.anchor(context, anchor),
+            Record::Diagnostics(state) if hold.is_none() => {
+                if let Some(time_ms) = time_ms {
+                    self.arrivals.queue(context.device, time_ms, state.queue_records);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When a record was, and why it is held back if it is.
+    fn place(&self, context: &Context<'_>, record: &Record) -> (Option<i64>, Option<Hold>) {
+        let stamp = record.stamp();
+        let stated = match stamp.clock {
+            Clock::Synced | Clock::Holdover => i64::try_from(stamp.ms).ok(),
+            Clock::Unsynced => self
+                .state
+                .anchors
+                .get(&context.boot)
+                .and_then(|anchor| placed_ms(anchor, stamp.ms)),
+        };
+        let mut hold = context.hold;
+        let impossible = match stated {
+            Some(time_ms) => time_ms < context.commissioned_ms || time_ms > TIME_MS_MAX,
+            None => stamp.clock != Clock::Unsynced,
+        };
+        if let Record::Reading(reading) = record {
+            let unknown = self
+                .fleet
+                .device(context.device)
+                .is_some_and(|d| d.device.meter(reading.meter).is_none());
+            let broken = registers(reading).any(|(_, value_wh)| value_wh > REGISTER_WH_MAX);
+            hold = hold
+                .or(impossible.then_some(Hold::ImplausibleTime))
+                .or(unknown.then_some(Hold::UnknownMeter))
+                .or(broken.then_some(Hold::ImplausibleValue));
+        }
+        (stated, hold)
+    }
+
+    /// What follows from a reading that is new, newly placed or released.
+    fn reading(
+        &mut self,
+        context: &Context<'_>,
+        reading: Reading,
+        time_ms: Option<i64>,
+        hold: Option<Hold>,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let result = match (hold, time_ms) {
+            (Some(_), _) => ReadingResult::Held,
+            (None, None) => ReadingResult::Unplaced,
+            (None, Some(_)) => ReadingResult::Stored,
+        };
+        self.tally.readings[result as usize] += 1;
+        let Some(time_ms) = time_ms else { return Ok(()) };
+        if hold.is_some() {
+            return rows::count_held(
+                self.connection,
+                context.boot.device,
+                reading.meter,
+                quarter_of(time_ms),
+                1,
+            );
+        }
+        for (register, value_wh) in registers(&reading) {
+            let key = SeriesKey {
+                device: context.boot.device,
+                meter: reading.meter.get(),
+                register,
+            };
+            let series = self.state.series(self.connection, key)?;
+            self.gathered.push(series, Point { time_ms, value_wh });
+        }
+        match reading.outcome {
+            Outcome::Values(values) => {
+                self.arrivals
+                    .reading(context.device, reading.meter, time_ms, values, bytes)
+            }
+            Outcome::Failed(failure) => self
+                .arrivals
+                .failure(context.device, time_ms + i64::from(failure.span_ms)),
+        }
+        Ok(())
+    }
+
+    /// An identity that is here already.
+    fn repeated(
+        &mut self,
+        context: &Context<'_>,
+        sequence: Sequence,
+        record: Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let stored = rows::find(self.connection, context.boot, sequence)?;
+        let result = match &stored {
+            Some(stored) if stored.bytes != bytes => ReadingResult::Conflict,
+            _ => ReadingResult::Duplicate,
+        };
+        self.tally.readings[result as usize] += 1;
+        if result == ReadingResult::Conflict {
+            return rows::keep_conflict(
+                self.connection,
+                context.boot,
+                sequence,
+                context.received_ms,
+                bytes,
+                CONFLICTS_MAX,
+            );
+        }
+        match stored {
+            Some(stored) if stored.hold.is_some() && self.place(context, &record).1.is_none() => {
+                self.release(context, sequence, &stored, record, bytes)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A record that was held comes again and is held no longer.
+    fn release(
+        &mut self,
+        context: &Context<'_>,
+        sequence: Sequence,
+        stored: &Stored,
+        record: Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        if let (Some(meter), Some(time_ms)) = (meter_of(&record), stored.time_ms) {
+            rows::count_held(
+                self.connection,
+                context.boot.device,
+                meter,
+                quarter_of(time_ms),
+                -1,
+            )?;
+        }
+        // First the new row, then the old one away: the feed's end never goes back.
+        self.new_record(context, sequence, record, bytes)?;
+        rows::delete(self.connection, stored.id)
+    }
+
+    /// A boot can be placed in time, or better than before.
+    fn anchor(&mut self, context: &Context<'_>, anchor: Anchor) -> rusqlite::Result<()> {
+        let boot = BootKey {
+            boot: anchor.boot,
+            ..context.boot
+        };
+        let better = self
+            .state
+            .anchors
+            .get(&boot)
+            .is_none_or(|best| rank(&anchor) < rank(best));
+        if !is_usable(&anchor) || !better {
+            return Ok(());
+        }
+        rows::write_anchor(self.connection, boot, &anchor)?;
+        self.state.anchors.insert(boot, anchor);
+        // What this group gathered must be in the tables before any of it can move.
+        self.gathered.insert(self.connection, &mut self.changes)?;
+        for stored in rows::unsynced(self.connection, boot)? {
+            // Only a placement can make an unsynced time implausible, and this one may be better.
+            let hold = stored
+                .hold
+                .as_deref()
+                .and_then(|text| Hold::ALL.into_iter().find(|h| h.as_str() == text));
+            let hold = hold.filter(|&hold| hold != Hold::ImplausibleTime);
+            let context = Context {
+                boot,
+                received_ms: stored.received_ms,
+                hold,
+                ..*context
+            };
+            self.replace(&context, &stored)?;
+        }
+        Ok(())
+    }
+
+    /// Moves one unsynced record to where the boot's best anchor places it, at the end of the feed.
+    fn replace(&mut self, context: &Context<'_>, stored: &Stored) -> rusqlite::Result<()> {
+        let Ok((record, _)) = Record::decode(&stored.bytes) else {
+            return Ok(());
+        };
+        if self.place(context, &record).0 == stored.time_ms {
+            return Ok(());
+        }
+        if let (Some(was_ms), Record::Reading(reading)) = (stored.time_ms, &record) {
+            self.unplace(context, reading, was_ms, stored.hold.is_some())?;
+        }
+        let counted = self.tally.readings;
+        self.new_record(context, stored.sequence, record, &stored.bytes)?;
+        if stored.time_ms.is_some() || stored.hold.is_some() {
+            self.tally.readings = counted;
+        }
+        rows::delete(self.connection, stored.id)
+    }
+
+    fn unplace(
+        &mut self,
+        context: &Context<'_>,
+        reading: &Reading,
+        was_ms: i64,
+        held: bool,
+    ) -> rusqlite::Result<()> {
+        if held {
+            return rows::count_held(
+                self.connection,
+                context.boot.device,
+                reading.meter,
+                quarter_of(was_ms),
+                -1,
+            );
+        }
+        self.gathered.insert(self.connection, &mut self.changes)?;
+        for (register, value_wh) in registers(reading) {
+            let key = SeriesKey {
+                device: context.boot.device,
+                meter: reading.meter.get(),
+                register,
+            };
+            let series = self.state.series(self.connection, key)?;
+            points::remove(
+                self.connection,
+                &mut self.changes,
+                series,
+                Point {
+                    time_ms: was_ms,
+                    value_wh,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered. The transaction can be committed afterwards.
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.gathered.insert(self.connection, &mut self.changes)?;
+        std::mem::take(&mut self.changes).write(self.connection)?;
+        for (boot, before) in &self.runs_before {
+            if let Some(received) = self.state.received.get(boot) {
+                rows::write_runs(self.connection, *boot, before, received)?;
+            }
+        }
+        rows::write_newest(self.connection, self.state, &self.arrivals)
+    }
+}
+
+/// All records of an item, or why it can never be read.
+fn decode<'i>(item: &BatchItem<'i>) -> Result<Vec<(Record, &'i [u8])>, String> {
+    let mut records = Vec::new();
+    let mut rest = item.records();
+    while let Some(next) = rest.next_with_bytes() {
+        records.push(next.map_err(|error| format!("record {}: {error}", records.len()))?);
+    }
+    let last = records.len().checked_sub(1).ok_or("the item holds no record")?;
+    let last = u32::try_from(last)
+        .ok()
+        .and_then(|more| item.first.checked_add(more));
+    last.map(|_| records)
+        .ok_or_else(|| "the sequence numbers run past 32 bits".to_owned())
+}
+
+/// Its times can be reckoned with.
+pub(super) fn is_usable(anchor: &Anchor) -> bool {
+    i64::try_from(anchor.monotonic_ms).is_ok()
+        && i64::try_from(anchor.utc_ms).is_ok_and(|ms| ms <= TIME_MS_MAX)
+}
+
+/// Which of two anchors is better does not depend on which came first.
+pub(super) fn rank(anchor: &Anchor) -> (u32, u64, u64) {
+    (anchor.error_ms, anchor.monotonic_ms, anchor.utc_ms)
+}
+
+pub(super) fn placed_ms(anchor: &Anchor, monotonic_ms: u64) -> Option<i64> {
+    let ms = i128::from(anchor.utc_ms) + i128::from(monotonic_ms) - i128::from(anchor.monotonic_ms);
+    i64::try_from(ms).ok()
+}
+
+/// The energy registers that a reading states, in Wh.
+pub(super) fn registers(reading: &Reading) -> impl Iterator<Item = (Register, i64)> + use<> {
+    let value = |raw: Option<u64>| raw.map(|wh| i64::try_from(wh).unwrap_or(i64::MAX));
+    let values = match &reading.outcome {
+        Outcome::Values(Quantities {
+            energy_wh,
+            import_wh,
+            export_wh,
+            ..
+        }) => [value(*energy_wh), value(*import_wh), value(*export_wh)],
+        Outcome::Failed(_) => [None; 3],
+    };
+    Register::ALL
+        .into_iter()
+        .zip(values)
+        .filter_map(|(register, value)| Some((register, value?)))
+}
+
+fn kind_of(record: &Record) -> RecordKind {
+    match record {
+        Record::Reading(Reading {
+            outcome: Outcome::Values(_),
+            ..
+        }) => RecordKind::Reading,
+        Record::Reading(_) => RecordKind::Failure,
+        Record::Start(_) => RecordKind::Start,
+        Record::Dropped(_) => RecordKind::Dropped,
+        Record::Anchor(_) => RecordKind::Anchor,
+        Record::Diagnostics(_) => RecordKind::Diagnostics,
+    }
+}
+
+fn meter_of(record: &Record) -> Option<taraz_telemetry::MeterAddress> {
+    match record {
+        Record::Reading(reading) => Some(reading.meter),
+        _ => None,
+    }
+}

@@ -1,0 +1,234 @@
+//! The rows of the truth: records, runs, conflicts, anchors, and the small caches beside them.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use taraz_telemetry::{Anchor, Clock, Hold, MeterAddress, RangeSet, Sequence};
+
+use super::state::{BootKey, State};
+use crate::arrivals::Arrivals;
+use crate::counters::RecordKind;
+
+/// A record to be written.
+#[derive(Debug)]
+pub(super) struct Row<'b> {
+    pub(super) boot: BootKey,
+    pub(super) sequence: Sequence,
+    pub(super) kind: RecordKind,
+    pub(super) meter: Option<MeterAddress>,
+    pub(super) clock: Clock,
+    pub(super) time_ms: Option<i64>,
+    pub(super) hold: Option<Hold>,
+    pub(super) received_ms: i64,
+    pub(super) bytes: &'b [u8],
+}
+
+/// A record as it stands in the store.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) id: i64,
+    pub(super) sequence: Sequence,
+    pub(super) time_ms: Option<i64>,
+    pub(super) hold: Option<String>,
+    pub(super) received_ms: i64,
+    pub(super) bytes: Vec<u8>,
+}
+
+const STORED: &str = "SELECT id, sequence, time_ms, hold, received_ms, bytes FROM record";
+
+impl Stored {
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            sequence: row.get(1)?,
+            time_ms: row.get(2)?,
+            hold: row.get(3)?,
+            received_ms: row.get(4)?,
+            bytes: row.get(5)?,
+        })
+    }
+}
+
+pub(super) fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<()> {
+    let BootKey {
+        device,
+        incarnation,
+        boot,
+    } = row.boot;
+    connection
+        .prepare_cached(
+            "INSERT INTO record
+             (device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute((
+            device,
+            incarnation,
+            boot,
+            row.sequence,
+            row.kind as u8,
+            row.meter.map(MeterAddress::get),
+            row.clock as u8,
+            row.time_ms,
+            row.hold.map(Hold::as_str),
+            row.received_ms,
+            row.bytes,
+        ))?;
+    Ok(())
+}
+
+pub(super) fn find(
+    connection: &Connection,
+    key: BootKey,
+    sequence: Sequence,
+) -> rusqlite::Result<Option<Stored>> {
+    let sql = select(" WHERE device = ? AND incarnation = ? AND boot = ? AND sequence = ?");
+    connection
+        .prepare_cached(&sql)?
+        .query_row((key.device, key.incarnation, key.boot, sequence), Stored::read)
+        .optional()
+}
+
+/// The unsynced records of a boot, in their order.
+pub(super) fn unsynced(connection: &Connection, key: BootKey) -> rusqlite::Result<Vec<Stored>> {
+    let sql = select(
+        " INDEXED BY record_unsynced WHERE device = ? AND incarnation = ? AND boot = ? AND clock = 2 ORDER BY sequence",
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map((key.device, key.incarnation, key.boot), Stored::read)?;
+    rows.collect()
+}
+
+pub(super) fn delete(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM record WHERE id = ?")?
+        .execute([id])?;
+    Ok(())
+}
+
+/// Keeps a record that contradicts the stored one, once, while there are fewer than `conflicts_max`.
+pub(super) fn keep_conflict(
+    connection: &Connection,
+    key: BootKey,
+    sequence: Sequence,
+    received_ms: i64,
+    bytes: &[u8],
+    conflicts_max: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO conflict (device, incarnation, boot, sequence, received_ms, bytes)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6
+             WHERE NOT EXISTS (SELECT 1 FROM conflict WHERE device = ?1 AND incarnation = ?2 AND boot = ?3
+                               AND sequence = ?4 AND bytes = ?6)
+             AND (SELECT coalesce(max(id), 0) FROM conflict) < ?7",
+        )?
+        .execute((
+            key.device,
+            key.incarnation,
+            key.boot,
+            sequence,
+            received_ms,
+            bytes,
+            conflicts_max,
+        ))?;
+    Ok(())
+}
+
+/// Brings the runs of a boot from what they were to what they are.
+pub(super) fn write_runs(
+    connection: &Connection,
+    key: BootKey,
+    before: &[(Sequence, Sequence)],
+    now: &RangeSet,
+) -> rusqlite::Result<()> {
+    let now: Vec<_> = now.runs().collect();
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM received WHERE device = ? AND incarnation = ? AND boot = ? AND first = ?",
+    )?;
+    for (first, _) in before.iter().filter(|run| now.binary_search(run).is_err()) {
+        delete.execute((key.device, key.incarnation, key.boot, first))?;
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO received (device, incarnation, boot, first, last) VALUES (?, ?, ?, ?, ?)",
+    )?;
+    for (first, last) in now.iter().filter(|run| before.binary_search(run).is_err()) {
+        insert.execute((key.device, key.incarnation, key.boot, first, last))?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_anchor(connection: &Connection, key: BootKey, anchor: &Anchor) -> rusqlite::Result<()> {
+    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO anchor (device, incarnation, boot, monotonic_ms, utc_ms, error_ms)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )?
+        .execute((
+            key.device,
+            key.incarnation,
+            key.boot,
+            ms(anchor.monotonic_ms),
+            ms(anchor.utc_ms),
+            anchor.error_ms,
+        ))?;
+    Ok(())
+}
+
+/// Counts held readings of a quarter-hour up or down.
+pub(super) fn count_held(
+    connection: &Connection,
+    device: i64,
+    meter: MeterAddress,
+    quarter: i64,
+    change: i64,
+) -> rusqlite::Result<()> {
+    let key = (device, meter.get(), quarter, change);
+    let left: i64 = connection
+        .prepare_cached(
+            "INSERT INTO held (device, meter, quarter, readings) VALUES (?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET readings = readings + excluded.readings RETURNING readings",
+        )?
+        .query_row(key, |row| row.get(0))?;
+    if left <= 0 {
+        connection
+            .prepare_cached("DELETE FROM held WHERE device = ? AND meter = ? AND quarter = ?")?
+            .execute((device, meter.get(), quarter))?;
+    }
+    Ok(())
+}
+
+/// Remembers the newest reading of each meter, and when each device was heard.
+pub(super) fn write_newest(
+    connection: &Connection,
+    state: &State,
+    arrivals: &Arrivals,
+) -> rusqlite::Result<()> {
+    let mut heard = connection.prepare_cached(
+        "UPDATE device SET last_received_ms = ?2, last_reading_ms = nullif(max(coalesce(last_reading_ms, ?4), ?3), ?4)
+         WHERE id = ?1",
+    )?;
+    for (id, heard_of) in arrivals.devices() {
+        if let Some(&device) = state.devices.get(id) {
+            heard.execute((
+                device,
+                arrivals.now_ms(),
+                heard_of.newest_ms.unwrap_or(i64::MIN),
+                i64::MIN,
+            ))?;
+        }
+    }
+    let mut newest = connection.prepare_cached(
+        "INSERT INTO newest (device, meter, time_ms, bytes) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, bytes = excluded.bytes WHERE excluded.time_ms > time_ms",
+    )?;
+    for (id, meter, time_ms, bytes) in arrivals.newest() {
+        if let Some(&device) = state.devices.get(id) {
+            newest.execute((device, meter.get(), time_ms, bytes))?;
+        }
+    }
+    Ok(())
+}
+
+fn select(condition: &str) -> String {
+    [STORED, condition].concat()
+}

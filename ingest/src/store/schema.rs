@@ -1,0 +1,234 @@
+//! Tables and migrations. What the version of a store can't be read by this program is refused, never changed.
+//!
+//! Truth: `record`, `conflict`, `received`, `cursor`. Cache, made again from the truth by a rebuild: `anchor`, `series`,
+//! `point`, `span`, `interval`, `held`, `newest`.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
+
+use super::StoreError;
+
+/// The schema that this program writes: the number of migrations.
+pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Each brings the schema from its index to the next version; a released one is never changed.
+const MIGRATIONS: &[&str] = &[VERSION_1];
+
+const VERSION_1: &str = "
+-- Devices by a short key.
+CREATE TABLE device (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    last_reading_ms INTEGER,
+    last_received_ms INTEGER
+);
+
+-- Every record once; the rowid is its place in the feed. A record that is placed in time later moves to the feed's end.
+CREATE TABLE record (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    kind INTEGER NOT NULL,      -- 0 reading, 1 failure, 2 start, 3 dropped, 4 anchor, 5 diagnostics
+    meter INTEGER,              -- of kinds 0 and 1
+    clock INTEGER NOT NULL,     -- 0 synced, 1 holdover, 2 unsynced
+    time_ms INTEGER,            -- UTC; null while it can't be placed
+    hold TEXT,                  -- why it is kept out of analytics
+    received_ms INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+);
+CREATE INDEX record_identity ON record (device, incarnation, boot, sequence);
+CREATE INDEX record_unsynced ON record (device, incarnation, boot) WHERE clock = 2;
+
+-- What was received of each boot, as runs; kept for ever.
+CREATE TABLE received (
+    device INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (device, incarnation, boot, first)
+) WITHOUT ROWID;
+
+-- The same identity with other bytes than the record that came first.
+CREATE TABLE conflict (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+);
+CREATE INDEX conflict_identity ON conflict (device, incarnation, boot, sequence);
+
+-- How far each sink has got.
+CREATE TABLE cursor (sink TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;
+
+-- The best anchor of each boot.
+CREATE TABLE anchor (
+    device INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot INTEGER NOT NULL,
+    monotonic_ms INTEGER NOT NULL,
+    utc_ms INTEGER NOT NULL,
+    error_ms INTEGER NOT NULL,
+    PRIMARY KEY (device, incarnation, boot)
+) WITHOUT ROWID;
+
+-- One energy register of one meter. total_wh: all its rises; shown_wh: the highest total_wh ever.
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    meter INTEGER NOT NULL,
+    register INTEGER NOT NULL,  -- 0 energy, 1 import, 2 export
+    total_wh INTEGER NOT NULL DEFAULT 0,
+    shown_wh INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (device, meter, register)
+);
+
+-- Register values that count, each with how many readings state it. Of several at one instant the highest holds.
+CREATE TABLE point (
+    series INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    value_wh INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    PRIMARY KEY (series, time_ms, value_wh)
+) WITHOUT ROWID;
+
+-- What spans up to 6 h state about each quarter-hour.
+CREATE TABLE interval (
+    series INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    energy_wh INTEGER NOT NULL,
+    known_ms INTEGER NOT NULL,
+    spread INTEGER NOT NULL,
+    resets INTEGER NOT NULL,
+    PRIMARY KEY (series, quarter)
+) WITHOUT ROWID;
+
+-- Longer spans, each as itself.
+CREATE TABLE span (
+    series INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    from_wh INTEGER NOT NULL,
+    to_ms INTEGER NOT NULL,
+    to_wh INTEGER NOT NULL,
+    PRIMARY KEY (series, from_ms)
+) WITHOUT ROWID;
+
+-- How many readings are held back per meter and quarter-hour.
+CREATE TABLE held (
+    device INTEGER NOT NULL,
+    meter INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    PRIMARY KEY (device, meter, quarter)
+) WITHOUT ROWID;
+
+-- The newest reading of each meter.
+CREATE TABLE newest (
+    device INTEGER NOT NULL,
+    meter INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (device, meter)
+) WITHOUT ROWID;
+";
+
+/// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.
+pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -16_000)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Brings the schema to [`SCHEMA_VERSION`], each step in one transaction.
+pub(crate) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), StoreError> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
+    )?;
+    let found = version(connection)?;
+    if found > SCHEMA_VERSION {
+        return Err(StoreError::Newer {
+            found,
+            known: SCHEMA_VERSION,
+        });
+    }
+    for (from, sql) in (0_i64..).zip(MIGRATIONS).skip_while(|&(from, _)| from < found) {
+        let transaction = connection.transaction()?;
+        step(&transaction, from + 1, sql, now_ms)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn step(transaction: &Transaction<'_>, version: i64, sql: &str, now_ms: i64) -> rusqlite::Result<()> {
+    transaction.execute_batch(sql)?;
+    transaction.execute(
+        "INSERT INTO migration (version, applied_ms) VALUES (?, ?)",
+        (version, now_ms),
+    )?;
+    Ok(())
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    let newest = connection
+        .query_row("SELECT max(version) FROM migration", (), |row| row.get(0))
+        .optional()?;
+    Ok(newest.flatten().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump(connection: &Connection) -> Vec<String> {
+        let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+        let mut statement = connection.prepare(sql).unwrap();
+        statement
+            .query_map((), |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    }
+
+    #[test]
+    fn every_earlier_version_becomes_the_present_one() {
+        let mut fresh = Connection::open_in_memory().unwrap();
+        migrate(&mut fresh, 1).unwrap();
+        let expected = dump(&fresh);
+        for from in 0..MIGRATIONS.len() {
+            let mut old = Connection::open_in_memory().unwrap();
+            old.execute_batch("CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)")
+                .unwrap();
+            for (version, sql) in (1_i64..).zip(&MIGRATIONS[..from]) {
+                let transaction = old.transaction().unwrap();
+                step(&transaction, version, sql, 0).unwrap();
+                transaction.commit().unwrap();
+            }
+            migrate(&mut old, 2).unwrap();
+            assert_eq!(version(&old).unwrap(), SCHEMA_VERSION);
+            assert_eq!(dump(&old), expected, "from version {from}");
+        }
+    }
+
+    #[test]
+    fn migrating_again_changes_nothing_and_a_newer_store_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, 1).unwrap();
+        migrate(&mut connection, 2).unwrap();
+        let applied: i64 = connection
+            .query_row("SELECT sum(applied_ms) FROM migration", (), |r| r.get(0))
+            .unwrap();
+        assert_eq!(applied, SCHEMA_VERSION);
+        connection
+            .execute("INSERT INTO migration VALUES (?, 3)", [SCHEMA_VERSION + 1])
+            .unwrap();
+        let error = migrate(&mut connection, 4).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+    }
+}

@@ -1,0 +1,152 @@
+//! What the writer keeps in memory: keys of devices and series, what was received, the anchors. All of it is in the
+//! tables too; after a failed commit it is loaded again.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+use taraz_telemetry::{Anchor, DeviceId, Incarnation, RangeSet};
+
+/// One start of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct BootKey {
+    pub(super) device: i64,
+    pub(super) incarnation: Incarnation,
+    pub(super) boot: u32,
+}
+
+/// The registers that energy is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Register {
+    Energy = 0,
+    Import = 1,
+    Export = 2,
+}
+
+impl Register {
+    pub(crate) const ALL: [Self; 3] = [Self::Energy, Self::Import, Self::Export];
+}
+
+/// One register of one meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct SeriesKey {
+    pub(super) device: i64,
+    pub(super) meter: u8,
+    pub(super) register: Register,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) devices: HashMap<DeviceId, i64>,
+    pub(super) series: HashMap<SeriesKey, i64>,
+    pub(super) received: HashMap<BootKey, RangeSet>,
+    pub(super) anchors: HashMap<BootKey, Anchor>,
+}
+
+impl State {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            devices: load_devices(connection)?,
+            series: load_series(connection)?,
+            received: load_received(connection)?,
+            anchors: load_anchors(connection)?,
+        })
+    }
+
+    /// The key of a device, made if it is new.
+    pub(super) fn device(&mut self, connection: &Connection, id: &DeviceId) -> rusqlite::Result<i64> {
+        if let Some(&key) = self.devices.get(id) {
+            return Ok(key);
+        }
+        connection
+            .prepare_cached("INSERT INTO device (name) VALUES (?)")?
+            .execute([id.as_str()])?;
+        let key = connection.last_insert_rowid();
+        self.devices.insert(id.clone(), key);
+        Ok(key)
+    }
+
+    /// The key of a series, made if it is new.
+    pub(super) fn series(&mut self, connection: &Connection, key: SeriesKey) -> rusqlite::Result<i64> {
+        if let Some(&id) = self.series.get(&key) {
+            return Ok(id);
+        }
+        connection
+            .prepare_cached("INSERT INTO series (device, meter, register) VALUES (?, ?, ?)")?
+            .execute((key.device, key.meter, key.register as u8))?;
+        let id = connection.last_insert_rowid();
+        self.series.insert(key, id);
+        Ok(id)
+    }
+}
+
+fn load_devices(connection: &Connection) -> rusqlite::Result<HashMap<DeviceId, i64>> {
+    let mut statement = connection.prepare("SELECT id, name FROM device")?;
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    // Only valid ids were ever written.
+    rows.filter_map(|row| {
+        row.map(|(key, name)| DeviceId::new(&name).ok().map(|id| (id, key)))
+            .transpose()
+    })
+    .collect()
+}
+
+fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, i64>> {
+    let mut statement = connection.prepare("SELECT id, device, meter, register FROM series")?;
+    let rows = statement.query_map((), |row| {
+        let register: u8 = row.get(3)?;
+        let register = Register::ALL
+            .get(usize::from(register))
+            .copied()
+            .unwrap_or(Register::Energy);
+        Ok((
+            SeriesKey {
+                device: row.get(1)?,
+                meter: row.get(2)?,
+                register,
+            },
+            row.get(0)?,
+        ))
+    })?;
+    rows.collect()
+}
+
+fn load_received(connection: &Connection) -> rusqlite::Result<HashMap<BootKey, RangeSet>> {
+    let mut received: HashMap<_, RangeSet> = HashMap::new();
+    let mut statement = connection.prepare("SELECT device, incarnation, boot, first, last FROM received")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let key = BootKey {
+            device: row.get(0)?,
+            incarnation: row.get(1)?,
+            boot: row.get(2)?,
+        };
+        received
+            .entry(key)
+            .or_default()
+            .insert_run(row.get(3)?, row.get(4)?);
+    }
+    Ok(received)
+}
+
+fn load_anchors(connection: &Connection) -> rusqlite::Result<HashMap<BootKey, Anchor>> {
+    let sql = "SELECT device, incarnation, boot, monotonic_ms, utc_ms, error_ms FROM anchor";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map((), |row| {
+        let key = BootKey {
+            device: row.get(0)?,
+            incarnation: row.get(1)?,
+            boot: row.get(2)?,
+        };
+        let ms = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+        Ok((
+            key,
+            Anchor {
+                boot: key.boot,
+                monotonic_ms: ms(3)?,
+                utc_ms: ms(4)?,
+                error_ms: row.get(5)?,
+            },
+        ))
+    })?;
+    rows.collect()
+}

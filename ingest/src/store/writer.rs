@@ -1,0 +1,227 @@
+//! The writer: one thread, one connection, several batches in one commit.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use taraz_fleet::Fleet;
+use taraz_telemetry::{Batch, BatchError, BatchVerdict, RejectedItem};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::group::{Group, Tally};
+use super::rebuild;
+use super::state::State;
+use super::{Now, StoreError};
+use crate::arrivals::Arrivals;
+use crate::counters::Counters;
+use crate::live::Live;
+use crate::receive::ReceiveError;
+
+/// The most commands in one commit.
+const GROUP_MAX: usize = 64;
+/// A commit takes no further batch once it has this many bytes.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// What the writer is asked for; each is answered after its commit.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Batch {
+        bytes: Vec<u8>,
+        reply: oneshot::Sender<Result<BatchVerdict, ReceiveError>>,
+    },
+    Cursor {
+        sink: String,
+        cursor: i64,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Rebuild {
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Close {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+impl Command {
+    fn len(&self) -> usize {
+        match self {
+            Self::Batch { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// Has a commit of its own.
+    const fn is_alone(&self) -> bool {
+        matches!(self, Self::Rebuild { .. } | Self::Close { .. })
+    }
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    fleet: Arc<Fleet>,
+    state: State,
+    /// The state is ahead of the tables: a commit failed and it could not be loaded again yet.
+    is_state_lost: bool,
+    live: Live,
+    counters: Arc<Counters>,
+    now: Now,
+}
+
+/// What a group's transaction came to.
+struct Done {
+    verdicts: Vec<Result<BatchVerdict, BatchError>>,
+    arrivals: Arrivals,
+    tally: Tally,
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        fleet: Arc<Fleet>,
+        live: Live,
+        counters: Arc<Counters>,
+        now: Now,
+    ) -> rusqlite::Result<Self> {
+        let state = State::load(&connection)?;
+        Ok(Self {
+            connection,
+            fleet,
+            state,
+            is_state_lost: false,
+            live,
+            counters,
+            now,
+        })
+    }
+
+    /// Works until every handle is gone or it is told to close.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>, committed: &watch::Sender<u64>) {
+        let mut waiting = None;
+        while let Some(first) = waiting.take().or_else(|| queue.blocking_recv()) {
+            match first {
+                Command::Rebuild { reply } => {
+                    // Whoever asked may be gone; the work is done all the same.
+                    let _ = reply.send(self.rebuild());
+                    committed.send_modify(|commits| *commits += 1);
+                }
+                Command::Close { reply } => {
+                    queue.close();
+                    drop(self);
+                    let _ = reply.send(());
+                    return;
+                }
+                first => {
+                    let mut bytes = first.len();
+                    let mut group = vec![first];
+                    while group.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
+                        let Ok(next) = queue.try_recv() else { break };
+                        if next.is_alone() {
+                            waiting = Some(next);
+                            break;
+                        }
+                        bytes += next.len();
+                        group.push(next);
+                    }
+                    self.commit(group, committed);
+                }
+            }
+        }
+    }
+
+    fn rebuild(&mut self) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        rebuild::rebuild(&transaction, &mut self.state)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn commit(&mut self, group: Vec<Command>, committed: &watch::Sender<u64>) {
+        match self.attempt(&group) {
+            Ok(done) => {
+                done.tally.count(&self.counters);
+                self.live.arrived(&done.arrivals);
+                committed.send_modify(|commits| *commits += 1);
+                answer(group, done.verdicts);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store could not commit; what was delivered will come again");
+                self.is_state_lost = true;
+                refuse(group, &error.to_string());
+            }
+        }
+    }
+
+    /// One transaction for all; on an error nothing of it stays, in the tables and in the state.
+    fn attempt(&mut self, group: &[Command]) -> rusqlite::Result<Done> {
+        if self.is_state_lost {
+            self.state = State::load(&self.connection)?;
+            self.is_state_lost = false;
+        }
+        let transaction = self.connection.transaction()?;
+        let mut work = Group::new(&transaction, &self.fleet, &mut self.state, (self.now)());
+        let mut verdicts = Vec::new();
+        for command in group {
+            match command {
+                Command::Batch { bytes, .. } => verdicts.push(match Batch::decode(bytes) {
+                    Ok(batch) => Ok(store_batch(&mut work, &batch)?),
+                    Err(error) => Err(error),
+                }),
+                Command::Cursor { sink, cursor, .. } => {
+                    transaction
+                        .prepare_cached("INSERT OR REPLACE INTO cursor (sink, record) VALUES (?, ?)")?
+                        .execute((sink, cursor))?;
+                }
+                Command::Rebuild { .. } | Command::Close { .. } => {}
+            }
+        }
+        work.finish()?;
+        let Group { arrivals, tally, .. } = work;
+        transaction.commit()?;
+        Ok(Done {
+            verdicts,
+            arrivals,
+            tally,
+        })
+    }
+}
+
+fn store_batch(work: &mut Group<'_>, batch: &Batch<'_>) -> rusqlite::Result<BatchVerdict> {
+    let mut verdict = BatchVerdict::default();
+    for item in batch.items() {
+        match work.item(item)? {
+            Ok(()) => verdict.accepted += 1,
+            Err(reason) => verdict.rejected.push(RejectedItem {
+                position: item.position,
+                reason,
+            }),
+        }
+    }
+    Ok(verdict)
+}
+
+/// Whoever delivered may be gone; a repeated delivery is a duplicate then.
+fn answer(group: Vec<Command>, verdicts: Vec<Result<BatchVerdict, BatchError>>) {
+    let mut verdicts = verdicts.into_iter();
+    for command in group {
+        match command {
+            Command::Batch { reply, .. } => {
+                if let Some(verdict) = verdicts.next() {
+                    let _ = reply.send(verdict.map_err(ReceiveError::Malformed));
+                }
+            }
+            Command::Cursor { reply, .. } => drop(reply.send(Ok(()))),
+            Command::Rebuild { .. } | Command::Close { .. } => {}
+        }
+    }
+}
+
+fn refuse(group: Vec<Command>, reason: &str) {
+    for command in group {
+        match command {
+            Command::Batch { reply, .. } => {
+                drop(reply.send(Err(ReceiveError::Unavailable(reason.to_owned()))))
+            }
+            Command::Cursor { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
+            Command::Rebuild { .. } | Command::Close { .. } => {}
+        }
+    }
+}
