@@ -16,6 +16,7 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::CommandLine;
 use crate::workspace;
 use metadata::Metadata;
 use tree::Tree;
@@ -54,6 +55,11 @@ pub(crate) fn run() -> Result<()> {
     let policy = licences::Policy::parse(tree.text("deny.toml").context("deny.toml is missing")?)?;
     let metadata = Metadata::read(policy.targets())?;
     let mut problems = check(&tree, &metadata, &policy);
+    if std::env::var_os("CI").is_some() {
+        problems.extend(lock_file(
+            &CommandLine::new(&["git", "status", "--porcelain", "--", "Cargo.lock"]).output()?,
+        ));
+    }
     problems.sort();
     for problem in &problems {
         println!("{problem}");
@@ -84,4 +90,26 @@ fn check(tree: &Tree, metadata: &Metadata, policy: &licences::Policy) -> Vec<Pro
         links::check(tree),
     ]
     .concat()
+}
+
+/// In CI the lock file is as committed: cargo, starting xtask, completes one that is not whole without a word.
+fn lock_file(git_status: &str) -> Option<Problem> {
+    let changed = !git_status.trim().is_empty();
+    changed.then(|| {
+        Problem::new(
+            "Cargo.lock",
+            "is not what the manifests need: run `cargo check` and commit it",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_that_cargo_had_to_change_is_found() {
+        assert!(lock_file("").is_none());
+        assert!(lock_file(" M Cargo.lock\n").is_some());
+    }
 }

@@ -129,15 +129,19 @@ pub(super) fn map(tree: &Tree, metadata: &Metadata) -> Vec<Problem> {
         .collect()
 }
 
-/// Whether `folder/` stands in `text`, alone or with more of the path after it. For `firmware/host`, the last part is
-/// enough when it stands as `host/`, as in an indented tree.
+/// Whether `folder/` stands in `text`, alone or with more of the path after it; a nested one also without the slash
+/// (`tests/support`), or by its last part (`host/`), as in an indented tree.
 fn names_folder(text: &str, folder: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || "-_".contains(c);
     let stands = |name: &str| {
-        let name = format!("{name}/");
-        text.match_indices(&name)
-            .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || "-_".contains(c)))
+        let mut places = text.match_indices(name);
+        let ends = |at: usize| name.ends_with('/') || !text[at + name.len()..].starts_with(part);
+        places.any(|(at, _)| !text[..at].ends_with(part) && ends(at))
     };
-    stands(folder) || folder.rsplit_once('/').is_some_and(|(_, last)| stands(last))
+    match folder.rsplit_once('/') {
+        None => stands(&format!("{folder}/")),
+        Some((_, last)) => stands(folder) || stands(&format!("{last}/")),
+    }
 }
 
 /// Every member takes the lints, the edition, the version and the licence of the workspace.
@@ -244,8 +248,9 @@ mod tests {
                 &metadata,
             )
         };
-        assert_eq!(named("`gateway/` `docs/`\nfirmware/\n  host/"), []);
-        let places: Vec<String> = named("gatewayx/ old-docs/ firmware/host/")
+        assert_eq!(named("`gateway/src` `docs/`\nfirmware/\n  host/"), []);
+        assert_eq!(named("gateway/ docs/ `firmware/host`"), []);
+        let places: Vec<String> = named("gatewayx/ old-docs/ the gateway, firmware/host/")
             .into_iter()
             .map(|p| p.what)
             .collect();
