@@ -49,8 +49,9 @@ impl Action {
             Self::Inner(function, again) => function().with_context(|| format!("to run it again: {again}")),
             Self::Commands(lines) => lines.iter().try_for_each(|line| {
                 println!("$ {line}");
+                // The error of `run` holds the line itself.
                 line.run()
-                    .with_context(|| format!("to run it again, from the root of the checkout:\n  {line}\n"))
+                    .context("to run it again, from the root of the checkout:\n ")
             }),
         }
     }

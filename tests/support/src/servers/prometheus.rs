@@ -43,8 +43,8 @@ impl Prometheus {
                     "--storage.tsdb.path=data",
                     "--web.enable-lifecycle",
                     "--log.level=warn",
-                // An alert that fires before the Alertmanager is discovered would be sent again only after a minute.
-                "--rules.alert.resend-delay=1s",
+                    // An alert that fires before the Alertmanager is discovered would be sent again only after a minute.
+                    "--rules.alert.resend-delay=1s",
                     &format!("--web.listen-address={address}"),
                 ]);
                 command
