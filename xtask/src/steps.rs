@@ -51,7 +51,7 @@ impl Action {
                 println!("$ {line}");
                 // The error of `run` holds the line itself.
                 line.run()
-                    .context("to run it again, from the root of the checkout:\n ")
+                    .context("to run it again, from the root of the checkout")
             }),
         }
     }
