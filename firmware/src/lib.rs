@@ -1,15 +1,38 @@
 //! The device without its hardware: Modbus master, SunSpec, meters, poll schedule, queue, clock and MQTT link.
 #![cfg_attr(not(test), no_std)]
 
+mod app;
+mod clock;
+mod config;
+mod link;
 mod meters;
 mod modbus;
+mod poll;
+mod queue;
 mod scale;
 mod sunspec;
 
+pub use app::{
+    DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, MeterBus, Notify, Observer,
+};
+pub use clock::{DRIFT_PPM, DeviceClock};
+pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
+pub use link::{
+    BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
+    LINK_TX_LEN_MIN, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane, Link, LinkError,
+    LinkEvent, LinkSettings, Outgoing, Post, link_tx_len,
+};
 pub use meters::{Meter, MeterStep, READS_PER_POLL_MAX, poll_blocking, poll_meter};
 pub use modbus::{
     ADU_LEN_MAX, BAUD_MIN, Bus, BusCounters, BusError, BusLine, BusMaster, BusRequest, BusStep, BusTimer,
     EmbassyTimer, LATE_ANSWER_FACTOR, NoDriverEnable, QUIET_WAIT_MAX_US, READ_REGISTERS_MAX, RETRIES_MAX,
     ReadFunction, ReadRegisters, Registers, WRITE_REGISTERS_MAX, crc16,
+};
+pub use poll::{
+    FAILURE_RUN_MS_MAX, FailureRuns, METERS_MAX, POLL_INTERVAL_MS_MAX, POLL_INTERVAL_MS_MIN,
+    READINGS_PER_POLL_MAX, Schedule, Turn,
+};
+pub use queue::{
+    DROPPED_RESERVE_RECORDS, DroppedRanges, Position, Queue, Recovery, StoreError, Stored, store,
 };
 pub use sunspec::{BASES as SUNSPEC_BASES, MODELS_MAX as SUNSPEC_MODELS_MAX, UNSTABLE_RETRIES_MAX};

@@ -1,0 +1,73 @@
+//! The device as a whole: polls, queue, courier and link, as futures of one task.
+//!
+//! [`Device`] holds what they share. [`Device::run`] polls the meters over a [`MeterBus`] and keeps the session of a
+//! [`Link`](crate::Link); neither waits for the other. Whoever knows UTC tells [`Device::sync`]; [`Device::stop`] ends it.
+//!
+//! What it never does: open anything, read UTC, log. What happens is told to an [`Observer`].
+
+mod device;
+mod notify;
+mod post;
+mod records;
+
+use core::future::Future;
+
+use taraz_telemetry::{PollStatus, Quantities};
+
+pub use device::{DIAGNOSTICS_INTERVAL_MS, Device, DeviceParts, DeviceStatus};
+pub use notify::Notify;
+
+use crate::link::LinkEvent;
+use crate::modbus::BusCounters;
+
+/// The meters, ready to be polled by their index in the settings.
+pub trait MeterBus {
+    /// Polls one meter; it ends within the bus's time-outs. Dropping it must leave the bus usable.
+    fn poll(&mut self, index: usize) -> impl Future<Output = Result<Quantities, PollStatus>>;
+
+    /// What happened on the bus so far.
+    fn counters(&self) -> BusCounters;
+}
+
+/// What happens in a device.
+#[derive(Clone, Copy, Debug)]
+pub enum DeviceEvent<'e> {
+    /// A meter was polled.
+    Polled {
+        /// Its index in the settings.
+        index: usize,
+        /// What came of it.
+        result: &'e Result<Quantities, PollStatus>,
+    },
+    /// The session with the broker.
+    Link(LinkEvent),
+    /// Records were acknowledged and freed.
+    Released {
+        /// How many.
+        records: u32,
+        /// How many are still pending.
+        pending_records: u32,
+    },
+    /// Records were dropped because the queue was full; a `Dropped` record names them.
+    Dropped {
+        /// How many.
+        records: u32,
+    },
+    /// Something that is no acknowledgement for this device came on its channel.
+    AckRefused(taraz_telemetry::AckError),
+    /// The queue's memory failed; a record that should have been written is lost, or nothing can be read.
+    QueueFailed {
+        /// What the memory said.
+        error: core::fmt::Arguments<'e>,
+    },
+}
+
+/// Is told what happens.
+pub trait Observer {
+    /// Called from within; must not call back into the device.
+    fn event(&self, event: &DeviceEvent<'_>);
+}
+
+impl Observer for () {
+    fn event(&self, _: &DeviceEvent<'_>) {}
+}

@@ -1,0 +1,443 @@
+//! Which records go next.
+//!
+//! Two lanes over one queue. The *live* lane publishes what was appended last, at once. The *backfill* lane works from the
+//! oldest pending record up to where the live lane began, in full frames. Each lane has its own bound of frames in flight, and
+//! after [`LIVE_STREAK_MAX`] live frames in a row the others have a turn, so that neither starves the other.
+//!
+//! A frame in flight is published again when its time is over (jittered, doubling, bounded) and after a reconnection. It
+//! ends when its records are no longer pending, which only [`Courier::acknowledge`] brings about, or an eviction.
+//!
+//! Invariant: every pending record in front of the backfill cursor is in flight; every pending record between the backfill
+//! cursor and the live cursor is unsent, or in flight on the live lane; none behind the live cursor was sent.
+
+use taraz_telemetry::{
+    Ack, Boot, DeviceId, DeviceKey, FRAME_LEN_MAX, FrameError, FrameWriter, RECORD_LEN_MAX, RecordRange,
+    Sequence,
+};
+
+use super::Jitter;
+use super::flights::{Flight, Flights};
+use crate::queue::{Position, Queue};
+
+/// The most frames of the live lane in flight.
+pub const LIVE_IN_FLIGHT_MAX: usize = 8;
+/// The most frames of the backfill lane in flight.
+pub const BACKFILL_IN_FLIGHT_MAX: usize = 24;
+/// When the live lane is this many records behind, it leaves all but the newest to the backfill lane.
+pub const LIVE_LAG_RECORDS_MAX: u32 = 32;
+/// How many of the newest records it then keeps.
+pub const LIVE_KEPT_RECORDS: u32 = 8;
+
+const IN_FLIGHT_MAX: usize = LIVE_IN_FLIGHT_MAX + BACKFILL_IN_FLIGHT_MAX;
+const LIVE_STREAK_MAX: u8 = 4;
+/// What is left of a frame of which a part was acknowledged follows this soon.
+const REMAINDER_WAIT_MS: u64 = 1_000;
+
+/// Live or backfill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// The newest readings.
+    Live,
+    /// What waited in the queue, oldest first.
+    Backfill,
+}
+
+/// How patient the courier is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CourierSettings {
+    /// A frame without an acknowledgement is published again after this long, in ms.
+    pub ack_timeout_ms: u64,
+    /// The wait doubles with every attempt up to this, in ms.
+    pub ack_timeout_ms_max: u64,
+}
+
+impl Default for CourierSettings {
+    fn default() -> Self {
+        Self {
+            ack_timeout_ms: 30_000,
+            ack_timeout_ms_max: 240_000,
+        }
+    }
+}
+
+/// A frame to be published now. It counts as published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing<'b> {
+    /// Its bytes, signed.
+    pub frame: &'b [u8],
+    /// What it carries.
+    pub range: RecordRange,
+    /// On which lane it goes.
+    pub lane: Lane,
+    /// 1 the first time, then counting up.
+    pub attempt: u32,
+}
+
+/// The state of both lanes.
+#[derive(Clone, Debug)]
+pub struct Courier {
+    settings: CourierSettings,
+    jitter: Jitter,
+    backfill: Position,
+    /// `None`: there is no live lane, everything is backfill.
+    live: Option<Position>,
+    full_frames_only: bool,
+    live_streak: u8,
+    flights: Flights<IN_FLIGHT_MAX>,
+    device: DeviceId,
+    key: DeviceKey,
+    /// Frames published again, since the start.
+    repeated_frames: u32,
+}
+
+impl Courier {
+    /// A courier that has sent nothing. Records appended to `live_boot` from now on go on the live lane; without it
+    /// everything is backfill, and a frame waits until it is full.
+    #[must_use]
+    pub const fn new(
+        device: DeviceId,
+        key: DeviceKey,
+        settings: CourierSettings,
+        seed: u64,
+        live_boot: Option<Boot>,
+    ) -> Self {
+        let live = match live_boot {
+            Some(boot) => Some(Position { boot, sequence: 0 }),
+            None => None,
+        };
+        Self {
+            settings,
+            jitter: Jitter::new(seed),
+            backfill: Position::START,
+            live,
+            full_frames_only: live.is_none(),
+            live_streak: 0,
+            flights: Flights::new(),
+            device,
+            key,
+            repeated_frames: 0,
+        }
+    }
+
+    /// From now on records of `boot` go on the live lane, from its first one on.
+    pub const fn go_live(&mut self, boot: Boot) {
+        self.live = Some(Position { boot, sequence: 0 });
+        self.full_frames_only = false;
+    }
+
+    /// The next frame to publish, if there is one now. `now_ms` is monotonic; `buffer` of [`FRAME_LEN_MAX`] bytes takes the
+    /// longest frame.
+    ///
+    /// # Errors
+    /// The queue's memory can't be read.
+    pub fn next<'b, Q: Queue>(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Q,
+        buffer: &'b mut [u8; FRAME_LEN_MAX],
+    ) -> Result<Option<Outgoing<'b>>, Q::Error> {
+        let others_first = self.live_streak >= LIVE_STREAK_MAX;
+        let plan = if others_first {
+            match self.other(now_ms, queue, buffer)? {
+                None => self.fresh(Lane::Live, now_ms, queue, buffer)?,
+                found => found,
+            }
+        } else {
+            match self.fresh(Lane::Live, now_ms, queue, buffer)? {
+                None => self.other(now_ms, queue, buffer)?,
+                found => found,
+            }
+        };
+        let Some(Plan { flight, len }) = plan else {
+            return Ok(None);
+        };
+        self.live_streak = if flight.lane == Lane::Live {
+            self.live_streak.saturating_add(1)
+        } else {
+            0
+        };
+        let range = RecordRange {
+            incarnation: queue.incarnation(),
+            boot: flight.boot,
+            first: flight.first,
+            last: flight.last,
+        };
+        Ok(Some(Outgoing {
+            frame: &buffer[..len],
+            range,
+            lane: flight.lane,
+            attempt: flight.attempts,
+        }))
+    }
+
+    /// An acknowledgement that the gateway signed: frees its records and returns how many were pending.
+    ///
+    /// # Errors
+    /// The queue's memory failed; the records will be sent, and acknowledged, again.
+    pub fn acknowledge<Q: Queue>(&mut self, now_ms: u64, ack: &Ack, queue: &mut Q) -> Result<u32, Q::Error> {
+        let mut released = 0;
+        for range in &ack.ranges {
+            released += queue.release(*range)?;
+        }
+        let mut index = 0;
+        while let Some(flight) = self.flights.get_mut(index) {
+            let next = queue.next_pending(flight.start())?;
+            match next.filter(|next| *next <= flight.end()) {
+                None => self.flights.remove(index),
+                Some(next) => {
+                    if next.sequence != flight.first {
+                        flight.first = next.sequence;
+                        flight.due_ms = flight.due_ms.min(now_ms + REMAINDER_WAIT_MS);
+                    }
+                    // The gateway is alive: what had to wait longer and longer waits the ordinary time again.
+                    flight.due_ms = flight
+                        .due_ms
+                        .min(flight.sent_ms + self.settings.ack_timeout_ms)
+                        .max(now_ms);
+                    index += 1;
+                }
+            }
+        }
+        Ok(released)
+    }
+
+    /// A new session with the broker: what was in flight may have gone with the old one and is published again.
+    pub fn reconnected(&mut self, now_ms: u64) {
+        self.flights.iter_mut().for_each(|flight| flight.due_ms = now_ms);
+    }
+
+    /// When a frame in flight has to be published again (monotonic ms).
+    #[must_use]
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.flights.next_due_ms()
+    }
+
+    /// How many frames are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// How many frames were published again.
+    #[must_use]
+    pub const fn repeated_frames(&self) -> u32 {
+        self.repeated_frames
+    }
+
+    /// Whose device this is.
+    #[must_use]
+    pub const fn device(&self) -> &DeviceId {
+        &self.device
+    }
+
+    /// The key that signs frames and checks acknowledgements.
+    #[must_use]
+    pub const fn key(&self) -> &DeviceKey {
+        &self.key
+    }
+
+    fn other<Q: Queue>(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Q,
+        buffer: &mut [u8],
+    ) -> Result<Option<Plan>, Q::Error> {
+        match self.repeat(now_ms, queue, buffer)? {
+            None => self.fresh(Lane::Backfill, now_ms, queue, buffer),
+            found => Ok(found),
+        }
+    }
+
+    /// A flight whose time is over, once more.
+    fn repeat<Q: Queue>(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Q,
+        buffer: &mut [u8],
+    ) -> Result<Option<Plan>, Q::Error> {
+        while let Some(index) = self.flights.due(now_ms) {
+            let Some(flight) = self.flights.get_mut(index) else {
+                break;
+            };
+            let (start, end) = (flight.start(), flight.end());
+            let Some(first) = queue.next_pending(start)?.filter(|first| *first <= end) else {
+                self.flights.remove(index);
+                continue;
+            };
+            flight.first = first.sequence;
+            let Some(run) = write_run(queue, &self.key, &self.device, first, end.after(), None, buffer)?
+            else {
+                // Damaged in the queue: nobody will ever read it.
+                flight.first = first.sequence.saturating_add(1);
+                if flight.first > flight.last || first == end {
+                    self.flights.remove(index);
+                }
+                continue;
+            };
+            let Some(flight) = self.flights.get_mut(index) else {
+                break;
+            };
+            // When a gap cuts the run short, the rest follows as soon as its first part is acknowledged.
+            flight.attempts = flight.attempts.saturating_add(1);
+            flight.sent_ms = now_ms;
+            let doubled_ms = self.settings.ack_timeout_ms << (flight.attempts - 1).min(16);
+            flight.due_ms = now_ms
+                + self
+                    .jitter
+                    .around_ms(doubled_ms.min(self.settings.ack_timeout_ms_max));
+            self.repeated_frames = self.repeated_frames.saturating_add(1);
+            let sent = Flight {
+                last: run.last,
+                ..*flight
+            };
+            return Ok(Some(Plan {
+                flight: sent,
+                len: run.len,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Records that were not sent yet.
+    fn fresh<Q: Queue>(
+        &mut self,
+        lane: Lane,
+        now_ms: u64,
+        queue: &mut Q,
+        buffer: &mut [u8],
+    ) -> Result<Option<Plan>, Q::Error> {
+        let in_flight_max = if lane == Lane::Live {
+            LIVE_IN_FLIGHT_MAX
+        } else {
+            BACKFILL_IN_FLIGHT_MAX
+        };
+        if self.flights.count(lane) >= in_flight_max {
+            return Ok(None);
+        }
+        while let Some((first, end)) = self.unsent(lane, queue)? {
+            let flights = Some(&self.flights);
+            let Some(run) = write_run(queue, &self.key, &self.device, first, end, flights, buffer)? else {
+                self.advance(lane, first.after());
+                continue;
+            };
+            if lane == Lane::Backfill && self.full_frames_only && run.reached_end {
+                return Ok(None);
+            }
+            let due_ms = now_ms + self.jitter.around_ms(self.settings.ack_timeout_ms);
+            let flight = Flight {
+                boot: first.boot,
+                first: first.sequence,
+                last: run.last,
+                lane,
+                attempts: 1,
+                sent_ms: now_ms,
+                due_ms,
+            };
+            self.advance(lane, flight.end().after());
+            self.flights.push(flight);
+            return Ok(Some(Plan { flight, len: run.len }));
+        }
+        Ok(None)
+    }
+
+    /// The first unsent record of a lane, and where the lane ends.
+    fn unsent<Q: Queue>(
+        &mut self,
+        lane: Lane,
+        queue: &mut Q,
+    ) -> Result<Option<(Position, Position)>, Q::Error> {
+        let end = Position {
+            boot: Boot::MAX,
+            sequence: Sequence::MAX,
+        };
+        if lane == Lane::Live {
+            let Some(live) = self.skip_lag(queue) else {
+                return Ok(None);
+            };
+            return Ok(queue.next_pending(live)?.map(|first| (first, end)));
+        }
+        let end = self.live.unwrap_or(end);
+        while let Some(first) = queue.next_pending(self.backfill)?.filter(|first| *first < end) {
+            match self.flights.covering(first) {
+                Some(flight) => self.backfill = flight.end().after(),
+                None => return Ok(Some((first, end))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The live cursor, moved on when it is too far behind.
+    fn skip_lag<Q: Queue>(&mut self, queue: &Q) -> Option<Position> {
+        let live = self.live.as_mut()?;
+        let next = queue.next_sequence();
+        if live.boot == queue.boot() && next.saturating_sub(live.sequence) > LIVE_LAG_RECORDS_MAX {
+            live.sequence = next - LIVE_KEPT_RECORDS;
+        }
+        Some(*live)
+    }
+
+    fn advance(&mut self, lane: Lane, to: Position) {
+        match (lane, &mut self.live) {
+            (Lane::Live, Some(live)) => *live = to,
+            (Lane::Live, None) => {}
+            (Lane::Backfill, _) => self.backfill = to,
+        }
+    }
+}
+
+struct Plan {
+    flight: Flight,
+    len: usize,
+}
+
+struct Run {
+    last: Sequence,
+    len: usize,
+    /// It ended because nothing more is pending, not because the frame was full.
+    reached_end: bool,
+}
+
+/// Writes the run of consecutive pending records from `first` on into one frame: up to `end`, to a gap, to a record in
+/// flight, or until the frame is full. `None` when not even the first can be read.
+fn write_run<Q: Queue>(
+    queue: &mut Q,
+    key: &DeviceKey,
+    device: &DeviceId,
+    first: Position,
+    end: Position,
+    flights: Option<&Flights<IN_FLIGHT_MAX>>,
+    buffer: &mut [u8],
+) -> Result<Option<Run>, Q::Error> {
+    let begun = FrameWriter::new(
+        buffer,
+        key.generation(),
+        queue.incarnation(),
+        first.boot,
+        first.sequence,
+    );
+    let Ok(mut writer) = begun else { return Ok(None) };
+    let mut record = [0; RECORD_LEN_MAX];
+    let (mut at, mut last, mut reached_end) = (first, None, false);
+    loop {
+        let Some(bytes) = queue.read(at, &mut record)? else {
+            break;
+        };
+        match writer.push_encoded(bytes) {
+            Ok(()) => last = Some(at.sequence),
+            Err(FrameError::NoRoom) => break,
+            Err(_) => break,
+        }
+        at = at.after();
+        let next = queue.next_pending(at)?;
+        reached_end = next.is_none_or(|next| next >= end);
+        if reached_end || next != Some(at) || flights.is_some_and(|flights| flights.covering(at).is_some()) {
+            break;
+        }
+    }
+    let Some(last) = last else { return Ok(None) };
+    Ok(Some(Run {
+        last,
+        len: writer.finish(key, device).len(),
+        reached_end,
+    }))
+}

@@ -1,0 +1,467 @@
+//! The MQTT 5 session: connect, sign in, subscribe, publish, reconnect; for ever, until told to stop.
+//!
+//! Every wait has an end. A connection is given up when the handshake takes longer than [`HANDSHAKE_TIMEOUT`], when a write
+//! is stuck for [`WRITE_TIMEOUT`], when the broker leaves a publication without PUBACK for [`PUBACK_TIMEOUT`] (it accepts and
+//! never acknowledges), or when nothing at all went through for the keep-alive and [`SILENCE_GRACE`] (half-open TCP). The
+//! next one follows after a jittered back-off.
+
+use core::future::Future;
+
+use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
+use embedded_io_async::{Read, Write};
+use heapless::Vec;
+use minimq::{
+    Buffers, ConfigBuilder, ConfigError, Connection, Error, Op, PeerError, PubError, Publication, QoS,
+    Session, TopicFilter, Will,
+};
+use taraz_telemetry::{ACK_LEN_MAX, Channel, DeviceId, FRAME_LEN_MAX, TOPIC_LEN_MAX, Topic};
+
+use super::{Backoff, Jitter};
+use crate::config::Identity;
+
+/// The receive buffer: the longest acknowledgement with its topic and some properties.
+pub const LINK_RX_LEN: usize = ACK_LEN_MAX + TOPIC_LEN_MAX + 128;
+/// The shortest transmit buffer: one publication in flight.
+pub const LINK_TX_LEN_MIN: usize = link_tx_len(1);
+
+/// MQTT head, packet id, lengths and the encoder's own room.
+const PUBLISH_LEN_MAX: usize = FRAME_LEN_MAX + TOPIC_LEN_MAX + 24;
+/// CONNECT with id, user, password, will and properties; SUBSCRIBE fits too.
+const CONNECT_LEN_MAX: usize = 512;
+/// minimq keeps eight packets; one is left for the subscription and the state.
+const WINDOW_MAX: usize = 7;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+const PUBACK_TIMEOUT: Duration = Duration::from_secs(30);
+const SILENCE_GRACE: Duration = Duration::from_secs(15);
+/// How long the farewell may take at a stop.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+const ONLINE: &[u8] = b"online";
+const OFFLINE: &[u8] = b"offline";
+
+/// The length of a transmit buffer for this many publications in flight (1 to 7).
+#[must_use]
+pub const fn link_tx_len(publications: usize) -> usize {
+    CONNECT_LEN_MAX + publications * PUBLISH_LEN_MAX
+}
+
+/// Opens connections to the broker: the one thing in which boards and computers differ.
+pub trait Connector {
+    /// An open byte stream. Dropping a read or write that has not finished must lose nothing.
+    type Io: Read + Write;
+    /// Why none could be opened.
+    type Error: core::fmt::Debug;
+
+    /// Opens one.
+    ///
+    /// # Errors
+    /// The broker can't be reached; it will be tried again.
+    fn connect(&mut self) -> impl Future<Output = Result<Self::Io, Self::Error>>;
+}
+
+/// What the link carries: the device behind it.
+pub trait Post {
+    /// The next frame to publish, if there is one; it counts as published.
+    fn next_frame<'b>(&self, now: Instant, buffer: &'b mut [u8; FRAME_LEN_MAX]) -> Option<&'b [u8]>;
+    /// When `next_frame` has something again even if nothing changes.
+    fn next_due(&self) -> Option<Instant>;
+    /// Resolves when there may be something new to publish, or a stop.
+    fn changed(&self) -> impl Future<Output = ()>;
+    /// A message came on this channel.
+    fn received(&self, now: Instant, channel: Channel, payload: &[u8]);
+    /// How the session is.
+    fn event(&self, now: Instant, event: LinkEvent);
+    /// The link shall end.
+    fn is_stopping(&self) -> bool;
+}
+
+/// How a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// Signed in and subscribed.
+    Connected,
+    /// The broker refused a publication with this reason code; the frame will be published again.
+    PublishRefused {
+        /// MQTT 5 reason code, 0x80 or above.
+        reason_code: u8,
+    },
+    /// The connection failed or ended; the next follows after a wait.
+    Failed {
+        /// Why.
+        error: LinkError,
+        /// How long the wait is.
+        retry_ms: u64,
+    },
+    /// Ended because it was told to.
+    Stopped,
+}
+
+/// Why a connection failed or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// No connection could be opened.
+    #[error("the broker can't be reached; check its address and the network")]
+    Unreachable,
+    /// The broker answered CONNECT with a reason code of 0x80 or above.
+    #[error("the broker refused the sign-in (reason {reason_code:#04x}); check device id and key")]
+    SignInRefused {
+        /// MQTT 5 reason code.
+        reason_code: u8,
+    },
+    /// The broker does not let the device listen to its own acknowledgements.
+    #[error("the broker refused the subscription (reason {reason_code:#04x}); check its access rules")]
+    SubscriptionRefused {
+        /// MQTT 5 reason code.
+        reason_code: u8,
+    },
+    /// Connecting, signing in or writing took too long.
+    #[error("the broker did not answer in time")]
+    TimedOut,
+    /// Publications stayed without PUBACK.
+    #[error("the broker accepts publications and does not acknowledge them")]
+    NoPuback,
+    /// The connection broke or was closed.
+    #[error("the connection to the broker was lost")]
+    Lost,
+    /// What came is not MQTT 5, or does not fit our buffers.
+    #[error("the broker sent what is not MQTT 5 or is too long")]
+    Malformed,
+}
+
+/// How the link behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// MQTT keep-alive in s, 10 to 3600.
+    pub keep_alive_s: u16,
+    /// The first wait before connecting again, in ms.
+    pub backoff_min_ms: u64,
+    /// The longest wait before connecting again, in ms.
+    pub backoff_max_ms: u64,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            keep_alive_s: 30,
+            backoff_min_ms: 1_000,
+            backoff_max_ms: 60_000,
+        }
+    }
+}
+
+/// The session with the broker.
+pub struct Link<'b, C> {
+    connector: C,
+    session: Session<'b>,
+    settings: LinkSettings,
+    backoff: Backoff,
+    jitter: Jitter,
+    window: usize,
+    topics: Topics,
+}
+
+struct Topics {
+    device: DeviceId,
+    up: Topic,
+    ack: Topic,
+    state: Topic,
+}
+
+impl<C> core::fmt::Debug for Link<'_, C> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Link")
+            .field("device", &self.topics.device)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'b, C: Connector> Link<'b, C> {
+    /// A link that is not connected. `rx` should have [`LINK_RX_LEN`] bytes, `tx` [`link_tx_len`] of the publications that
+    /// may be in flight at once.
+    ///
+    /// # Errors
+    /// A buffer is too short.
+    pub fn new(
+        connector: C,
+        identity: &'b Identity,
+        settings: LinkSettings,
+        seed: u64,
+        rx: &'b mut [u8],
+        tx: &'b mut [u8],
+    ) -> Result<Self, ConfigError> {
+        if rx.len() < LINK_RX_LEN || tx.len() < LINK_TX_LEN_MIN {
+            return Err(ConfigError::BufferSplit);
+        }
+        let window = ((tx.len() - CONNECT_LEN_MAX) / PUBLISH_LEN_MAX).clamp(1, WINDOW_MAX);
+        let device = identity.device().clone();
+        let topics = Topics {
+            up: Channel::Up.topic(&device),
+            ack: Channel::Ack.topic(&device),
+            state: Channel::State.topic(&device),
+            device,
+        };
+        let will = Will::new(&topics.state, OFFLINE, &[])?
+            .retained()
+            .qos(QoS::AtLeastOnce);
+        let config = ConfigBuilder::new(Buffers::new(rx, tx))
+            .client_id(identity.device().as_str())?
+            .auth(identity.device().as_str(), identity.password().as_bytes())?
+            .keepalive_interval(settings.keep_alive_s)
+            .will(will)?;
+        let backoff = Backoff::new(settings.backoff_min_ms, settings.backoff_max_ms);
+        let session = Session::new(config);
+        Ok(Self {
+            connector,
+            session,
+            settings,
+            backoff,
+            jitter: Jitter::new(seed),
+            window,
+            topics,
+        })
+    }
+
+    /// Keeps a session until the post says stop.
+    pub async fn run<P: Post>(&mut self, post: &P) {
+        while !post.is_stopping() {
+            let Err(error) = self.connection(post).await else {
+                break;
+            };
+            let retry_ms = self.backoff.after_failure_ms(&mut self.jitter);
+            let now = Instant::now();
+            post.event(now, LinkEvent::Failed { error, retry_ms });
+            let until = now + Duration::from_millis(retry_ms);
+            while !post.is_stopping() && Instant::now() < until {
+                select(Timer::at(until), post.changed()).await;
+            }
+        }
+        post.event(Instant::now(), LinkEvent::Stopped);
+    }
+
+    /// One connection from its opening to its end; `Ok` only at a stop.
+    async fn connection<P: Post>(&mut self, post: &P) -> Result<(), LinkError> {
+        let opening = stoppable(post, with_timeout(CONNECT_TIMEOUT, self.connector.connect()));
+        let Some(opened) = opening.await else {
+            return Ok(());
+        };
+        let io = opened
+            .map_err(|_| LinkError::TimedOut)?
+            .map_err(|_| LinkError::Unreachable)?;
+        let handshake = stoppable(post, with_timeout(HANDSHAKE_TIMEOUT, self.session.connect(io)));
+        let Some(signed_in) = handshake.await else {
+            return Ok(());
+        };
+        let connection = signed_in
+            .map_err(|_| LinkError::TimedOut)?
+            .map_err(|error| match error {
+                Error::Peer(PeerError::Rejected(code)) => LinkError::SignInRefused {
+                    reason_code: code.into(),
+                },
+                other => fault(&other),
+            })?;
+        let mut live = Live {
+            connection,
+            topics: &self.topics,
+            window: self.window,
+            unacknowledged: Vec::new(),
+            silence_max: Duration::from_secs(u64::from(self.settings.keep_alive_s)) + SILENCE_GRACE,
+            progress: Instant::now(),
+        };
+        with_timeout(HANDSHAKE_TIMEOUT, live.begin(post))
+            .await
+            .map_err(|_| LinkError::TimedOut)??;
+        self.backoff.reset();
+        post.event(Instant::now(), LinkEvent::Connected);
+        live.carry(post).await
+    }
+}
+
+/// Runs a future unless the post stops first.
+async fn stoppable<P: Post, T>(post: &P, future: impl Future<Output = T>) -> Option<T> {
+    let stopped = async {
+        while !post.is_stopping() {
+            post.changed().await;
+        }
+    };
+    match select(future, stopped).await {
+        Either::First(done) => Some(done),
+        Either::Second(()) => None,
+    }
+}
+
+/// A connection that is signed in.
+struct Live<'l, 'b, IO> {
+    connection: Connection<'l, 'b, IO>,
+    topics: &'l Topics,
+    window: usize,
+    /// Publications without PUBACK, oldest first, and when they went out.
+    unacknowledged: Vec<(Op, Instant), { WINDOW_MAX + 1 }>,
+    silence_max: Duration,
+    progress: Instant,
+}
+
+impl<IO: Read + Write> Live<'_, '_, IO> {
+    /// Subscribes, and says that the device is there.
+    async fn begin<P: Post>(&mut self, post: &P) -> Result<(), LinkError> {
+        // A session that the broker resumed first delivers what it still holds.
+        while !self.connection.session().is_publish_quiescent() {
+            self.poll(post).await?;
+        }
+        let filter = [TopicFilter::new(&self.topics.ack)];
+        let subscription = self
+            .connection
+            .subscribe(&filter, &[])
+            .await
+            .map_err(|error| fault(&error))?;
+        while !self.connection.is_complete(&subscription) {
+            match self.connection.poll().await {
+                Ok(Some(message)) => deliver(self.topics, post, message.topic(), message.payload()),
+                Ok(None) => {}
+                Err(Error::Peer(PeerError::Rejected(code))) => {
+                    return Err(LinkError::SubscriptionRefused {
+                        reason_code: code.into(),
+                    });
+                }
+                Err(error) => return Err(fault(&error)),
+            }
+        }
+        let online = Publication::bytes(&self.topics.state, ONLINE)
+            .qos(QoS::AtLeastOnce)
+            .retain();
+        let op = self
+            .connection
+            .publish(online)
+            .await
+            .map_err(|error| publish_fault(&error))?;
+        self.track(op);
+        Ok(())
+    }
+
+    /// Publishes and receives until the connection ends or the post stops.
+    async fn carry<P: Post>(&mut self, post: &P) -> Result<(), LinkError> {
+        let mut buffer = [0; FRAME_LEN_MAX];
+        loop {
+            if post.is_stopping() {
+                let _ = with_timeout(FAREWELL_TIMEOUT, self.farewell()).await;
+                return Ok(());
+            }
+            let room = self.publish_all(post, &mut buffer).await?;
+            let wake = self.wake(if room { post.next_due() } else { None })?;
+            match select3(self.poll(post), post.changed(), Timer::at(wake)).await {
+                Either3::First(result) => result?,
+                Either3::Second(()) | Either3::Third(()) => {}
+            }
+        }
+    }
+
+    /// Publishes while there is something and room for it. True if there is room left.
+    async fn publish_all<P: Post>(
+        &mut self,
+        post: &P,
+        buffer: &mut [u8; FRAME_LEN_MAX],
+    ) -> Result<bool, LinkError> {
+        loop {
+            let connection = &self.connection;
+            self.unacknowledged.retain(|(op, _)| connection.is_pending(op));
+            if self.unacknowledged.len() >= self.window || !connection.can_publish(QoS::AtLeastOnce) {
+                return Ok(false);
+            }
+            let Some(frame) = post.next_frame(Instant::now(), buffer) else {
+                return Ok(true);
+            };
+            let publication = Publication::bytes(&self.topics.up, frame).qos(QoS::AtLeastOnce);
+            let sent = with_timeout(WRITE_TIMEOUT, self.connection.publish(publication)).await;
+            let op = sent
+                .map_err(|_| LinkError::TimedOut)?
+                .map_err(|error| publish_fault(&error))?;
+            self.track(op);
+        }
+    }
+
+    fn track(&mut self, op: Option<Op>) {
+        let now = Instant::now();
+        self.progress = now;
+        if let Some(op) = op {
+            // The window is checked before every publication.
+            let _ = self.unacknowledged.push((op, now));
+        }
+    }
+
+    /// When to look again at the latest, or why the connection is to be given up.
+    fn wake(&self, due: Option<Instant>) -> Result<Instant, LinkError> {
+        let now = Instant::now();
+        let silent = self.progress + self.silence_max;
+        let puback = self
+            .unacknowledged
+            .first()
+            .map(|(_, sent)| *sent + PUBACK_TIMEOUT);
+        if puback.is_some_and(|puback| puback <= now) {
+            return Err(LinkError::NoPuback);
+        }
+        if silent <= now {
+            return Err(LinkError::Lost);
+        }
+        let due = due.map(|due| due.max(now + Duration::from_millis(10)));
+        Ok([Some(silent), puback, due]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(silent))
+    }
+
+    /// Waits for progress. Dropping it loses nothing (minimq's `poll` is cancel-safe over a transport that is).
+    async fn poll<P: Post>(&mut self, post: &P) -> Result<(), LinkError> {
+        match self.connection.poll().await {
+            Ok(Some(message)) => deliver(self.topics, post, message.topic(), message.payload()),
+            Ok(None) => {}
+            Err(Error::Peer(PeerError::Rejected(code))) => {
+                post.event(
+                    Instant::now(),
+                    LinkEvent::PublishRefused {
+                        reason_code: code.into(),
+                    },
+                );
+            }
+            Err(error) => return Err(fault(&error)),
+        }
+        self.progress = Instant::now();
+        Ok(())
+    }
+
+    async fn farewell(&mut self) -> Result<(), LinkError> {
+        let offline = Publication::bytes(&self.topics.state, OFFLINE)
+            .qos(QoS::AtLeastOnce)
+            .retain();
+        self.connection
+            .publish(offline)
+            .await
+            .map_err(|error| publish_fault(&error))?;
+        self.connection.disconnect().await.map_err(|error| fault(&error))
+    }
+}
+
+fn deliver<P: Post>(topics: &Topics, post: &P, topic: &str, payload: &[u8]) {
+    if topic == topics.ack.as_str() {
+        post.received(Instant::now(), Channel::Ack, payload);
+    }
+}
+
+fn publish_fault<P, E>(error: &PubError<P, E>) -> LinkError {
+    match error {
+        PubError::Session(error) => fault(error),
+        // A frame is copied as it is; this can't fail.
+        PubError::Payload(_) => LinkError::Malformed,
+    }
+}
+
+fn fault<E>(error: &Error<E>) -> LinkError {
+    match error {
+        Error::Peer(_) | Error::Resource(_) | Error::InvalidRequest => LinkError::Malformed,
+        _ => LinkError::Lost,
+    }
+}

@@ -1,0 +1,127 @@
+//! Records between the poll and the gateway's acknowledgement, and what becomes of them when there is no room.
+//!
+//! A [`Queue`] is a ring of records that outlives power cuts: a flash on a board, a file on a computer. Records go in at
+//! one end, each durable when [`Queue::append`] returns. They are freed by [`Queue::release`], in any order. What was not
+//! released is *pending*. When the ring is full, its oldest block (an erasable page, a file) is freed whole: [`store`]
+//! first writes a `Dropped` record that names what is in it, then evicts it, so that no loss goes unnamed.
+//!
+//! What the ring never does: read a clock, encode, sign or send anything, free a record on its own.
+
+#[cfg(test)]
+mod memory;
+mod ranges;
+mod store;
+
+use taraz_telemetry::{Boot, Incarnation, RecordRange, Recovered, Sequence};
+
+#[cfg(test)]
+pub(crate) use memory::MemoryQueue;
+pub use ranges::DroppedRanges;
+pub use store::{DROPPED_RESERVE_RECORDS, StoreError, Stored, store};
+
+/// Where a record stands in a queue: records are ordered by boot, then by sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Which start of the device.
+    pub boot: Boot,
+    /// Which record of that boot.
+    pub sequence: Sequence,
+}
+
+impl Position {
+    /// In front of every record.
+    pub const START: Self = Self { boot: 0, sequence: 0 };
+
+    /// The position behind it.
+    #[must_use]
+    pub const fn after(self) -> Self {
+        match self.sequence.checked_add(1) {
+            Some(sequence) => Self {
+                boot: self.boot,
+                sequence,
+            },
+            None => Self {
+                boot: self.boot.saturating_add(1),
+                sequence: 0,
+            },
+        }
+    }
+}
+
+/// What a queue found when it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The newest record that outlived the restart; `None` for a queue just formatted.
+    pub recovered: Option<Recovered>,
+    /// Records that had been written and can't be read any more; to be named by a `Dropped` record.
+    pub lost: DroppedRanges,
+}
+
+/// A durable ring of encoded records.
+///
+/// An implementation draws a random incarnation when it formats its memory, and counts the boot up when it is opened.
+/// Every call but `append`, `release` and `evict` leaves the memory as it is. An interrupted write is undone by the next
+/// opening; an interrupted release may be forgotten (the record is sent again), never the other way round.
+pub trait Queue {
+    /// The memory failed: the operation had no effect and may be tried again.
+    type Error: core::fmt::Debug + core::fmt::Display;
+
+    /// Which formatting of the memory this is.
+    fn incarnation(&self) -> Incarnation;
+
+    /// Which start of the device; every record appended now belongs to it.
+    fn boot(&self) -> Boot;
+
+    /// The sequence that the next record gets, from 0.
+    fn next_sequence(&self) -> Sequence;
+
+    /// What was found at the start.
+    fn recovery(&self) -> &Recovery;
+
+    /// Appends one encoded record of at most `RECORD_LEN_MAX` bytes and returns its sequence. The record is durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// The memory failed, or has no room although it is not [full](Self::is_full) (never, in a sound implementation).
+    fn append(&mut self, record: &[u8]) -> Result<Sequence, Self::Error>;
+
+    /// The first pending record at or behind `from`.
+    ///
+    /// # Errors
+    /// The memory can't be read.
+    fn next_pending(&mut self, from: Position) -> Result<Option<Position>, Self::Error>;
+
+    /// The bytes of a pending record; `None` when there is none, or when its bytes are damaged.
+    ///
+    /// # Errors
+    /// The memory can't be read.
+    fn read<'b>(&mut self, at: Position, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, Self::Error>;
+
+    /// Frees the records of a range and returns how many of them were pending. Another incarnation's range frees nothing.
+    ///
+    /// # Errors
+    /// The memory failed.
+    fn release(&mut self, range: RecordRange) -> Result<u32, Self::Error>;
+
+    /// The oldest block has to be [evicted](Self::evict) before the next [`append`](Self::append). True early enough that
+    /// [`DROPPED_RESERVE_RECORDS`] records can be appended all the same.
+    fn is_full(&self) -> bool;
+
+    /// The end of the oldest block: every pending record in front of it is lost by the next [`evict`](Self::evict).
+    ///
+    /// # Errors
+    /// The memory can't be read.
+    fn oldest_block_end(&mut self) -> Result<Position, Self::Error>;
+
+    /// Frees the oldest block and returns how many pending records were lost with it.
+    ///
+    /// # Errors
+    /// The memory failed.
+    fn evict(&mut self) -> Result<u32, Self::Error>;
+
+    /// How many records are pending.
+    fn pending_records(&self) -> u32;
+
+    /// How many records there is room for.
+    fn capacity_records(&self) -> u32;
+}
