@@ -1,0 +1,138 @@
+//! HTTP: batches in; metrics, JSON API and page out. The only module that names axum.
+//!
+//! In: what [`Api`] holds. Out: a router and a server that ends with its token. It computes nothing: the numbers are the
+//! store's and the present's, the words about them are in `fleet`.
+
+mod batches;
+mod error;
+mod fleet;
+mod intervals;
+mod judge;
+mod page;
+mod probes;
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use prometheus::Registry;
+use taraz_fleet::Fleet;
+use taraz_telemetry::BATCH_LEN_MAX;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::Counters;
+use crate::live::Live;
+use crate::receive::Receiver;
+use crate::sinks::SinkStatus;
+use crate::store::{Now, Store};
+
+use error::ApiError;
+
+/// What the server answers from.
+pub(crate) struct Parts {
+    /// Where batches go and everything is read.
+    pub(crate) store: Store,
+    /// What `/metrics` shows, the gateway's in the same process included.
+    pub(crate) registry: Registry,
+    /// How the sinks go.
+    pub(crate) sinks: Vec<Arc<SinkStatus>>,
+    /// The time.
+    pub(crate) now: Now,
+    /// What a gateway must present.
+    pub(crate) token: String,
+}
+
+/// The parts, and what the server itself remembers.
+struct Api {
+    fleet: Arc<Fleet>,
+    receiver: Receiver,
+    live: Live,
+    counters: Arc<Counters>,
+    store: Store,
+    registry: Registry,
+    sinks: Vec<Arc<SinkStatus>>,
+    now: Now,
+    token: String,
+    batches_at_once: Semaphore,
+    readiness: Mutex<probes::Readiness>,
+    today: Mutex<fleet::Today>,
+}
+
+/// Serves until the token is cancelled, then lets requests that are under way finish.
+///
+/// # Errors
+/// The listener fails.
+pub(crate) async fn serve(listener: TcpListener, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
+    axum::serve(listener, router(parts))
+        .with_graceful_shutdown(cancel.cancelled_owned())
+        .await
+}
+
+fn router(parts: Parts) -> Router {
+    let api = Arc::new(Api {
+        fleet: Arc::clone(parts.store.fleet()),
+        receiver: parts.store.receiver(),
+        live: parts.store.live(),
+        counters: parts.store.counters(),
+        store: parts.store,
+        registry: parts.registry,
+        sinks: parts.sinks,
+        now: parts.now,
+        token: parts.token,
+        batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
+        readiness: Mutex::default(),
+        today: Mutex::default(),
+    });
+    let batches = post(batches::receive).layer(DefaultBodyLimit::max(BATCH_LEN_MAX));
+    Router::new()
+        .route("/api/v1/batches", batches)
+        .route("/api/v1/plants", get(fleet::plants))
+        .route("/api/v1/plants/{plant}/intervals", get(intervals::intervals))
+        .route("/api/v1/sites", get(fleet::sites))
+        .route("/api/v1/sinks", get(fleet::sinks))
+        .route("/healthz", get(probes::health))
+        .route("/readyz", get(probes::ready))
+        .route("/metrics", get(probes::metrics))
+        .merge(page::routes())
+        .fallback(|| async { ApiError::not_found("nothing is served here; the API begins with /api/v1/") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this address takes another method",
+            )
+        })
+        .layer(map_response(secure))
+        .with_state(api)
+}
+
+/// What every answer carries: nothing is guessed, framed or fetched from elsewhere, and numbers are never from a cache.
+async fn secure(mut response: Response) -> Response {
+    const ALWAYS: [(HeaderName, &str); 3] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; \
+             img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    let headers = response.headers_mut();
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! The metrics of plants (`solar_*`) and of ingest itself (`ingest_*`), read from the present at scrape time.
+//!
+//! In: the present ([`View`]), the counters, the sinks. Out: families for a Prometheus registry. Nothing is kept between two scrapes,
+//! so what is no longer known is no longer shown, and nothing is stated that the present does not state.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{CounterVec, GaugeVec, Opts};
+use taraz_fleet::Fleet;
+use taraz_telemetry::MeterRole;
+
+use crate::counters::CounterSnapshot;
+use crate::sinks::{SinkSnapshot, SinkStatus};
+use crate::store::{Now, Store};
+use crate::view::View;
+
+const JOULES_PER_WH: f64 = 3_600.0;
+
+/// Everything the metrics are read from.
+pub(crate) struct Sources {
+    pub(crate) store: Store,
+    pub(crate) sinks: Vec<Arc<SinkStatus>>,
+    pub(crate) now: Now,
+}
+
+/// Registers the plants' and ingest's metrics, and the process's own where the registry has none yet.
+///
+/// # Errors
+/// A name that is registered already.
+pub(crate) fn register(registry: &prometheus::Registry, sources: Sources) -> prometheus::Result<()> {
+    registry.register(Box::new(IngestCollector::new(sources)?))?;
+    let process = prometheus::process_collector::ProcessCollector::for_self();
+    match registry.register(Box::new(process)) {
+        // Another part of the same process was first.
+        Err(prometheus::Error::AlreadyReg) => Ok(()),
+        other => other,
+    }
+}
+
+struct IngestCollector {
+    sources: Sources,
+    /// Only to describe what will come; each scrape makes its own.
+    names: Families,
+}
+
+impl IngestCollector {
+    fn new(sources: Sources) -> prometheus::Result<Self> {
+        Ok(Self {
+            sources,
+            names: Families::new()?,
+        })
+    }
+}
+
+impl Collector for IngestCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.names.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(families) = Families::new() else {
+            // The same call succeeded when the collector was made.
+            return Vec::new();
+        };
+        let s = &self.sources;
+        families.plants(s.store.fleet(), &s.store.live().view((s.now)()));
+        let sinks: Vec<_> = s.sinks.iter().map(|sink| sink.snapshot()).collect();
+        families.own(&s.store.counters().snapshot(), &sinks, s.store.bytes());
+        families.gather()
+    }
+}
+
+/// Declares the families once: field, kind, name, labels, help.
+macro_rules! families {
+    ($($field:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        /// Every metric that ingest states: the one place of their names.
+        struct Families { $($field: $kind,)+ }
+
+        impl Families {
+            fn new() -> prometheus::Result<Self> {
+                Ok(Self { $($field: $kind::new(Opts::new($name, $help), &[$($label),*])?,)+ })
+            }
+
+            fn all(&self) -> Vec<&dyn Collector> {
+                vec![$(&self.$field,)+]
+            }
+        }
+    };
+}
+
+families! {
+    ac_power: GaugeVec "solar_ac_power_watts" ["plant", "device", "meter"]
+        "Active power that a meter states. Inverter: generation positive; grid meter: import positive. Absent after three missed polls.";
+    generation_power: GaugeVec "solar_generation_power_watts" ["plant"]
+        "Power that all inverters of a plant generate; absent unless each of them is known.";
+    inverter_state: GaugeVec "solar_inverter_state" ["plant", "device", "meter"]
+        "Operating state after SunSpec St: 1 off, 2 sleeping, 3 starting, 4 MPPT, 5 throttled, 6 shutting down, 7 fault, 8 standby.";
+    energy_total: CounterVec "solar_generated_energy_joules_total" ["plant"]
+        "Energy generated since the first stored register. Absent while a backlog drains.";
+    energy_today: GaugeVec "solar_generated_energy_today_joules" ["plant"]
+        "Energy generated since midnight in Tehran.";
+    imbalance: GaugeVec "solar_energy_imbalance_watts" ["site"]
+        "Consumption minus generation of a site, above zero is a deficit.";
+    grid_power: GaugeVec "solar_grid_power_watts" ["site"]
+        "Power at the grid connection of a site, import positive.";
+    consumed_power: GaugeVec "solar_consumed_power_watts" ["site"]
+        "Power consumed at a site.";
+    last_reading: GaugeVec "solar_last_reading_timestamp_seconds" ["device"]
+        "When the newest stored reading of a device was taken.";
+    sun_elevation: GaugeVec "solar_sun_elevation_degrees" ["plant"]
+        "Geometric elevation of the sun at a plant.";
+    peer_ratio: GaugeVec "solar_peer_yield_ratio" ["plant"]
+        "Specific yield of a plant over the median of its district's other plants, last four closed quarter-hours.";
+    draining: GaugeVec "solar_backlog_draining" ["plant"]
+        "1 while readings far behind the newest keep arriving from a plant.";
+    capacity: GaugeVec "solar_plant_capacity_watts" ["plant"]
+        "Rated DC power of a plant's modules.";
+    plant_info: GaugeVec "solar_plant_info" ["plant", "site", "district", "owner", "owner_kind"]
+        "A registered plant.";
+    device_info: GaugeVec "solar_device_info" ["device", "plant"]
+        "A registered device.";
+    readings: CounterVec "ingest_readings_total" ["result"]
+        "Readings received since the start, by what became of them.";
+    batches: CounterVec "ingest_batches_total" ["result"]
+        "Batches received since the start, by what became of them.";
+    records: CounterVec "ingest_records_total" ["kind"]
+        "New records since the start, by kind.";
+    sink_lag: GaugeVec "ingest_sink_lag_readings" ["sink"]
+        "Readings that the store has and a sink has not, at most.";
+    sink_writes: CounterVec "ingest_sink_writes_total" ["sink", "result"]
+        "Writes to a sink since the start: taken, refused because of a line in them, or failed and tried again.";
+    sink_readings: CounterVec "ingest_sink_readings_total" ["sink", "result"]
+        "Readings a sink has taken, or that were set aside because it never will.";
+    store_bytes: GaugeVec "ingest_store_bytes" []
+        "Size of the store on the disk.";
+}
+
+impl Families {
+    /// What has a value; a family without one can't be written.
+    fn gather(&self) -> Vec<MetricFamily> {
+        let families = self.all().into_iter().flat_map(Collector::collect);
+        families
+            .filter(|family| !family.get_metric().is_empty())
+            .collect()
+    }
+
+    fn plants(&self, fleet: &Fleet, view: &View) {
+        for plant in &fleet.plants {
+            let kind = fleet.owner(&plant.owner).map_or("", |owner| owner.kind.as_str());
+            let info = [
+                plant.id.as_str(),
+                plant.site_id(),
+                &plant.district,
+                &plant.owner,
+                kind,
+            ];
+            self.plant_info.with_label_values(&info).set(1.0);
+            self.capacity
+                .with_label_values(&[&plant.id])
+                .set(float(plant.peak_w()));
+            for device in &plant.devices {
+                self.device_info
+                    .with_label_values(&[device.id.as_str(), plant.id.as_str()])
+                    .set(1.0);
+            }
+        }
+        for plant in &view.plants {
+            let labels = [plant.id.as_str()];
+            set(&self.generation_power, &labels, plant.power_w.map(float));
+            set(&self.energy_today, &labels, plant.energy_today_wh.map(joules));
+            set(&self.peer_ratio, &labels, plant.peer_yield_ratio);
+            set(&self.sun_elevation, &labels, Some(plant.sun_elevation_deg));
+            set(
+                &self.draining,
+                &labels,
+                Some(if plant.draining { 1.0 } else { 0.0 }),
+            );
+            if let Some(total_wh) = plant.energy_total_wh.filter(|&wh| wh >= 0) {
+                self.energy_total
+                    .with_label_values(&labels)
+                    .inc_by(joules(total_wh));
+            }
+            for meter in &plant.meters {
+                let address = meter.meter.to_string();
+                let labels = [plant.id.as_str(), meter.device.as_str(), &address];
+                set(&self.ac_power, &labels, meter.ac_power_w.map(float));
+                if meter.role == MeterRole::Inverter {
+                    set(&self.inverter_state, &labels, meter.state.map(f64::from));
+                }
+            }
+        }
+        for site in &view.sites {
+            let labels = [site.id.as_str()];
+            set(&self.imbalance, &labels, site.imbalance_w.map(float));
+            set(&self.grid_power, &labels, site.grid_w.map(float));
+            set(&self.consumed_power, &labels, site.consumed_w.map(float));
+        }
+        for device in &view.devices {
+            let seconds = device.last_reading_ms.map(|ms| float(ms) / 1_000.0);
+            set(&self.last_reading, &[device.id.as_str()], seconds);
+        }
+    }
+
+    fn own(&self, counters: &CounterSnapshot, sinks: &[SinkSnapshot], store_bytes: u64) {
+        let families = [
+            (&self.readings, &counters.readings),
+            (&self.batches, &counters.batches),
+            (&self.records, &counters.records),
+        ];
+        for (family, counts) in families {
+            for &(label, count) in counts {
+                family.with_label_values(&[label]).inc_by(float(count));
+            }
+        }
+        for sink in sinks {
+            set(&self.sink_lag, &[&sink.name], Some(float(sink.lag_readings)));
+            let writes = [
+                ("ok", sink.ok_writes),
+                ("refused", sink.refused_writes),
+                ("failed", sink.failed_writes),
+            ];
+            for (result, count) in writes {
+                self.sink_writes
+                    .with_label_values(&[&sink.name, result])
+                    .inc_by(float(count));
+            }
+            let readings = [
+                ("written", sink.written_readings),
+                ("quarantined", sink.quarantined_readings),
+            ];
+            for (result, count) in readings {
+                self.sink_readings
+                    .with_label_values(&[&sink.name, result])
+                    .inc_by(float(count));
+            }
+        }
+        set(&self.store_bytes, &[], Some(float(store_bytes)));
+    }
+}
+
+/// A gauge for what is known; nothing for what is not.
+fn set(family: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    if let Some(value) = value {
+        family.with_label_values(labels).set(value);
+    }
+}
+
+/// A whole number as Prometheus takes it; exact up to 2⁵³, which no power, count or time here reaches.
+fn float(value: impl TryInto<i64>) -> f64 {
+    #[allow(clippy::cast_precision_loss)]
+    value.try_into().map_or(f64::NAN, |value| value as f64)
+}
+
+fn joules(wh: i64) -> f64 {
+    float(wh) * JOULES_PER_WH
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

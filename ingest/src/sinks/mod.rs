@@ -1,0 +1,162 @@
+//! Where readings go besides the store: one worker per InfluxDB server, each with a durable cursor in the store.
+//!
+//! In: the store's feed of readings behind the cursor. Out: line protocol, at least once and idempotently. A worker never
+//! holds the only copy of anything: the store keeps every reading, a line set aside is only missing in the sink.
+
+mod backoff;
+mod deliver;
+mod influx;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::InfluxConfig;
+use crate::store::{Store, StoreError};
+use crate::view::StoredReading;
+
+use backoff::Backoff;
+use deliver::{Outcome, deliver};
+use influx::{Influx, encode};
+
+pub use influx::SinkError;
+pub use status::{QUARANTINE_SAMPLES_MAX, Quarantined, SinkSnapshot, SinkStatus};
+
+/// The most readings in one write.
+const BATCH_READINGS_MAX: usize = 5_000;
+/// Commits come every few milliseconds while a backlog drains; writes wait this long for company.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// One sink, ready to run.
+#[derive(Debug)]
+pub struct Sink {
+    influx: Influx,
+    store: Store,
+    status: Arc<SinkStatus>,
+}
+
+/// Why a round ended early.
+enum Interrupted {
+    /// The program is stopping.
+    Stopping,
+    /// The store could not be read or written.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Interrupted {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Closed => Self::Stopping,
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl Sink {
+    /// Checks the configuration; nothing is sent and nothing read.
+    ///
+    /// # Errors
+    /// [`SinkError`] names the key and what is allowed.
+    pub fn new(config: &InfluxConfig, store: Store) -> Result<Self, SinkError> {
+        let status = Arc::new(SinkStatus::new(config.name.clone()));
+        Ok(Self {
+            influx: Influx::new(config)?,
+            store,
+            status,
+        })
+    }
+
+    /// How it goes; for metrics and the API.
+    #[must_use]
+    pub fn status(&self) -> Arc<SinkStatus> {
+        Arc::clone(&self.status)
+    }
+
+    /// Writes what the store has and then what it gets, until the token is cancelled. What was written is noted in the store
+    /// after each write, so a restart repeats at most one write.
+    pub async fn run(self, cancel: CancellationToken) {
+        let mut commits = self.store.commits();
+        let mut backoff = Backoff::new();
+        loop {
+            commits.borrow_and_update();
+            match self.round(&cancel).await {
+                Ok(BATCH_READINGS_MAX) => backoff = Backoff::new(),
+                Ok(_) => {
+                    backoff = Backoff::new();
+                    let next = async { commits.changed().await.is_ok() };
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        open = next => if !open { return },
+                    }
+                    tokio::time::sleep(LINGER).await;
+                }
+                Err(Interrupted::Stopping) => return,
+                Err(Interrupted::Store(error)) => {
+                    tracing::warn!(sink = self.status.name(), %error, "the sink can't use the store; trying again");
+                    tokio::select! {
+                        () = cancel.cancelled() => return,
+                        () = tokio::time::sleep(backoff.next_delay()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes one batch behind the cursor, writes it, moves the cursor. Returns how many readings it took.
+    async fn round(&self, cancel: &CancellationToken) -> Result<usize, Interrupted> {
+        let name = self.status.name().to_owned();
+        let (readings, behind) = self
+            .blocking(move |store| {
+                let cursor = store.cursor(&name)?;
+                Ok((
+                    store.readings_after(cursor, BATCH_READINGS_MAX)?,
+                    store.behind(cursor)?,
+                ))
+            })
+            .await?;
+        let Some(last) = readings.last().map(|reading| reading.rowid) else {
+            // Records that are no readings may stand behind the cursor; there is nothing to write of them.
+            self.status.set_lag(0);
+            return Ok(0);
+        };
+        self.status.set_lag(behind);
+        let taken = readings.len();
+        let lines = encode_all(&readings);
+        drop(readings);
+        match deliver(&self.influx, &self.status, lines, cancel).await {
+            Outcome::Delivered => {}
+            Outcome::Stopping => return Err(Interrupted::Stopping),
+        }
+        self.store.set_cursor(self.status.name(), last).await?;
+        let left = if taken < BATCH_READINGS_MAX {
+            0
+        } else {
+            self.blocking(move |store| store.behind(last)).await?
+        };
+        self.status.set_lag(left);
+        Ok(taken)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Interrupted> {
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        Ok(done.map_err(|_| Interrupted::Stopping)??)
+    }
+}
+
+/// The lines of the readings that carry a value.
+fn encode_all(readings: &[StoredReading]) -> Vec<String> {
+    let line = |reading| {
+        let mut line = String::new();
+        encode(reading, &mut line).then_some(line)
+    };
+    readings.iter().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod testing;
