@@ -1,10 +1,13 @@
-//! Growatt string inverters (MAX, MID, MAC, TL3-X, MIN, MIC).
+//! Growatt string inverters, both generations of their register map.
 //!
-//! Source: *Growatt Inverter Modbus RTU Protocol II* V1.20 (2020-04-28), "Holding Reg" and "Input Reg" 0 to 124. Integers,
-//! high register first, resolutions of 0.1 V, 0.1 A, 0.1 W, 0.01 Hz, 0.1 kWh and 0.1 °C.
+//! Sources: *Growatt PV Inverter Modbus RS485 RTU Protocol* V3.05 (2013-04-25; TL, UE, MTL-S and other inverters of these
+//! years) and *Growatt Inverter Modbus RTU Protocol II* V1.20 (2020-04-28; MAX, MID, MAC, TL3-X, MIN, MIC), "Input Reg",
+//! function 04. Integers, high register first, resolutions of 0.1 V, 0.1 A, 0.1 W, 0.01 Hz, 0.1 kWh and 0.1 °C. Both have
+//! status, DC power and the first inputs at 0 to 10; the AC side begins at 11 (V3) or 35 (II).
 //!
-//! Holding register 44 tells how many trackers and phases there are; it is read once. Where it is not understood, two
-//! trackers and three phases are assumed.
+//! Which one it is shows in the grid's frequency, which stands at 13 or at 37; an inverter that sees no grid tells neither,
+//! and only what both maps share is taken. Holding register 44 says how many inputs and phases there are; where it says
+//! nothing sensible, two inputs and three phases are assumed.
 
 use taraz_telemetry::{Field, MPPT_MAX, Mppt, PollStatus, Quantities};
 
@@ -12,8 +15,7 @@ use super::map::{Block, Entry, Form, number};
 use super::meter::MeterStep;
 use crate::modbus::{BusError, ReadFunction, ReadRegisters, Registers};
 
-/// "Minimum CMD period (RS485 Time out): 850ms. Wait for minimum 850ms to send a new CMD after last CMD" (3, "Device
-/// Message Transmission Mode").
+/// "Minimum CMD period (RS485 Time out): 850ms. Wait for minimum 850ms to send a new CMD after last CMD".
 pub(crate) const REST_US: u32 = 850_000;
 /// "TP: Input tracker num and output phase num. Eg: 0x0203 is two MPPT and 3ph output".
 const TRACKERS_AND_PHASES: ReadRegisters = ReadRegisters {
@@ -21,13 +23,19 @@ const TRACKERS_AND_PHASES: ReadRegisters = ReadRegisters {
     start: 44,
     count: 1,
 };
-/// After this many failed polls in a row holding register 44 is read again: the inverter may have been replaced.
+/// After this many failed polls in a row the inverter is looked at anew: it may have been replaced.
 const FAILURES_MAX: u8 = 10;
 
 const STATUS_AT: usize = 0;
-/// The first tracker's voltage, current (one register each) and power (two); the next tracker's follow.
-const TRACKER_AT: usize = 3;
-const TRACKER_LEN: usize = 4;
+/// The first input's voltage, current (one register each) and power (two); the next input's follow.
+const INPUT_AT: usize = 3;
+const INPUT_LEN: usize = 4;
+/// V3 has two inputs; what stands behind them there is the AC side.
+const INPUTS_V3_MAX: usize = 2;
+/// The grid's frequency, 0.01 Hz, and what it can be.
+const FREQUENCY_V3_AT: usize = 13;
+const FREQUENCY_II_AT: usize = 37;
+const FREQUENCY_RANGE: core::ops::RangeInclusive<u16> = 4_500..=6_500;
 
 /// Waiting, normal, fault; other numbers are states of storage inverters.
 const STATUS_WAITING: u16 = 0;
@@ -38,13 +46,55 @@ const STATE_STANDBY: u8 = 8;
 const STATE_MPPT: u8 = 4;
 const STATE_FAULT: u8 = 7;
 
-static VALUES: Block = Block {
-    function: ReadFunction::Input,
-    start: 0,
-    count: 94,
-    optional: false,
-    entries: &ENTRIES,
-};
+/// What both maps share. V3 gives at most 45 registers at a time: "Maximum read data length is 45 words".
+static COMMON: Block = block(45, &[entry(1, Form::U32, Field::DcPowerW, -1)]);
+
+static V3: Block = block(
+    33,
+    &[
+        entry(1, Form::U32, Field::DcPowerW, -1),
+        entry(11, Form::I32, Field::AcPowerW, -1),
+        entry(13, Form::U16, Field::FrequencyMhz, 1),
+        entry(14, Form::U16, Field::VoltageAnDv, 0),
+        entry(15, Form::U16, Field::CurrentACa, 1),
+        entry(18, Form::U16, Field::VoltageBnDv, 0),
+        entry(19, Form::U16, Field::CurrentBCa, 1),
+        entry(22, Form::U16, Field::VoltageCnDv, 0),
+        entry(23, Form::U16, Field::CurrentCCa, 1),
+        entry(28, Form::U32, Field::EnergyWh, 2),
+        entry(32, Form::I16, Field::TemperatureDc, 0),
+    ],
+);
+
+static II: Block = block(
+    94,
+    &[
+        entry(1, Form::U32, Field::DcPowerW, -1),
+        entry(35, Form::I32, Field::AcPowerW, -1),
+        entry(37, Form::U16, Field::FrequencyMhz, 1),
+        entry(38, Form::U16, Field::VoltageAnDv, 0),
+        entry(39, Form::U16, Field::CurrentACa, 1),
+        entry(42, Form::U16, Field::VoltageBnDv, 0),
+        entry(43, Form::U16, Field::CurrentBCa, 1),
+        entry(46, Form::U16, Field::VoltageCnDv, 0),
+        entry(47, Form::U16, Field::CurrentCCa, 1),
+        entry(50, Form::U16, Field::VoltageAbDv, 0),
+        entry(51, Form::U16, Field::VoltageBcDv, 0),
+        entry(52, Form::U16, Field::VoltageCaDv, 0),
+        entry(55, Form::U32, Field::EnergyWh, 2),
+        entry(93, Form::I16, Field::TemperatureDc, 0),
+    ],
+);
+
+const fn block(count: u16, entries: &'static [Entry]) -> Block {
+    Block {
+        function: ReadFunction::Input,
+        start: 0,
+        count,
+        optional: false,
+        entries,
+    }
+}
 
 const fn entry(address: u16, form: Form, field: Field, exponent: i32) -> Entry {
     Entry {
@@ -55,33 +105,24 @@ const fn entry(address: u16, form: Form, field: Field, exponent: i32) -> Entry {
     }
 }
 
-static ENTRIES: [Entry; 14] = [
-    entry(1, Form::U32, Field::DcPowerW, -1),
-    entry(35, Form::I32, Field::AcPowerW, -1),
-    entry(37, Form::U16, Field::FrequencyMhz, 1),
-    entry(38, Form::U16, Field::VoltageAnDv, 0),
-    entry(39, Form::U16, Field::CurrentACa, 1),
-    entry(42, Form::U16, Field::VoltageBnDv, 0),
-    entry(43, Form::U16, Field::CurrentBCa, 1),
-    entry(46, Form::U16, Field::VoltageCnDv, 0),
-    entry(47, Form::U16, Field::CurrentCCa, 1),
-    entry(50, Form::U16, Field::VoltageAbDv, 0),
-    entry(51, Form::U16, Field::VoltageBcDv, 0),
-    entry(52, Form::U16, Field::VoltageCaDv, 0),
-    entry(55, Form::U32, Field::EnergyWh, 2),
-    entry(93, Form::I16, Field::TemperatureDc, 0),
-];
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
     Layout,
-    Values,
+    /// What both maps share, to see which it is.
+    Look,
+    Values(Generation),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Generation {
+    V3,
+    Ii,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
-    trackers: usize,
+    inputs: usize,
     three_phase: bool,
 }
 
@@ -89,6 +130,7 @@ struct Layout {
 #[derive(Debug)]
 pub(crate) struct Growatt {
     layout: Option<Layout>,
+    generation: Option<Generation>,
     failures: u8,
     state: State,
 }
@@ -97,6 +139,7 @@ impl Growatt {
     pub(crate) const fn new() -> Self {
         Self {
             layout: None,
+            generation: None,
             failures: 0,
             state: State::Idle,
         }
@@ -104,12 +147,11 @@ impl Growatt {
 
     pub(crate) fn start(&mut self) -> MeterStep {
         if self.failures >= FAILURES_MAX {
-            self.layout = None;
+            (self.layout, self.generation) = (None, None);
         }
-        if self.layout.is_some() {
-            self.read_values()
-        } else {
-            self.read_layout()
+        match self.layout {
+            Some(_) => self.read_values(),
+            None => self.read(State::Layout, TRACKERS_AND_PHASES),
         }
     }
 
@@ -117,21 +159,12 @@ impl Growatt {
         match (core::mem::replace(&mut self.state, State::Idle), answer) {
             (State::Layout, Ok(registers)) => self.found(Layout::stated(registers)),
             (State::Layout, Err(BusError::Exception(_))) => self.found(Layout::ASSUMED),
-            (State::Values, Ok(registers)) => {
-                self.failures = 0;
-                MeterStep::Done(Ok(decode(registers, self.layout.unwrap_or(Layout::ASSUMED))))
-            }
+            (State::Look, Ok(registers)) => self.look(registers),
+            (State::Values(Generation::V3), Ok(registers)) => self.done(&V3, registers, INPUTS_V3_MAX),
+            (State::Values(Generation::Ii), Ok(registers)) => self.done(&II, registers, MPPT_MAX),
             (State::Idle, Ok(_)) => MeterStep::Done(Err(PollStatus::NotUnderstood)),
-            (_, Err(error)) => {
-                self.failures = self.failures.saturating_add(1);
-                MeterStep::Done(Err(error.status()))
-            }
+            (_, Err(error)) => self.fail(error),
         }
-    }
-
-    fn read_layout(&mut self) -> MeterStep {
-        self.state = State::Layout;
-        MeterStep::Read(TRACKERS_AND_PHASES)
     }
 
     fn found(&mut self, layout: Layout) -> MeterStep {
@@ -140,26 +173,65 @@ impl Growatt {
     }
 
     fn read_values(&mut self) -> MeterStep {
-        self.state = State::Values;
-        MeterStep::Read(VALUES.read())
+        match self.generation {
+            None => self.read(State::Look, COMMON.read()),
+            Some(Generation::V3) => self.read(State::Values(Generation::V3), V3.read()),
+            Some(Generation::Ii) => self.read(State::Values(Generation::Ii), II.read()),
+        }
+    }
+
+    fn look(&mut self, registers: Registers<'_>) -> MeterStep {
+        let has_frequency = |at| {
+            registers
+                .u16(at)
+                .is_some_and(|frequency| FREQUENCY_RANGE.contains(&frequency))
+        };
+        if has_frequency(FREQUENCY_V3_AT) {
+            self.generation = Some(Generation::V3);
+            return self.done(&V3, registers, INPUTS_V3_MAX);
+        }
+        if has_frequency(FREQUENCY_II_AT) {
+            self.generation = Some(Generation::Ii);
+            return self.read_values();
+        }
+        self.done(&COMMON, registers, INPUTS_V3_MAX)
+    }
+
+    fn read(&mut self, state: State, read: ReadRegisters) -> MeterStep {
+        self.state = state;
+        MeterStep::Read(read)
+    }
+
+    fn done(&mut self, block: &Block, registers: Registers<'_>, inputs_max: usize) -> MeterStep {
+        self.failures = 0;
+        let layout = self.layout.unwrap_or(Layout::ASSUMED);
+        MeterStep::Done(Ok(decode(block, registers, layout, inputs_max)))
+    }
+
+    fn fail(&mut self, error: BusError) -> MeterStep {
+        self.failures = self.failures.saturating_add(1);
+        if matches!(error, BusError::Exception(_)) {
+            (self.layout, self.generation) = (None, None);
+        }
+        MeterStep::Done(Err(error.status()))
     }
 }
 
 impl Layout {
     const ASSUMED: Self = Self {
-        trackers: 2,
+        inputs: 2,
         three_phase: true,
     };
 
     fn stated(registers: Registers<'_>) -> Self {
-        let [trackers, phases] = registers.u16(0).unwrap_or_default().to_be_bytes();
-        match (usize::from(trackers), phases) {
-            (trackers @ 1..=MPPT_MAX, 1) => Self {
-                trackers,
+        let [inputs, phases] = registers.u16(0).unwrap_or_default().to_be_bytes();
+        match (usize::from(inputs), phases) {
+            (inputs @ 1..=MPPT_MAX, 1) => Self {
+                inputs,
                 three_phase: false,
             },
-            (trackers @ 1..=MPPT_MAX, 3) => Self {
-                trackers,
+            (inputs @ 1..=MPPT_MAX, 3) => Self {
+                inputs,
                 three_phase: true,
             },
             _ => Self::ASSUMED,
@@ -167,9 +239,9 @@ impl Layout {
     }
 }
 
-fn decode(registers: Registers<'_>, layout: Layout) -> Quantities {
+fn decode(block: &Block, registers: Registers<'_>, layout: Layout, inputs_max: usize) -> Quantities {
     let mut quantities = Quantities::default();
-    VALUES.decode(registers, &mut quantities);
+    block.decode(registers, &mut quantities);
     if !layout.three_phase {
         (quantities.voltage_bn_dv, quantities.voltage_cn_dv) = (None, None);
         (quantities.current_b_ca, quantities.current_c_ca) = (None, None);
@@ -185,11 +257,11 @@ fn decode(registers: Registers<'_>, layout: Layout) -> Quantities {
         Some(STATUS_FAULT) => Some(STATE_FAULT),
         _ => None,
     };
-    for tracker in 0..layout.trackers {
-        // At most MPPT_MAX trackers: there is room.
+    for index in 0..layout.inputs.min(inputs_max) {
+        // At most MPPT_MAX inputs: there is room.
         let _ = quantities
             .mppt
-            .push(input(registers, TRACKER_AT + tracker * TRACKER_LEN));
+            .push(input(registers, INPUT_AT + index * INPUT_LEN));
     }
     quantities
 }

@@ -12,6 +12,8 @@ use crate::modbus::{Bus, BusError, BusTimer, READ_REGISTERS_MAX, ReadRegisters, 
 use crate::sunspec::{BASES, MODELS_MAX, Sunspec, UNSTABLE_RETRIES_MAX};
 
 /// The most reads of one poll: a survey of the longest chain after a model had moved, then every retry of its values.
+// Three bases.
+#[allow(clippy::cast_possible_truncation)]
 pub const READS_PER_POLL_MAX: u32 =
     1 + BASES.len() as u32 + MODELS_MAX as u32 + 1 + 4 * (UNSTABLE_RETRIES_MAX as u32 + 1);
 

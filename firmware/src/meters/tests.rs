@@ -1,7 +1,7 @@
 //! Meters with register maps of their vendors' own.
 
+use std::vec;
 use std::vec::Vec;
-use std::{format, vec};
 
 use proptest::prelude::*;
 use taraz_telemetry::{MeterAddress, MeterDriver, Mppt, PollStatus, Quantities};
@@ -200,20 +200,101 @@ fn expected_growatt() -> Quantities {
     }
 }
 
-#[test]
-fn a_growatt_that_does_not_tell_its_layout_has_two_trackers_and_three_phases() {
+/// Table, start and count of a read.
+type Asked = (ReadFunction, u16, u16);
+
+/// Polls a few times and gives the last result and what was read.
+fn poll_growatt(polls: usize, values: &[(u16, Vec<u16>)]) -> (Result<Quantities, PollStatus>, Vec<Asked>) {
     let mut meter = meter(MeterDriver::Growatt);
     let mut reads = Vec::new();
-    for _ in 0..2 {
-        let mut answered = answer(ReadFunction::Input, growatt());
-        let result = poll_blocking(&mut meter, |read, registers| {
+    let mut last = Err(PollStatus::NotUnderstood);
+    for _ in 0..polls {
+        let mut answered = answer(ReadFunction::Input, values.to_vec());
+        last = poll_blocking(&mut meter, |read, registers| {
             reads.push((read.function, read.start, read.count));
             answered(read, registers)
         });
-        assert_eq!(result, Ok(expected_growatt()));
     }
+    (last, reads)
+}
+
+const LAYOUT: Asked = (ReadFunction::Holding, 44, 1);
+const LOOK: Asked = (ReadFunction::Input, 0, 45);
+
+#[test]
+fn a_growatt_of_protocol_ii_is_recognised_by_where_its_frequency_stands() {
+    let (result, reads) = poll_growatt(2, &growatt());
+    assert_eq!(result, Ok(expected_growatt()));
     let values = (ReadFunction::Input, 0, 94);
-    assert_eq!(reads, [(ReadFunction::Holding, 44, 1), values, values]);
+    assert_eq!(reads, [LAYOUT, LOOK, values, values]);
+}
+
+/// The same inverter in the older map: the AC side from 11 on, no line to line voltages.
+fn growatt_v3() -> Vec<(u16, Vec<u16>)> {
+    let mut values = growatt();
+    values.retain(|(address, _)| *address < 11);
+    values.extend([
+        (11, long(106_724)),
+        (13, vec![5_001, 2_305, 154]),
+        (18, vec![2_301, 155]),
+        (22, vec![2_311, 156]),
+        (28, long(1_234_567)),
+        (32, vec![452]),
+        // "Vac fault value": it must not be taken for a frequency.
+        (37, vec![2_650]),
+    ]);
+    values
+}
+
+#[test]
+fn a_growatt_of_protocol_3_is_recognised_too() {
+    let (result, reads) = poll_growatt(2, &growatt_v3());
+    let expected = Quantities {
+        voltage_ab_dv: None,
+        voltage_bc_dv: None,
+        voltage_ca_dv: None,
+        ..expected_growatt()
+    };
+    assert_eq!(result, Ok(expected));
+    assert_eq!(reads, [LAYOUT, LOOK, (ReadFunction::Input, 0, 33)]);
+}
+
+#[test]
+fn a_growatt_that_sees_no_grid_states_what_both_maps_share() {
+    let values = [
+        (0, vec![0]),
+        (1, long(40)),
+        (3, vec![3_105, 0]),
+        (7, vec![3_210, 0]),
+    ];
+    let (result, reads) = poll_growatt(2, &values);
+    let input = |voltage| Mppt {
+        voltage_dv: Some(voltage),
+        current_ca: Some(0),
+        power_w: Some(0),
+    };
+    let expected = Quantities {
+        state: Some(8),
+        dc_power_w: Some(4),
+        mppt: [input(3_105), input(3_210)].into_iter().collect(),
+        ..Quantities::default()
+    };
+    assert_eq!(result, Ok(expected));
+    assert_eq!(
+        reads,
+        [LAYOUT, LOOK, LOOK],
+        "it is looked at until the grid is there"
+    );
+}
+
+#[test]
+fn a_growatt_that_refuses_is_looked_at_anew() {
+    let mut meter = meter(MeterDriver::Growatt);
+    assert!(poll_blocking(&mut meter, answer(ReadFunction::Input, growatt())).is_ok());
+    let refused = poll_blocking(&mut meter, |_, _| Err(BusError::Exception(2)));
+    assert_eq!(refused, Err(PollStatus::Exception(2)));
+    let found = poll_blocking(&mut meter, answer(ReadFunction::Input, growatt_v3())).unwrap();
+    assert_eq!((found.ac_power_w, found.voltage_ab_dv), (Some(10_672), None));
 }
 
 #[test]
@@ -327,12 +408,7 @@ fn failures_are_told_as_they_are() {
     }
     for driver in [MeterDriver::Sdm630, MeterDriver::Growatt, MeterDriver::SiRs485] {
         let refused = poll_blocking(&mut meter(driver), |_, _| Err(BusError::Exception(11)));
-        assert_eq!(
-            refused,
-            Err(PollStatus::Exception(11)),
-            "{}",
-            format!("{driver:?}")
-        );
+        assert_eq!(refused, Err(PollStatus::Exception(11)), "{driver:?}");
     }
 }
 

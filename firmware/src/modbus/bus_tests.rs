@@ -286,6 +286,6 @@ fn a_growatt_is_left_alone_between_two_requests() {
     let mut meter = Meter::new(address(5), MeterDriver::Growatt);
     assert!(block_on(poll_meter(&mut bus, &mut meter)).is_ok());
     let times = times.borrow();
-    assert_eq!(times.len(), 2);
+    assert_eq!(times.len(), 2, "the layout, then the values");
     assert!(times[1] - times[0] >= 850_000);
 }

@@ -484,8 +484,8 @@ fn a_late_answer_is_not_taken_for_the_next_request() {
 #[test]
 fn an_answer_to_the_first_try_leaves_the_second_one_owed() {
     let mut bench = bench();
-    let slow = burst(TIMEOUT_US + 300_000, answer(7, &[1]));
-    let outcome = bench.exchange(7, read(0, 1), script(&[&[slow.clone()], &[slow]]));
+    let slow = [burst(TIMEOUT_US + 300_000, answer(7, &[1]))];
+    let outcome = bench.exchange(7, read(0, 1), script(&[&slow, &slow]));
     assert_eq!((outcome.result, outcome.sent_us.len()), (Ok(vec![1]), 2));
     let next = bench.exchange(7, read(9, 1), script(&[&[burst(10_000, answer(7, &[2]))]]));
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Discovery, the walk of the chain, and polls of whole devices.
 
+use std::vec;
 use std::vec::Vec;
-use std::{format, vec};
 
 use proptest::prelude::*;
 use taraz_telemetry::{Mppt, PollStatus, Quantities};
