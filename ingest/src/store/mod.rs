@@ -12,6 +12,8 @@ mod rows;
 mod schema;
 mod state;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod writer;
 

@@ -1,1 +1,0 @@
-//! Tests of the store through its own door.

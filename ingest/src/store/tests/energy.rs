@@ -1,0 +1,178 @@
+//! Energy and balance through the whole store.
+
+use super::super::testing::*;
+use crate::analytics::QUARTER_MS;
+use crate::view::{IntervalFlags, IntervalRow, Step};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+
+async fn quarter(store: &crate::store::Store, plant: &str, time_ms: i64) -> IntervalRow {
+    store
+        .intervals(plant, time_ms, time_ms + 1, Step::Quarter)
+        .unwrap()
+        .remove(0)
+}
+
+#[tokio::test]
+async fn a_backlog_oldest_first_under_a_live_reading_costs_what_it_touches() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let start_ms = NOON_MS - 30 * DAY_MS;
+    deliver(
+        &store,
+        &[Run::new("a-01", 2, 0, &[inverter(NOON_MS, 0, 30_000_000)])],
+    )
+    .await;
+    deliver(&store, &[Run::new("a-01", 1, 0, &[inverter(start_ms, 0, 0)])]).await;
+    // Thirty days of gap are one row, and every quarter-hour of it knows its share.
+    assert_eq!(rows(&raw(folder.path()), "SELECT * FROM interval").len(), 0);
+    assert_eq!(rows(&raw(folder.path()), "SELECT * FROM span").len(), 1);
+    let row = quarter(&store, "a", NOON_MS - 10 * DAY_MS).await;
+    assert_eq!(row.generated_wh, Some(30_000_000 / (30 * 96)));
+    assert_eq!((row.completeness, row.flags.spread), (0.0, true));
+    let records: Vec<_> = (1..=288_i64)
+        .map(|n| inverter(start_ms + n * 5 * MINUTE_MS, 0, n.unsigned_abs() * 1_000))
+        .collect();
+    for (first, chunk) in (1..).step_by(50).zip(records.chunks(50)) {
+        deliver(&store, &[Run::new("a-01", 1, first, chunk)]).await;
+        assert_eq!(rows(&raw(folder.path()), "SELECT * FROM span").len(), 1);
+    }
+    assert_eq!(rows(&raw(folder.path()), "SELECT * FROM interval").len(), 96);
+    let days = store.intervals("a", start_ms, NOON_MS, Step::Day).unwrap();
+    assert_eq!(
+        days.iter().map(|day| day.generated_wh.unwrap()).sum::<i64>(),
+        30_000_000
+    );
+    assert!(days.iter().all(|day| (0.0..=1.0).contains(&day.completeness)));
+    let quarters = store.intervals("a", start_ms, NOON_MS, Step::Quarter).unwrap();
+    assert_eq!(
+        quarters
+            .iter()
+            .map(|quarter| quarter.generated_wh.unwrap())
+            .sum::<i64>(),
+        30_000_000
+    );
+    assert_eq!(quarters.len(), 30 * 96);
+}
+
+#[tokio::test]
+async fn a_late_reading_reopens_what_lies_between_its_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let ends = [
+        inverter(NOON_MS, 0, 0),
+        inverter(NOON_MS + 2 * QUARTER_MS, 0, 1_000),
+    ];
+    deliver(&store, &[Run::new("a-01", 1, 0, &ends)]).await;
+    let flags = IntervalFlags {
+        spread: true,
+        ..IntervalFlags::default()
+    };
+    let row = quarter(&store, "a", NOON_MS).await;
+    assert_eq!(
+        (row.generated_wh, row.flags, row.completeness),
+        (Some(500), flags, 0.0)
+    );
+    deliver(
+        &store,
+        &[Run::new("a-01", 1, 2, &[inverter(NOON_MS + QUARTER_MS, 0, 900)])],
+    )
+    .await;
+    let row = quarter(&store, "a", NOON_MS).await;
+    assert_eq!(
+        (row.generated_wh, row.flags, row.completeness),
+        (Some(900), IntervalFlags::default(), 1.0)
+    );
+    assert_eq!(
+        quarter(&store, "a", NOON_MS + QUARTER_MS).await.generated_wh,
+        Some(100)
+    );
+}
+
+#[tokio::test]
+async fn a_register_that_falls_gives_no_energy_across_the_fall() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let records: Vec<_> = [5_000, 5_100, 7, 107, 207]
+        .into_iter()
+        .enumerate()
+        .map(|(at, wh)| inverter(NOON_MS + i64::try_from(at).unwrap() * 3 * MINUTE_MS, 0, wh))
+        .collect();
+    deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
+    let row = quarter(&store, "a", NOON_MS).await;
+    assert_eq!((row.generated_wh, row.flags.reset), (Some(300), true));
+    assert_eq!(row.completeness, 9.0 / 15.0);
+}
+
+#[tokio::test]
+async fn grid_and_consumption_meters_state_the_balance_of_their_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let end_ms = NOON_MS + QUARTER_MS;
+    let with_grid = [
+        inverter(NOON_MS, 0, 0),
+        inverter(end_ms, 0, 1_000),
+        grid(2, NOON_MS, 0, 0, 0),
+        grid(2, end_ms, 0, 10, 610),
+    ];
+    let with_both = [
+        &with_grid[..],
+        &[grid(3, NOON_MS, 0, 0, 0), grid(3, end_ms, 0, 450, 0)],
+    ]
+    .concat();
+    deliver(
+        &store,
+        &[
+            Run::new("c-01", 1, 0, &with_grid),
+            Run::new("d-01", 1, 0, &with_both),
+        ],
+    )
+    .await;
+    let c = quarter(&store, "c", NOON_MS).await;
+    assert_eq!(
+        (c.import_wh, c.export_wh, c.consumed_wh, c.imbalance_wh),
+        (Some(10), Some(610), Some(400), Some(-600))
+    );
+    let d = quarter(&store, "d", NOON_MS).await;
+    assert_eq!(
+        (d.import_wh, d.export_wh, d.consumed_wh, d.imbalance_wh),
+        (Some(10), Some(610), Some(450), Some(-550))
+    );
+    let a = quarter(&store, "a", NOON_MS).await;
+    assert_eq!(
+        (a.generated_wh, a.consumed_wh, a.imbalance_wh, a.completeness),
+        (None, None, None, 0.0)
+    );
+}
+
+#[tokio::test]
+async fn periods_are_whole_and_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let rows = store
+        .intervals("a", NOON_MS + 1, NOON_MS + QUARTER_MS + 1, Step::Quarter)
+        .unwrap();
+    let bounds: Vec<_> = rows.iter().map(|row| (row.start_ms, row.end_ms)).collect();
+    assert_eq!(bounds, [quarter_at(NOON_MS), quarter_at(NOON_MS + QUARTER_MS)]);
+    assert!(
+        rows.iter()
+            .all(|row| row.generated_wh.is_none() && row.completeness == 0.0)
+    );
+    assert!(
+        store
+            .intervals("a", NOON_MS, NOON_MS, Step::Day)
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        store
+            .intervals("nobody", NOON_MS, NOON_MS + 1, Step::Day)
+            .is_err()
+    );
+    assert!(store.intervals("a", 0, i64::MAX, Step::Quarter).is_err());
+    let days = store
+        .intervals("a", NOON_MS, NOON_MS + DAY_MS, Step::Day)
+        .unwrap();
+    assert_eq!(days.len(), 2);
+    assert_eq!((days[0].start_ms + days[0].end_ms) / 2, NOON_MS + 30 * MINUTE_MS);
+}

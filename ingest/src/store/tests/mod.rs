@@ -1,0 +1,6 @@
+//! Tests of the store through its own door.
+
+mod energy;
+mod once;
+mod placing;
+mod shuffles;

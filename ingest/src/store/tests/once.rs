@@ -1,0 +1,284 @@
+//! Once per identity: repeated, contradicted, refused, and after a crash.
+
+use std::path::Path;
+
+use taraz_telemetry::{Hold, Record, ResetCause, Stamp, Start};
+
+use super::super::testing::*;
+use crate::receive::ReceiveError;
+use crate::view::Step;
+
+fn ten_minutes() -> Vec<Record> {
+    (0..10)
+        .map(|minute| {
+            inverter(
+                NOON_MS + minute * MINUTE_MS,
+                6_000,
+                1_000 + minute.unsigned_abs() * 100,
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_again_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let runs = [Run::new("a-01", 1, 0, &ten_minutes())];
+    let verdict = deliver(&store, &runs).await;
+    assert_eq!((verdict.accepted, verdict.rejected.len()), (1, 0));
+    let once = caches(folder.path());
+    let verdict = deliver(&store, &runs).await;
+    assert_eq!((verdict.accepted, verdict.rejected.len()), (1, 0));
+    assert_eq!(caches(folder.path()), once);
+    assert_eq!(
+        (readings(&store, "stored"), readings(&store, "duplicate")),
+        (10, 10)
+    );
+}
+
+#[tokio::test]
+async fn another_record_of_the_same_identity_is_kept_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(
+        &store,
+        &[Run::new("a-01", 1, 0, &[inverter(NOON_MS, 6_000, 1_000)])],
+    )
+    .await;
+    let once = caches(folder.path());
+    let other = Run::new("a-01", 1, 0, &[inverter(NOON_MS, 6_000, 999_999)]);
+    deliver(&store, &[other.clone(), other.clone()]).await;
+    deliver(&store, &[other.clone()]).await;
+    assert_eq!(caches(folder.path()), once);
+    assert_eq!(readings(&store, "conflict"), 3);
+    let kept = rows(
+        &raw(folder.path()),
+        "SELECT boot, sequence, hex(bytes) FROM conflict",
+    );
+    assert_eq!(kept.len(), 1, "{kept:?}");
+}
+
+#[tokio::test]
+async fn an_item_that_can_never_be_taken_spoils_only_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let good = Run::new("a-01", 1, 0, &ten_minutes());
+    let stranger = Run::new("zz-99", 1, 0, &ten_minutes());
+    let mut torn = Run::new("b-01", 1, 0, &ten_minutes());
+    torn.bytes.pop();
+    let empty = Run::new("b-01", 1, 50, &[]);
+    let beyond = Run::new("b-01", 1, u32::MAX - 3, &ten_minutes());
+    let last = Run::new("c-01", 1, 0, &ten_minutes());
+    let verdict = deliver(&store, &[good, stranger, torn, empty, beyond, last]).await;
+    assert_eq!(verdict.accepted, 2);
+    let refused: Vec<_> = verdict
+        .rejected
+        .iter()
+        .map(|item| (item.position, item.reason.as_str()))
+        .collect();
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    for (at, (position, part)) in [
+        (2, "\"zz-99\" is not in the registry"),
+        (3, "record 9"),
+        (4, "no record"),
+        (5, "32 bits"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(
+            refused[at].0 == position && refused[at].1.contains(part),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(readings(&store, "stored"), 20);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_batch_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    for bytes in [vec![], vec![9], vec![1, 2, 3]] {
+        let error = store.receiver().receive(bytes).await.unwrap_err();
+        assert!(matches!(error, ReceiveError::Malformed(_)), "{error}");
+    }
+    assert_eq!(count(&store.counters().snapshot().batches, "rejected"), 3);
+}
+
+#[tokio::test]
+async fn held_records_stay_out_until_they_come_again_unheld() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(
+        &store,
+        &[Run::new("a-01", 1, 0, &[inverter(NOON_MS, 6_000, 1_000)])],
+    )
+    .await;
+    let late = Run::new("a-01", 1, 1, &[inverter(NOON_MS + 10 * MINUTE_MS, 6_000, 2_000)]);
+    deliver(&store, &[late.clone().held(Hold::ImplausibleValue)]).await;
+    let interval = || {
+        store
+            .intervals("a", NOON_MS, NOON_MS + 1, Step::Quarter)
+            .unwrap()
+            .remove(0)
+    };
+    assert_eq!((interval().generated_wh, interval().flags.held), (None, true));
+    assert_eq!(
+        (
+            readings(&store, "held"),
+            store.readings_after(0, 10).unwrap().len()
+        ),
+        (1, 1)
+    );
+    // The feed ends behind the released reading, so a sink that was at the old end gets it.
+    let cursor = store.readings_after(0, 10).unwrap()[0].rowid;
+    deliver(&store, &[late]).await;
+    assert_eq!(
+        (interval().generated_wh, interval().flags.held),
+        (Some(1_000), false)
+    );
+    assert_eq!(store.readings_after(cursor, 10).unwrap().len(), 1);
+    let after = caches(folder.path());
+    store.rebuild().await.unwrap();
+    assert_eq!(caches(folder.path()), after);
+}
+
+#[tokio::test]
+async fn ingest_holds_back_what_no_gateway_should_have_let_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let nobodys = grid(9, NOON_MS, 1, 2, 3);
+    let early = inverter(1_000_000_000_000, 1, 2);
+    let broken = inverter(NOON_MS, 1, u64::MAX);
+    deliver(&store, &[Run::new("a-01", 1, 0, &[nobodys, early, broken])]).await;
+    let held = rows(&raw(folder.path()), "SELECT sequence, hold FROM record");
+    let expected = [
+        (0, "unknown_meter"),
+        (1, "implausible_time"),
+        (2, "implausible_value"),
+    ];
+    assert_eq!(held.len(), 3);
+    for (row, (sequence, hold)) in held.iter().zip(expected) {
+        assert_eq!(*row, format!("[Integer({sequence}), Text(\"{hold}\")]"));
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_record_is_stored_as_it_came() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let start = Record::Start(Start {
+        stamp: Stamp {
+            ms: 12,
+            clock: taraz_telemetry::Clock::Unsynced,
+        },
+        reset_cause: ResetCause::PowerOn,
+        recovered: None,
+        firmware: "1.2.3".try_into().unwrap(),
+    });
+    let records = [start, anchor(1, 5, NOON_MS, 100), inverter(NOON_MS, 1, 2)];
+    deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
+    let kept = rows(
+        &raw(folder.path()),
+        "SELECT hex(bytes) FROM record ORDER BY sequence",
+    )
+    .len();
+    assert_eq!(kept, 3);
+    let counted = store.counters().snapshot().records;
+    assert_eq!(
+        (
+            count(&counted, "start"),
+            count(&counted, "anchor"),
+            count(&counted, "reading")
+        ),
+        (1, 1, 1)
+    );
+}
+
+/// What a power cut would leave: the files as they are now, without the writer's goodbye.
+fn crash_image(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        // The shared-memory file is no data; it is made again.
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_outlives_a_crash_and_is_still_known_as_received() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    for minute in 0..20_u32 {
+        let time_ms = NOON_MS + i64::from(minute) * MINUTE_MS;
+        let run = Run::new(
+            "a-01",
+            1,
+            minute,
+            &[inverter(time_ms, 6_000, 1_000 + u64::from(minute) * 100)],
+        );
+        deliver(&store, &[run]).await;
+        store.set_cursor("s", i64::from(minute)).await.unwrap();
+        let after = tempfile::tempdir().unwrap();
+        crash_image(folder.path(), after.path());
+        let reopened = open(after.path(), &clock);
+        assert_eq!(caches(after.path()), caches(folder.path()));
+        assert_eq!(reopened.cursor("s").unwrap(), i64::from(minute));
+        let again = Run::new(
+            "a-01",
+            1,
+            minute,
+            &[inverter(time_ms, 6_000, 1_000 + u64::from(minute) * 100)],
+        );
+        deliver(&reopened, &[again]).await;
+        assert_eq!(
+            (readings(&reopened, "stored"), readings(&reopened, "duplicate")),
+            (0, 1)
+        );
+        reopened.close().await;
+    }
+}
+
+#[tokio::test]
+async fn after_closing_nothing_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let runs = [Run::new("a-01", 1, 0, &ten_minutes())];
+    deliver(&store, &runs).await;
+    store.close().await;
+    let error = store.receiver().receive(batch(&runs)).await.unwrap_err();
+    assert!(matches!(error, ReceiveError::Unavailable(_)), "{error}");
+    let store = open(folder.path(), &clock);
+    assert_eq!(store.readings_after(0, 100).unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_nothing_behind_in_tables_or_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(&store, &[Run::new("a-01", 1, 0, &ten_minutes())]).await;
+    let before = caches(folder.path());
+    // A trigger stands for a full disk: the last write of the transaction fails.
+    let other = raw(folder.path());
+    other
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON newest BEGIN SELECT raise(ABORT, 'disk is full'); END",
+        )
+        .unwrap();
+    let runs = [Run::new("b-01", 1, 0, &ten_minutes())];
+    let error = store.receiver().receive(batch(&runs)).await.unwrap_err();
+    assert!(error.to_string().contains("disk is full"), "{error}");
+    assert_eq!(caches(folder.path()), before);
+    assert_eq!(readings(&store, "stored"), 10);
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(deliver(&store, &runs).await.accepted, 1);
+    assert_eq!(
+        (readings(&store, "stored"), readings(&store, "duplicate")),
+        (20, 0)
+    );
+    assert_eq!(count(&store.counters().snapshot().batches, "failed"), 1);
+}
