@@ -69,10 +69,10 @@ pub(crate) fn check(config: &Config, fleet: Option<&Fleet>) -> Result<(), Config
             }
             None => None,
         };
-        check_device(device)?;
         if let Some(known) = known {
             check_fleet(device, known)?;
         }
+        check_device(device)?;
     }
     Ok(())
 }

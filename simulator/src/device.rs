@@ -469,3 +469,6 @@ fn starts_mwh(unit: &UnitConfig) -> (i64, i64) {
 fn mwh(energy_uj: i128) -> i64 {
     i64::try_from(energy_uj / UJ_PER_MWH).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,11 +133,7 @@ impl Point {
                 raw => integer(raw, exponent),
             },
             Encoding::F32 { unit, step } => {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "the meter has single precision: that is its resolution"
-                )]
-                let single = scale_f64(counts(step) as f64, step - unit) as f32;
+                let single = self.single(scale_f64(counts(step) as f64, step - unit));
                 #[expect(
                     clippy::cast_possible_truncation,
                     reason = "register values are far below i64"
@@ -147,6 +143,22 @@ impl Point {
             }
             Encoding::Code16 | Encoding::Bits32 => (value, Some(value)),
             Encoding::GrowattStatus => growatt_status(value),
+        }
+    }
+}
+
+impl Point {
+    /// The nearest single; for a counter the nearest that is not above, so that it states only what is full.
+    fn single(&self, value: f64) -> f32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the meter has single precision: that is its resolution"
+        )]
+        let nearest = value as f32;
+        if self.q.is_counter() && f64::from(nearest) > value {
+            nearest.next_down()
+        } else {
+            nearest
         }
     }
 }

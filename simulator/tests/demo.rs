@@ -80,6 +80,6 @@ fn units_must_be_the_meters_of_the_fleet() {
     };
     assert!(error("id = \"sari-01\"", "id = \"sari-99\"").contains("a device of the fleet"));
     assert!(error("kind = \"sdm630\"", "kind = \"growatt\"").contains("the fleet says sdm630"));
-    assert!(error("model = 103", "model = 203").contains("the fleet says that it is inverter"));
+    assert!(error("model = 101", "model = 201").contains("the fleet says that it is inverter"));
     assert!(error("address = 1", "address = 9").contains("the fleet has a meter there"));
 }
