@@ -12,7 +12,8 @@ use crate::store::StoreError;
 pub(crate) struct ApiError {
     status: StatusCode,
     retry_after_s: Option<u32>,
-    body: Body,
+    /// Boxed, so that results that carry no error stay small.
+    body: Box<Body>,
 }
 
 #[derive(Debug, Serialize)]
@@ -29,18 +30,18 @@ struct Body {
 
 #[derive(Serialize)]
 struct Envelope {
-    error: Body,
+    error: Box<Body>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let body = Body {
+        let body = Box::new(Body {
             code,
             message: message.into(),
             key: None,
             value: None,
             allowed: None,
-        };
+        });
         Self {
             status,
             retry_after_s: None,

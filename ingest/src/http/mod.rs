@@ -13,6 +13,7 @@ mod probes;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -65,14 +66,25 @@ struct Api {
     today: Mutex<fleet::Today>,
 }
 
-/// Serves until the token is cancelled, then lets requests that are under way finish.
+/// How long requests that are under way may take once the server is told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until the token is cancelled, then lets requests that are under way finish, for at most [`GRACE`]: a client that
+/// sends half a request must not keep the program.
 ///
 /// # Errors
 /// The listener fails.
 pub(crate) async fn serve(listener: TcpListener, parts: Parts, cancel: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, router(parts))
-        .with_graceful_shutdown(cancel.cancelled_owned())
-        .await
+    let server =
+        axum::serve(listener, router(parts)).with_graceful_shutdown(cancel.clone().cancelled_owned());
+    let too_late = async {
+        cancel.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = server.into_future() => ended,
+        () = too_late => Ok(()),
+    }
 }
 
 fn router(parts: Parts) -> Router {

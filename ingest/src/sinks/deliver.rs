@@ -31,9 +31,10 @@ pub(super) async fn deliver(
 ) -> Outcome {
     let mut backoff = Backoff::new();
     let mut probed = false;
-    // What is left as ranges of `lines`, the next on top: at most one for each halving and its other half.
-    let mut left = vec![0..lines.len()];
-    while let Some(range) = left.pop() {
+    // What is left as ranges of `lines` (first, end), the next on top: at most one for each halving and its other half.
+    let mut left = Vec::from([(0, lines.len())]);
+    while let Some((first, end)) = left.pop() {
+        let range = first..end;
         if range.is_empty() {
             continue;
         }
@@ -48,22 +49,22 @@ pub(super) async fn deliver(
                 continue;
             }
             Err(WriteError::Later(reason)) => {
-                left.push(range);
+                left.push((first, end));
                 reason
             }
             Err(refusal) => {
                 status.refused();
                 if range.len() > 1 {
-                    let middle = range.start + range.len() / 2;
-                    left.push(middle..range.end);
-                    left.push(range.start..middle);
+                    let middle = first + range.len() / 2;
+                    left.push((middle, end));
+                    left.push((first, middle));
                     continue;
                 }
                 if probed {
-                    set_aside(status, &lines[range.start], &refusal);
+                    set_aside(status, &lines[first], &refusal);
                     continue;
                 }
-                left.push(range);
+                left.push((first, end));
                 match probe(influx, status.name(), cancel).await {
                     Some(Ok(())) => {
                         probed = true;

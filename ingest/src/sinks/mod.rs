@@ -22,7 +22,7 @@ use deliver::{Outcome, deliver};
 use influx::{Influx, encode};
 
 pub use influx::SinkError;
-pub use status::{QUARANTINE_SAMPLES_MAX, Quarantined, SinkSnapshot, SinkStatus};
+pub(crate) use status::{SinkSnapshot, SinkStatus};
 
 /// The most readings in one write.
 const BATCH_READINGS_MAX: usize = 5_000;
@@ -31,7 +31,7 @@ const LINGER: Duration = Duration::from_millis(200);
 
 /// One sink, ready to run.
 #[derive(Debug)]
-pub struct Sink {
+pub(crate) struct Sink {
     influx: Influx,
     store: Store,
     status: Arc<SinkStatus>,
@@ -59,7 +59,7 @@ impl Sink {
     ///
     /// # Errors
     /// [`SinkError`] names the key and what is allowed.
-    pub fn new(config: &InfluxConfig, store: Store) -> Result<Self, SinkError> {
+    pub(crate) fn new(config: &InfluxConfig, store: Store) -> Result<Self, SinkError> {
         let status = Arc::new(SinkStatus::new(config.name.clone()));
         Ok(Self {
             influx: Influx::new(config)?,
@@ -70,13 +70,13 @@ impl Sink {
 
     /// How it goes; for metrics and the API.
     #[must_use]
-    pub fn status(&self) -> Arc<SinkStatus> {
+    pub(crate) fn status(&self) -> Arc<SinkStatus> {
         Arc::clone(&self.status)
     }
 
     /// Writes what the store has and then what it gets, until the token is cancelled. What was written is noted in the store
     /// after each write, so a restart repeats at most one write.
-    pub async fn run(self, cancel: CancellationToken) {
+    pub(crate) async fn run(self, cancel: CancellationToken) {
         let mut commits = self.store.commits();
         let mut backoff = Backoff::new();
         loop {
@@ -160,3 +160,5 @@ fn encode_all(readings: &[StoredReading]) -> Vec<String> {
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod worker_tests;

@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 /// The most lines that were set aside of which a sink remembers the text.
-pub const QUARANTINE_SAMPLES_MAX: usize = 16;
+pub(crate) const QUARANTINE_SAMPLES_MAX: usize = 16;
 
 /// How a sink goes; counters count since the start.
 #[derive(Debug)]
-pub struct SinkStatus {
+pub(crate) struct SinkStatus {
     name: String,
     lag: AtomicU64,
     written_readings: AtomicU64,
@@ -30,40 +30,40 @@ struct Texts {
 
 /// A line that the server will never take; its reading stays in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Quarantined {
+pub(crate) struct Quarantined {
     /// The line.
-    pub line: String,
+    pub(crate) line: String,
     /// What the server said.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// A sink's status at one instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SinkSnapshot {
+pub(crate) struct SinkSnapshot {
     /// The sink's name.
-    pub name: String,
+    pub(crate) name: String,
     /// How many readings the store has that the sink has not, at most.
-    pub lag_readings: u64,
+    pub(crate) lag_readings: u64,
     /// Readings that the server has taken.
-    pub written_readings: u64,
+    pub(crate) written_readings: u64,
     /// Readings set aside because the server will never take them.
-    pub quarantined_readings: u64,
+    pub(crate) quarantined_readings: u64,
     /// Writes that the server took.
-    pub ok_writes: u64,
+    pub(crate) ok_writes: u64,
     /// Writes that it refused because of a line in them.
-    pub refused_writes: u64,
+    pub(crate) refused_writes: u64,
     /// Writes that failed for another reason and were tried again.
-    pub failed_writes: u64,
+    pub(crate) failed_writes: u64,
     /// The last failure that is not yet overcome.
-    pub last_error: Option<String>,
+    pub(crate) last_error: Option<String>,
     /// The newest lines that were set aside, at most [`QUARANTINE_SAMPLES_MAX`].
-    pub quarantine_samples: Vec<Quarantined>,
+    pub(crate) quarantine_samples: Vec<Quarantined>,
 }
 
 impl SinkStatus {
     /// Nothing has happened yet.
     #[must_use]
-    pub fn new(name: String) -> Self {
+    pub(crate) fn new(name: String) -> Self {
         Self {
             name,
             lag: AtomicU64::new(0),
@@ -78,13 +78,13 @@ impl SinkStatus {
 
     /// The sink's name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// The status as it stands.
     #[must_use]
-    pub fn snapshot(&self) -> SinkSnapshot {
+    pub(crate) fn snapshot(&self) -> SinkSnapshot {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let texts = self.texts();
         SinkSnapshot {

@@ -201,7 +201,7 @@ impl Told {
 async fn read_body(stream: &mut tokio::net::TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
-        let mut chunk = [0; 65_536];
+        let mut chunk = vec![0; 65_536];
         let read = stream.read(&mut chunk).await.ok().filter(|&read| read > 0)?;
         bytes.extend_from_slice(&chunk[..read]);
         let text = String::from_utf8_lossy(&bytes);
@@ -233,8 +233,8 @@ fn reading(n: usize, from_ms: i64) -> StoredReading {
     let mut quantities = Quantities::default();
     for (at, &field) in Field::ALL.iter().enumerate() {
         // Each reading lacks other fields; signs and sizes vary.
-        if (at + n) % 4 != 0 {
-            let sign = if (at + n) % 2 == 0 { 1 } else { -1 };
+        if !(at + n).is_multiple_of(4) {
+            let sign = if (at + n).is_multiple_of(2) { 1 } else { -1 };
             let _ = quantities.set(field, sign * (value * 37 + 200)) || quantities.set(field, value % 200);
         }
     }
