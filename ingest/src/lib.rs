@@ -5,8 +5,13 @@ mod arrivals;
 mod config;
 mod counters;
 mod figures;
+mod http;
 mod live;
+mod metrics;
+mod page;
 mod receive;
+mod run;
+mod sinks;
 mod store;
 mod view;
 
@@ -14,6 +19,8 @@ pub use config::{CONFIG_EXAMPLE, Config, ConfigError, InfluxConfig, SINKS_MAX, T
 pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind};
 pub use live::Live;
 pub use receive::{ReceiveError, Receiver};
+pub use run::{Ingest, RunningIngest, StartError};
+pub use sinks::SinkError;
 pub use store::{INTERVALS_MAX, Now, READINGS_MAX, Store, StoreError};
 pub use view::{
     DeviceView, IntervalFlags, IntervalRow, MeterView, PlantView, SiteView, Step, StoredReading, View,

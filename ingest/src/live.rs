@@ -368,3 +368,7 @@ fn site_view(fleet: &Fleet, present: &Present, site: &Site, now_ms: i64) -> Site
             .max(),
     }
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

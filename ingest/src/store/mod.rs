@@ -250,6 +250,11 @@ impl Store {
 
     /// Ends the writer after what it is doing; what is delivered afterwards is refused. Returns when the file is closed.
     pub async fn close(&self) {
+        // The last connection that closes folds the log into the file.
+        self.readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         // A writer that is gone already is closed.
         let _ = self.ask(|reply| Command::Close { reply }).await;
     }

@@ -33,7 +33,7 @@ fn synced() -> impl Strategy<Value = Vec<(i64, i64)>> {
         let point = |(step, rise): (i64, i64)| {
             time_s += step;
             value_wh = (value_wh + rise).max(0);
-            (NOON_MS + time_s * 1_000 + value_wh % 7, value_wh)
+            (NOON_MS + time_s * 1_000, value_wh)
         };
         steps.into_iter().map(point).collect()
     })

@@ -1,0 +1,188 @@
+//! Starts every part of ingest and ends them in order. The only place that reads a clock.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use taraz_fleet::Fleet;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, ConfigError};
+use crate::http::{self, Parts};
+use crate::metrics::{self, Sources};
+use crate::receive::Receiver;
+use crate::sinks::{Sink, SinkError};
+use crate::store::{Now, Store, StoreError};
+
+/// How often the figures of today are computed while something arrives.
+const FIGURES_PERIOD: Duration = Duration::from_secs(2);
+/// How often when nothing does: time goes on.
+const FIGURES_PERIOD_IDLE: Duration = Duration::from_secs(20);
+
+/// Ingest as a whole.
+#[derive(Debug)]
+pub struct Ingest;
+
+/// Ingest at work.
+#[derive(Debug)]
+pub struct RunningIngest {
+    /// Where HTTP listens; the port is the real one when the configuration says 0.
+    pub http_addr: SocketAddr,
+    store: Store,
+    ended: JoinHandle<()>,
+}
+
+/// Ingest can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration can't be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A sink's configuration can't be used.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing can listen there.
+    #[error("HTTP can't listen on {listen}: {error}")]
+    Listen {
+        /// The configured address.
+        listen: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Two parts of the process state metrics of one name.
+    #[error("the metrics can't be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The thread that opened the store has ended by a panic.
+    #[error("the store could not be opened: its thread has panicked")]
+    Panicked,
+}
+
+impl Ingest {
+    /// Checks the configuration, opens the store, then serves until the token is cancelled.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(
+        config: Config,
+        fleet: Arc<Fleet>,
+        registry: prometheus::Registry,
+        cancel: CancellationToken,
+    ) -> Result<RunningIngest, StartError> {
+        config.check()?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|error| StartError::Listen {
+                listen: config.listen,
+                error,
+            })?;
+        let http_addr = listener.local_addr().map_err(|error| StartError::Listen {
+            listen: config.listen,
+            error,
+        })?;
+        let now: Now = Arc::new(system_now_ms);
+        let store = open(config.data.clone(), fleet, Arc::clone(&now)).await?;
+        let sinks: Vec<Sink> = config
+            .influx
+            .iter()
+            .map(|sink| Sink::new(sink, store.clone()))
+            .collect::<Result<_, _>>()?;
+        let statuses: Vec<_> = sinks.iter().map(Sink::status).collect();
+        let sources = Sources {
+            store: store.clone(),
+            sinks: statuses.clone(),
+            now: Arc::clone(&now),
+        };
+        metrics::register(&registry, sources)?;
+        let parts = Parts {
+            store: store.clone(),
+            registry,
+            sinks: statuses,
+            now: Arc::clone(&now),
+            token: config.token,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, parts, cancel.clone()));
+        tasks.spawn(keep_figures(store.clone(), now, cancel.clone()));
+        for sink in sinks {
+            tasks.spawn(sink.run(cancel.clone()));
+        }
+        let ended = tokio::spawn(end(tasks, store.clone(), cancel));
+        Ok(RunningIngest {
+            http_addr,
+            store,
+            ended,
+        })
+    }
+}
+
+impl RunningIngest {
+    /// The door for batches of a gateway in the same process.
+    #[must_use]
+    pub fn receiver(&self) -> Receiver {
+        self.store.receiver()
+    }
+
+    /// What is stored, and through it the present.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Returns when everything has ended and the store is closed.
+    pub async fn stopped(self) {
+        // A panic in there was logged by the runtime; there is nothing left to end.
+        let _ = self.ended.await;
+    }
+}
+
+async fn open(data: std::path::PathBuf, fleet: Arc<Fleet>, now: Now) -> Result<Store, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Store::open(&data, fleet, now)).await;
+    Ok(opened.map_err(|_| StartError::Panicked)??)
+}
+
+/// When HTTP ends before it is told to, everything ends: a store without a door helps nobody.
+async fn serve(listener: TcpListener, parts: Parts, cancel: CancellationToken) {
+    if let Err(error) = http::serve(listener, parts, cancel.clone()).await {
+        tracing::error!(%error, "HTTP has ended");
+    }
+    cancel.cancel();
+}
+
+/// The store is closed after whoever uses it.
+async fn end(mut tasks: JoinSet<()>, store: Store, cancel: CancellationToken) {
+    cancel.cancelled().await;
+    while tasks.join_next().await.is_some() {}
+    store.close().await;
+}
+
+async fn keep_figures(store: Store, now: Now, cancel: CancellationToken) {
+    let mut commits = store.commits();
+    loop {
+        commits.borrow_and_update();
+        let (live, of, now_ms) = (store.live(), store.clone(), now());
+        let computed = tokio::task::spawn_blocking(move || live.refresh(&of, now_ms)).await;
+        if let Ok(Err(error)) = computed {
+            tracing::warn!(%error, "today's figures can't be computed; trying again");
+        }
+        let next = async {
+            tokio::time::sleep(FIGURES_PERIOD).await;
+            // The store's handle keeps the sender alive; were it gone, the idle period would still hold.
+            let _ = tokio::time::timeout(FIGURES_PERIOD_IDLE, commits.changed()).await;
+        };
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = next => {}
+        }
+    }
+}
+
+/// UTC ms by the system's clock; a clock before 1970 is taken as 1970.
+fn system_now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
