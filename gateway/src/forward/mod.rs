@@ -215,6 +215,3 @@ fn ours(items: Vec<RejectedItem>, positions: &BTreeSet<u64>) -> Vec<(u64, String
     })
     .collect()
 }
-
-#[cfg(test)]
-mod tests;

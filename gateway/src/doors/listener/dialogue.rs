@@ -118,6 +118,10 @@ impl<E: Engine> Session<E> {
         if publish.qos > 1 {
             return Err(Leave::Us(Goodbye::QosNotSupported));
         }
+        // MQTT-3.3.2-2; the protocol crate lets them through.
+        if publish.topic.contains(['+', '#']) {
+            return Err(Leave::Us(Goodbye::TopicInvalid));
+        }
         let now_ms = now_ms();
         if publish.topic == Channel::State.topic(&who.device.id).as_str() {
             let fits = publish.payload.len() <= STATE_LEN_MAX;

@@ -128,6 +128,8 @@ pub(super) enum Goodbye {
     /// The client does not read what we send.
     TooSlow,
     QosNotSupported,
+    /// A wildcard in the topic of a publish.
+    TopicInvalid,
 }
 
 /// The server's side of one connection.

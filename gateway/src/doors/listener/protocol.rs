@@ -294,6 +294,7 @@ impl Engine for ProtocolCore {
             Goodbye::KeepAlive => DisconnectReasonCode::KeepAliveTimeout,
             Goodbye::TooSlow => DisconnectReasonCode::QuotaExceeded,
             Goodbye::QosNotSupported => DisconnectReasonCode::QosNotSupported,
+            Goodbye::TopicInvalid => DisconnectReasonCode::TopicNameInvalid,
         };
         // MQTT 3.1.1 has no DISCONNECT from the server.
         if self.version == Version::V5 {
@@ -486,3 +487,6 @@ const fn puback_code(answer: Answer) -> Option<PubackReasonCode> {
         Answer::ImplementationSpecific => Some(PubackReasonCode::ImplementationSpecificError),
     }
 }
+
+#[cfg(test)]
+mod tests;

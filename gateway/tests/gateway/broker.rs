@@ -1,0 +1,229 @@
+//! The broker door against a real Mosquitto.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+use taraz_gateway::{BrokerConfig, Config};
+use taraz_telemetry::Channel;
+use tokio::sync::mpsc;
+
+use crate::mosquitto::Mosquitto;
+use crate::rig::{Device, NOTHING, Recorder, Rig, until, within};
+
+fn through(port: u16) -> impl FnOnce(&mut Config) {
+    move |config| {
+        config.mqtt_listen = None;
+        let text = format!(
+            "url = \"mqtt://127.0.0.1:{port}\"\nclient_id = \"gateway\"\nusername = \"gateway\"\npassword = \"secret\""
+        );
+        config.broker = Some(toml::from_str::<BrokerConfig>(&text).unwrap());
+    }
+}
+
+/// A device's client at the broker: what it publishes, and the acknowledgements that it gets.
+struct Client {
+    client: AsyncClient,
+    acks: mpsc::UnboundedReceiver<Vec<u8>>,
+}
+
+impl Client {
+    fn new(port: u16, device: &Device) -> Self {
+        let mut options = MqttOptions::new(device.id.as_str(), "127.0.0.1", port);
+        options.set_credentials("device", "secret").set_clean_start(false);
+        options.set_session_expiry_interval(Some(3_600));
+        let (client, mut events) = AsyncClient::new(options, 1_000);
+        let (sender, acks) = mpsc::unbounded_channel();
+        let (topic, subscriber) = (device.topic(Channel::Ack), client.clone());
+        tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Packet::ConnAck(_))) => {
+                        let _ = subscriber.try_subscribe(topic.clone(), QoS::AtLeastOnce);
+                    }
+                    Ok(Event::Incoming(Packet::Publish(message))) => {
+                        if sender.send(message.payload.to_vec()).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        Self { client, acks }
+    }
+
+    async fn publish(&self, device: &Device, frame: Vec<u8>) {
+        self.client
+            .publish(device.up(), QoS::AtLeastOnce, false, frame)
+            .await
+            .unwrap();
+    }
+
+    /// Waits until everything up to `count` records is acknowledged.
+    async fn acknowledged(&mut self, device: &Device, count: u32) {
+        let mut missing: BTreeSet<u32> = (0..count).collect();
+        within("all acknowledgements", async {
+            while !missing.is_empty() {
+                for range in device.ranges(&self.acks.recv().await.unwrap()) {
+                    missing.retain(|n| !(range.first..=range.last).contains(n));
+                }
+            }
+        })
+        .await;
+    }
+}
+
+async fn connected(rig: &Rig) {
+    until("connected to the broker", || {
+        rig.metric("gateway_broker_connected") == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_come_and_acknowledgements_go_through_a_broker() {
+    let mosquitto = Mosquitto::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
+    connected(&rig).await;
+    let mut device = Device::new(1);
+    let mut client = Client::new(mosquitto.port, &device);
+    for _ in 0..50 {
+        let frame = device.frame(4);
+        client.publish(&device, frame).await;
+    }
+    client.publish(&device, b"nonsense".to_vec()).await;
+    client.acknowledged(&device, 200).await;
+    until("ingest has it", || rig.recorder.records() == 200).await;
+    until("the nonsense is counted", || {
+        rig.metric("gateway_refused_total{reason=\"length\"}") == 1
+    })
+    .await;
+    assert_eq!(rig.metric("gateway_frames_total{result=\"accepted\"}"), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_hears_nothing_before_the_commit_has_returned() {
+    let mosquitto = Mosquitto::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
+    connected(&rig).await;
+    let mut device = Device::new(1);
+    let mut client = Client::new(mosquitto.port, &device);
+    let held_back = rig.hold_commits();
+    let frame = device.frame(3);
+    client.publish(&device, frame).await;
+    assert!(
+        tokio::time::timeout(NOTHING, client.acks.recv()).await.is_err(),
+        "acknowledged before the commit"
+    );
+    drop(held_back);
+    client.acknowledged(&device, 3).await;
+}
+
+/// The gateway dies before its commit: the broker, which has no acknowledgement, sends again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_sends_again_what_was_not_committed() {
+    let mosquitto = Mosquitto::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(Arc::clone(&folder), Recorder::default(), through(mosquitto.port)).await;
+    connected(&rig).await;
+    let mut device = Device::new(1);
+    let mut client = Client::new(mosquitto.port, &device);
+    let held_back = rig.hold_commits();
+    for _ in 0..30 {
+        let frame = device.frame(2);
+        client.publish(&device, frame).await;
+    }
+    assert!(tokio::time::timeout(NOTHING, client.acks.recv()).await.is_err());
+    let (stop, recorder) = (rig.stop.clone(), rig.recorder.clone());
+    stop.cancel();
+    // The commit can't return, so the gateway gives it up; nothing of it was acknowledged.
+    rig.gateway.stopped().await.unwrap();
+    drop(held_back);
+    assert_eq!(recorder.records(), 0);
+    let rig = Rig::with(folder, recorder, through(mosquitto.port)).await;
+    client.acknowledged(&device, 60).await;
+    until("ingest has it", || rig.recorder.records() == 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_restarts_or_forgets_loses_nothing_for_good() {
+    let mut mosquitto = Mosquitto::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
+    connected(&rig).await;
+    let mut device = Device::new(1);
+    let mut client = Client::new(mosquitto.port, &device);
+    for forgets in [false, true] {
+        let frames: Vec<_> = (0..40).map(|_| device.frame(2)).collect();
+        for frame in &frames[..20] {
+            client.publish(&device, frame.clone()).await;
+        }
+        mosquitto.kill();
+        until("the gateway notices", || {
+            rig.metric("gateway_broker_connected") == 0
+        })
+        .await;
+        if forgets {
+            mosquitto.forget();
+        }
+        mosquitto.up();
+        connected(&rig).await;
+        for frame in &frames[20..] {
+            client.publish(&device, frame.clone()).await;
+        }
+        // As the device does: what has no signed acknowledgement is sent again.
+        let mut resender = Client::new(mosquitto.port, &Device::new(2));
+        for frame in &frames {
+            resender.publish(&device, frame.clone()).await;
+        }
+        until("ingest has everything", || {
+            rig.recorder.records() == device.next as usize
+        })
+        .await;
+        resender.acks.close();
+    }
+    assert!(
+        (0..device.next).all(|n| rig.recorder.times(&device, n) == 1),
+        "nothing is stored twice"
+    );
+    client.acks.close();
+}
+
+/// Longer than rumqttc's own limit, which would break the connection again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversized_message_does_not_jam_the_door() {
+    let mosquitto = Mosquitto::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
+    connected(&rig).await;
+    let mut device = Device::new(1);
+    let mut options = MqttOptions::new("large", "127.0.0.1", mosquitto.port);
+    options.set_credentials("device", "secret");
+    let (client, mut events) = AsyncClient::new(options, 10);
+    let polling = tokio::spawn(async move { while events.poll().await.is_ok() {} });
+    client
+        .publish(device.up(), QoS::AtLeastOnce, false, vec![1; 20_000])
+        .await
+        .unwrap();
+    client
+        .publish(device.up(), QoS::AtLeastOnce, false, vec![1; 6_000])
+        .await
+        .unwrap();
+    client
+        .publish(device.up(), QoS::AtLeastOnce, false, device.frame(1))
+        .await
+        .unwrap();
+    until("ingest has the good one", || rig.recorder.records() == 1).await;
+    until("the long one is counted", || {
+        rig.metric("gateway_refused_total{reason=\"length\"}") == 1
+    })
+    .await;
+    polling.abort();
+}

@@ -1,0 +1,13 @@
+//! The gateway from outside: real sockets, real clients, a real broker, and peers that misbehave.
+
+// clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
+#![allow(clippy::unwrap_used)]
+
+mod broker;
+mod forward;
+mod listener;
+mod mosquitto;
+mod raw;
+mod rig;
+mod session;
+mod throughput;
