@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::judge::{Need, State as PlantState, judge};
 use crate::analytics::day_start_ms;
 use crate::sinks::SinkSnapshot;
-use crate::view::{PlantView, SiteView, Step, View};
+use crate::view::{IntervalRow, PlantView, SiteView, Step, View};
 
 /// How old today's quarter-hours may be: every page asks every few seconds, and a quarter-hour lasts 900.
 const TODAY_AGE_MS: i64 = 10_000;
@@ -96,7 +96,7 @@ struct PlantJson {
     last_reading_age_s: Option<i64>,
     peer_yield_ratio: Option<f64>,
     sun_elevation_deg: f64,
-    /// Generated in each quarter-hour since midnight in Tehran.
+    /// Generated in each quarter-hour since midnight in Tehran; `null` also where only the sum over a longer gap is known.
     generated_quarters_wh: Vec<Option<i64>>,
     devices: Vec<DeviceJson>,
 }
@@ -184,7 +184,7 @@ async fn refresh(api: &Api, today: &mut Today, now_ms: i64) -> Result<(), ApiErr
             let rows = store.intervals(&plant.id, from_ms, now_ms.max(from_ms + 1), Step::Quarter)?;
             Ok((
                 plant.id.clone(),
-                rows.into_iter().map(|row| row.generated_wh).collect(),
+                rows.iter().map(of_quarter).collect(),
             ))
         };
         fleet
@@ -196,6 +196,11 @@ async fn refresh(api: &Api, today: &mut Today, now_ms: i64) -> Result<(), ApiErr
     today.quarters = Arc::new(read.await??);
     today.at_ms = Some(now_ms);
     Ok(())
+}
+
+/// What is known of a quarter-hour by itself: energy that was spread over a longer gap has a sum but no shape.
+fn of_quarter(row: &IntervalRow) -> Option<i64> {
+    row.generated_wh.filter(|&wh| wh == 0 || !row.flags.spread)
 }
 
 /// Puts registry and present together; those that need someone come first.

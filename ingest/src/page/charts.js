@@ -69,7 +69,7 @@ function column({ bar, i, x, y, inner, height, box }) {
   if (bar.value === null) parts.push(s('rect', { class: 'gap', x: x(i), y: TOP, width: wide, height: inner.h }));
   if (bar.value > 0) {
     const round = wide > 12 ? 3 : 1;
-    parts.push(s('rect', { class: 'made', x: x(i) + gap, y: y(bar.value), width: wide - 2 * gap, height: y(0) - y(bar.value), rx: Math.min(round, (y(0) - y(bar.value)) / 2) }));
+    parts.push(s('rect', { class: bar.spread ? 'made spread' : 'made', x: x(i) + gap, y: y(bar.value), width: wide - 2 * gap, height: y(0) - y(bar.value), rx: Math.min(round, (y(0) - y(bar.value)) / 2) }));
   }
   if (bar.label) parts.push(s('text', { class: 'under', x: bar.edge ? x(i) : x(i) + wide / 2, y: height - 5, 'text-anchor': 'middle' }, bar.label));
   const say = () => {

@@ -124,7 +124,7 @@ function drawQuarters(made, answer) {
   const now = serverNow();
   const bars = answer.intervals.map((row, i) => ({
     value: row.generated_wh === null && row.start_ms + QUARTER_MS > now ? undefined : row.generated_wh, line: row.consumed_wh,
-    tip: row.start_ms > now ? null : tipOf(row, timeText(row.start_ms)), label: hourLabel(i, 3), edge: true,
+    spread: row.spread, tip: row.start_ms > now ? null : tipOf(row, timeText(row.start_ms)), label: hourLabel(i, 3), edge: true,
   }));
   say(made.quarters.title, t('day', dayText(start)));
   const step = (days, key, path) => {
@@ -170,6 +170,7 @@ function fill(made, box, answer, bars, label, when, now = -1) {
   const open = box.body.querySelector('details')?.open;
   const used = bars.some((bar) => bar.line !== null && bar.line !== undefined);
   const legend = h('p', { class: 'legend' }, h('span', null, h('i'), t('legend_generated')),
+    bars.some((bar) => bar.spread && bar.value) ? h('span', null, h('i', { class: 'l-spread' }), t('spread')) : null,
     used ? h('span', null, h('i', { class: 'l-used' }), t('legend_consumed')) : null,
     bars.some((bar) => bar.value === null) ? h('span', null, h('i', { class: 'l-gap' }), t('legend_unknown')) : null);
   box.body.replaceChildren(barChart({ bars, label, unit: t('kWh'), divide: 1000, now }), legend, table(answer.intervals, when, open));
