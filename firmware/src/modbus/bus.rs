@@ -10,7 +10,8 @@ use embedded_io_async::{Read, Write};
 use taraz_telemetry::MeterAddress;
 
 use super::line::BusLine;
-use super::master::{BusCounters, BusError, BusMaster, BusStep};
+use super::master::{BusMaster, BusStep};
+use super::outcome::{BusCounters, BusError};
 use super::registers::Registers;
 use super::request::{ADU_LEN_MAX, BusRequest, ReadRegisters};
 

@@ -13,18 +13,24 @@ mod check;
 mod crc;
 mod line;
 mod master;
+mod outcome;
 mod registers;
 mod request;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod bus_tests;
+#[cfg(test)]
+mod master_props;
 #[cfg(test)]
 mod master_tests;
 
 pub use bus::{Bus, BusTimer, EmbassyTimer, NoDriverEnable};
 pub use crc::crc16;
 pub use line::{BAUD_MIN, BusLine, LATE_ANSWER_FACTOR, QUIET_WAIT_MAX_US, RETRIES_MAX};
-pub use master::{BusCounters, BusError, BusMaster, BusStep};
+pub use master::{BusMaster, BusStep};
+pub use outcome::{BusCounters, BusError};
 pub use registers::Registers;
 pub use request::{
     ADU_LEN_MAX, BusRequest, READ_REGISTERS_MAX, ReadFunction, ReadRegisters, WRITE_REGISTERS_MAX,

@@ -24,4 +24,6 @@ pub use driver::UNSTABLE_RETRIES_MAX;
 #[cfg(test)]
 mod definitions;
 #[cfg(test)]
-mod tests;
+mod poll_tests;
+#[cfg(test)]
+mod walk_tests;
