@@ -8,7 +8,7 @@ use jiff::civil::date;
 use taraz_fleet::{DeviceRef, Fleet};
 use taraz_telemetry::{MPPT_MAX, MeterDriver, MeterRole};
 
-use crate::config::{Config, ConfigError, DeviceConfig, Measures, UnitConfig};
+use crate::config::{Config, ConfigError, DeviceConfig, GrowattProtocol, Measures, UnitConfig};
 use crate::maps;
 
 pub(crate) const SIMULATION: &str = "simulation.toml";
@@ -164,6 +164,9 @@ fn check_unit(device: &DeviceConfig, unit: &UnitConfig) -> Result<(), ConfigErro
             "si_rs485",
             "only where the device's source is nrel_rsf_ii",
         ));
+    }
+    if unit.kind == MeterDriver::Growatt && unit.protocol == GrowattProtocol::V3_05 && unit.mppt > 2 {
+        return Err(value(key("mppt"), unit.mppt, "0 to 2, or protocol = \"ii\""));
     }
     match (unit.kind, unit.model) {
         (MeterDriver::Sunspec, Some(model)) => check_sunspec(&key, unit, model),

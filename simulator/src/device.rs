@@ -284,7 +284,7 @@ impl FaultyBus {
             .iter()
             .filter(|fault| fault.kind == FaultKind::Stuck && fault.holds_at(at_ms));
         let at_ms = stuck
-            .map(Fault::from_or_ever)
+            .map(Fault::begins_ms)
             .min()
             .map_or(at_ms, |since| since.min(at_ms));
         match &known.source {
@@ -366,10 +366,7 @@ impl FaultyUnit {
             .faults
             .iter()
             .filter(|fault| fault.kind == FaultKind::CounterReset);
-        resets
-            .map(Fault::from_or_ever)
-            .filter(|&from| from <= at_ms)
-            .max()
+        resets.map(Fault::begins_ms).filter(|&from| from <= at_ms).max()
     }
 
     /// What the counters have counted since the plant was commissioned, or since they were reset.
@@ -436,7 +433,7 @@ fn losses(
                 }
                 _ => continue,
             };
-            losses.push((place, fault.from_or_ever(), fault.until_or_ever(), factor));
+            losses.push((place, fault.begins_ms(), fault.ends_ms(), factor));
         }
     }
     losses

@@ -50,16 +50,16 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn from_or_ever(&self) -> i64 {
+    pub(crate) fn begins_ms(&self) -> i64 {
         self.from_ms.unwrap_or(i64::MIN)
     }
 
-    pub(crate) fn until_or_ever(&self) -> i64 {
+    pub(crate) fn ends_ms(&self) -> i64 {
         self.until_ms.unwrap_or(i64::MAX)
     }
 
     pub(crate) fn holds_at(&self, at_ms: i64) -> bool {
-        (self.from_or_ever()..self.until_or_ever()).contains(&at_ms)
+        (self.begins_ms()..self.ends_ms()).contains(&at_ms)
     }
 
     pub(crate) fn concerns(&self, plant: &str, unit: MeterAddress) -> bool {
@@ -243,7 +243,7 @@ impl LiveFaults {
         for (_, mut held) in before {
             // A reset can't be taken back, and what ended before goes on having been.
             if held.kind != FaultKind::CounterReset {
-                held.until_ms = Some(held.until_or_ever().min(now_ms.max(held.from_or_ever())));
+                held.until_ms = Some(held.ends_ms().min(now_ms.max(held.begins_ms())));
             }
             self.closed.push(held);
         }
@@ -284,7 +284,7 @@ mod tests {
         "#;
         let faults = parse(text, PLANTS).unwrap();
         assert_eq!(faults[0].kind, FaultKind::Derate(250_000));
-        assert_eq!(faults[0].until_or_ever() - faults[0].from_or_ever(), 86_400_000);
+        assert_eq!(faults[0].ends_ms() - faults[0].begins_ms(), 86_400_000);
         assert!(faults[1].concerns("b", MeterAddress::new(2).unwrap()));
         assert!(!faults[1].concerns("b", MeterAddress::new(1).unwrap()));
         assert!(faults[1].holds_at(0));

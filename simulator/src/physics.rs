@@ -302,8 +302,8 @@ mod tests {
             let mut out = Snapshot::default();
             inverter(&input(power, mppt, at), &mut out);
             let get = |q| out.get(q).unwrap();
-            prop_assert_eq!(AMPS.map(|q| get(q)).iter().sum::<i64>(), get(Q::A));
-            prop_assert_eq!(WATTS.map(|q| get(q)).iter().sum::<i64>(), power);
+            prop_assert_eq!(AMPS.map(get).iter().sum::<i64>(), get(Q::A));
+            prop_assert_eq!(WATTS.map(get).iter().sum::<i64>(), power);
             prop_assert!((49_900..50_100).contains(&get(Q::Hz)));
             for q in [Q::PhvA, Q::PhvB, Q::PhvC] {
                 prop_assert!((225_000..235_000).contains(&get(q)));
@@ -321,7 +321,7 @@ mod tests {
             let mut out = Snapshot::default();
             meter(&MeterInput { at_ms: at, seed: 9, power_mw: power, phases: Phases::Three, import_mwh: 5, export_mwh: 6 }, &mut out);
             let get = |q| out.get(q).unwrap();
-            prop_assert_eq!(WATTS.map(|q| get(q)).iter().sum::<i64>(), power);
+            prop_assert_eq!(WATTS.map(get).iter().sum::<i64>(), power);
             prop_assert_eq!(get(Q::Pf).signum(), power.signum());
             prop_assert!(get(Q::Va) >= power.abs() && get(Q::An) >= 0);
         }

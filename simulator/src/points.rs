@@ -11,6 +11,13 @@ use crate::quantity::{MpptPart, Q, Snapshot, field_exponent, mppt_exponent};
 pub(crate) enum Encoding {
     /// One register, unsigned.
     U16(i8),
+    /// One register, unsigned, counted from `zero` counts on.
+    U16Above {
+        /// Power of ten of one count.
+        exponent: i8,
+        /// What the register's 0 stands for, in counts.
+        zero: i64,
+    },
     /// One register, two's complement.
     I16(i8),
     /// Two registers, unsigned, high word first.
@@ -80,7 +87,7 @@ impl Encoding {
     /// How many registers it takes.
     pub(crate) const fn registers(self) -> u16 {
         match self {
-            Self::U16(_) | Self::I16(_) | Self::Code16 | Self::GrowattStatus => 1,
+            Self::U16(_) | Self::U16Above { .. } | Self::I16(_) | Self::Code16 | Self::GrowattStatus => 1,
             Self::U32(_) | Self::Acc32(_) | Self::F32 { .. } | Self::Bits32 => 2,
         }
     }
@@ -124,6 +131,10 @@ impl Point {
         let integer = |raw: i64, exponent: i8| (raw, Some(round_to(raw, exponent - states)));
         match self.encoding {
             Encoding::U16(exponent) => integer(counts(exponent).clamp(0, U16_MAX), exponent),
+            Encoding::U16Above { exponent, zero } => {
+                let raw = (counts(exponent) - zero).clamp(0, U16_MAX);
+                (raw, Some(round_to(raw + zero, exponent - states)))
+            }
             Encoding::I16(exponent) => {
                 integer(counts(exponent).clamp(I16_MIN, i64::from(i16::MAX)), exponent)
             }

@@ -14,10 +14,10 @@ const SECONDS_PER_DEGREE: f64 = 240.0;
 /// Days of a mean Gregorian year.
 const YEAR_DAYS: f64 = 365.2425;
 
-/// The equation of time (apparent minus mean solar time) in seconds.
+/// The equation of time (apparent minus mean solar time) in seconds, −1,000 to 1,000.
 ///
 /// Spencer, "Fourier series representation of the position of the sun", Search 2 (1971): good to about half a minute.
-pub(crate) fn equation_of_time_s(unix_s: i64) -> f64 {
+pub(crate) fn equation_of_time_s(unix_s: i64) -> i64 {
     // Days since a New Year; the leap day's shift stays far below the formula's own error.
     let days = (unix_s as f64 / DAY_S as f64).rem_euclid(YEAR_DAYS);
     let b = TAU * days / YEAR_DAYS;
@@ -25,7 +25,17 @@ pub(crate) fn equation_of_time_s(unix_s: i64) -> f64 {
         - 0.032_077 * b.sin()
         - 0.014_615 * (2.0 * b).cos()
         - 0.040_849 * (2.0 * b).sin();
-    radians / TAU * DAY_S as f64
+    whole(radians / TAU * DAY_S as f64)
+}
+
+/// The nearest integer of a number of seconds.
+pub(crate) fn whole(seconds: f64) -> i64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seconds since 1970 are far inside i64"
+    )]
+    let whole = seconds.round() as i64;
+    whole
 }
 
 /// Seconds since 1970 of the beginning of a civil day, as UTC.
@@ -50,12 +60,8 @@ impl SolarDays {
         let days = (midnight_unix_s(last) - from) / DAY_S + 1;
         let bounds_ms = (0..=days.max(1))
             .map(|day| {
-                let mean_noon = (from + day * DAY_S + DAY_S / 2) as f64 - longitude_deg * SECONDS_PER_DEGREE;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "seconds since 1970 are far inside i64"
-                )]
-                let noon_s = (mean_noon - equation_of_time_s(mean_noon as i64)).round() as i64;
+                let mean_noon_s = from + day * DAY_S + DAY_S / 2 - whole(longitude_deg * SECONDS_PER_DEGREE);
+                let noon_s = mean_noon_s - equation_of_time_s(mean_noon_s);
                 (noon_s - DAY_S / 2) * 1_000
             })
             .collect();
@@ -109,7 +115,7 @@ mod tests {
     #[test]
     fn the_equation_of_time_has_its_known_extremes() {
         // Astronomical almanac: −14.2 min about 11 February, +16.4 min about 3 November, 0 about 15 April.
-        let minutes = |d: Date| equation_of_time_s(midnight_unix_s(d)) / 60.0;
+        let minutes = |d: Date| equation_of_time_s(midnight_unix_s(d)) as f64 / 60.0;
         assert!((minutes(date(2026, 2, 11)) + 14.2).abs() < 0.5);
         assert!((minutes(date(2026, 11, 3)) - 16.4).abs() < 0.5);
         assert!(minutes(date(2026, 4, 15)).abs() < 0.5);

@@ -248,9 +248,7 @@ fn a_derated_inverter_loses_its_share_and_the_grid_gives_it() {
     );
 }
 
-#[test]
-fn faults_do_what_they_are_called() {
-    let list = r#"
+const FAULTS: &str = r#"
         [[fault]]
         plant = "sari-town-hall"
         kind = "zero_power"
@@ -280,7 +278,10 @@ fn faults_do_what_they_are_called() {
         kind = "slow"
         delay_ms = 700
     "#;
-    let (healthy, faulty) = (&*HEALTHY, world(list));
+
+#[test]
+fn faults_do_what_they_are_called() {
+    let (healthy, faulty) = (&*HEALTHY, world(FAULTS));
     let (well, ill) = (bus(healthy, "sari-01"), bus(&faulty, "sari-01"));
     assert_eq!(stated(ill, 1, NOON_MS, Field::AcPowerW), Some(0));
     assert_eq!(stated(ill, 1, NOON_MS, Field::State), Some(state::FAULT));

@@ -17,7 +17,7 @@ const HUNDREDTHS_16: Encoding = Encoding::U16(-2);
 /// 0.1 kWh.
 const ENERGY: Encoding = Encoding::U32(2);
 
-/// Where the AC side begins, the energies, the temperature, and how many registers answer.
+/// Where the AC side begins, the energies, the temperature, the voltages between phases, and how many registers answer.
 struct Layout {
     ac: u16,
     today: u16,
@@ -25,7 +25,12 @@ struct Layout {
     temperature: u16,
     registers: usize,
     inputs_max: u8,
+    read_max: u16,
+    lines: Option<u16>,
 }
+
+/// "Maximum read data length is 45 words" (V3.05, 4).
+const READ_V3_MAX: u16 = 45;
 
 const fn layout(protocol: GrowattProtocol) -> Layout {
     match protocol {
@@ -36,6 +41,8 @@ const fn layout(protocol: GrowattProtocol) -> Layout {
             temperature: 32,
             registers: 64,
             inputs_max: 2,
+            read_max: READ_V3_MAX,
+            lines: None,
         },
         GrowattProtocol::Ii => Layout {
             ac: 35,
@@ -44,6 +51,8 @@ const fn layout(protocol: GrowattProtocol) -> Layout {
             temperature: 93,
             registers: 125,
             inputs_max: 8,
+            read_max: READ_REGISTERS_MAX,
+            lines: Some(50),
         },
     }
 }
@@ -76,6 +85,11 @@ pub(crate) fn growatt(protocol: GrowattProtocol, inputs: u8, serial: &str) -> [B
         point(at + 1, amps, TENTHS_16, Some(amps_field));
         point(at + 2, volt_amps, TENTHS_32, None);
         at += 4;
+    }
+    if let Some(at) = layout.lines {
+        point(at, Q::PpvAb, TENTHS_16, Some(Field::VoltageAbDv));
+        point(at + 1, Q::PpvBc, TENTHS_16, Some(Field::VoltageBcDv));
+        point(at + 2, Q::PpvCa, TENTHS_16, Some(Field::VoltageCaDv));
     }
     point(layout.today, Q::WhToday, ENERGY, None);
     point(layout.total, Q::Wh, ENERGY, Some(Field::EnergyWh));
@@ -110,16 +124,18 @@ pub(crate) fn growatt(protocol: GrowattProtocol, inputs: u8, serial: &str) -> [B
         start: 0,
         template,
         points,
-        read_max: READ_REGISTERS_MAX,
+        read_max: layout.read_max,
     };
-    [input, holding(serial)]
+    [input, holding(serial, inputs)]
 }
 
-/// Holding registers 0 to 44: firmware version at 9, serial number at 23.
-fn holding(serial: &str) -> Block {
+/// Holding registers 0 to 44: firmware version at 9, serial number at 23, inputs and phases at 44 ("0x0203 is two MPPT
+/// and 3ph output").
+fn holding(serial: &str, inputs: u8) -> Block {
     let mut template = vec![0; 45];
     put_text(&mut template[9..12], "TZ1.0");
     put_text(&mut template[23..28], serial);
+    template[44] = u16::from_be_bytes([inputs, 3]);
     Block {
         function: 3,
         start: 0,

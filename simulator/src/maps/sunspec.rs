@@ -78,7 +78,7 @@ impl SunspecShape {
         if let Some(&asked) = self.scale_factors.get(name) {
             return asked;
         }
-        let large = u8::from(self.rated_w > 24_000) + u8::from(self.rated_w > 240_000);
+        let large = u8::from(self.rated_w > 28_000) + u8::from(self.rated_w > 280_000);
         let large = i8::try_from(large).unwrap_or(0);
         match name {
             "W_SF" | "VA_SF" | "VAr_SF" | "VAR_SF" | "DCW_SF" => large,

@@ -111,14 +111,7 @@ impl Recording {
         let step_s = noon::step_s(rows);
         let peak = noon::usual_peak(rows);
         let noon_s = noon::estimate_s(rows);
-        let solar_s = |row: &Row| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the equation of time is below 1,000 s"
-            )]
-            let equation = equation_of_time_s(row.clock_s).round() as i64;
-            row.clock_s + DAY_S / 2 - noon_s + equation
-        };
+        let solar_s = |row: &Row| row.clock_s + DAY_S / 2 - noon_s + equation_of_time_s(row.clock_s);
         let mut days = Vec::new();
         let mut before: Option<&Row> = None;
         for day in rows.chunk_by(|a, b| solar_s(a).div_euclid(DAY_S) == solar_s(b).div_euclid(DAY_S)) {

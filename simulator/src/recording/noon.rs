@@ -7,7 +7,7 @@
 use std::f64::consts::TAU;
 
 use super::{Channel, DARK_SHARE, Row, is_complete};
-use crate::solar::{DAY_S, equation_of_time_s};
+use crate::solar::{DAY_S, equation_of_time_s, whole};
 
 fn power(row: &Row) -> f64 {
     row.values[Channel::Generation.index()]
@@ -34,7 +34,7 @@ pub(super) fn estimate_s(rows: &[Row]) -> i64 {
     let (step_s, peak) = (step_s(rows), usual_peak(rows));
     let centre = circular_centre_s(rows);
     let day_of = |row: &Row| (row.clock_s - centre + DAY_S / 2).div_euclid(DAY_S);
-    let mut noons: Vec<f64> = rows
+    let mut noons: Vec<i64> = rows
         .chunk_by(|a, b| day_of(a) == day_of(b))
         .filter(|day| is_complete(day, step_s, peak))
         .filter_map(|day| {
@@ -42,14 +42,11 @@ pub(super) fn estimate_s(rows: &[Row]) -> i64 {
             let dawn = day.iter().find(lit)?.clock_s;
             let dusk = day.iter().rev().find(lit)?.clock_s + step_s;
             let middle = dawn.midpoint(dusk);
-            Some((middle - day_of(&day[0]) * DAY_S) as f64 + equation_of_time_s(middle))
+            Some(middle - day_of(&day[0]) * DAY_S + equation_of_time_s(middle))
         })
         .collect();
-    noons.sort_by(f64::total_cmp);
-    let median = noons.get(noons.len() / 2).copied().unwrap_or(centre as f64);
-    #[expect(clippy::cast_possible_truncation, reason = "seconds of two days")]
-    let median = median.round() as i64;
-    median.rem_euclid(DAY_S)
+    noons.sort_unstable();
+    noons.get(noons.len() / 2).unwrap_or(&centre).rem_euclid(DAY_S)
 }
 
 /// The power-weighted mean time of day on the circle: good enough to cut the days where it is dark.
@@ -60,8 +57,5 @@ fn circular_centre_s(rows: &[Row]) -> i64 {
         east += power(row) * angle.sin();
         north += power(row) * angle.cos();
     }
-    let seconds = east.atan2(north).rem_euclid(TAU) / TAU * DAY_S as f64;
-    #[expect(clippy::cast_possible_truncation, reason = "seconds of a day")]
-    let seconds = seconds as i64;
-    seconds
+    whole(east.atan2(north).rem_euclid(TAU) / TAU * DAY_S as f64)
 }

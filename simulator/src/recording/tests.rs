@@ -14,9 +14,9 @@ fn noon_by_reflection_s(rows: &[Row]) -> i64 {
         .iter()
         .filter(|row| row.values[Channel::Generation.index()] > peak * DARK_SHARE)
     {
-        let mean_s = row.clock_s + equation_of_time_s(row.clock_s) as i64;
+        let mean_s = row.clock_s + equation_of_time_s(row.clock_s);
         for slot in 0..step_slots {
-            lit[(((mean_s / SLOT_S) + slot) as usize) % slots] += 1.0;
+            lit[usize::try_from(mean_s / SLOT_S + slot).unwrap() % slots] += 1.0;
         }
     }
     let asymmetry = |noon: usize| -> f64 {
@@ -99,7 +99,7 @@ fn a_day_holds_the_energy_of_its_rows() {
         for day in &recording.days {
             // Solar midnight of this day on the clock of the file.
             let from = midnight_unix_s(day.date) - DAY_S / 2 + recording.noon_s;
-            let from = from - equation_of_time_s(from + DAY_S / 2) as i64;
+            let from = from - equation_of_time_s(from + DAY_S / 2);
             let within = |row: &&Row| (from..from + DAY_S).contains(&row.clock_s);
             let power = |row: &Row| row.values[Channel::Generation.index()];
             // Rows that follow each other within the gap hold until the next one.
