@@ -13,6 +13,9 @@ use taraz_telemetry::{Anchor, Boot, Clock, HOLDOVER_ERROR_MS_MAX, SYNCED_ERROR_M
 /// How fast a crystal may drift, in millionths: 50 ppm are 4.3 s a day.
 pub const DRIFT_PPM: u64 = 50;
 
+/// A boot that had to be anchored is anchored again after this long.
+const ANCHOR_INTERVAL_MS: u64 = 3_600_000;
+
 /// UTC at an instant of the boot's monotonic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
@@ -46,6 +49,8 @@ pub struct DeviceClock {
     last_utc_ms: Option<u64>,
     /// Unsynced stamps were given that no anchor places yet.
     owes_anchor: bool,
+    /// The last anchor's instant.
+    anchored_ms: Option<u64>,
 }
 
 impl DeviceClock {
@@ -57,7 +62,8 @@ impl DeviceClock {
             sample: None,
             doubted: None,
             last_utc_ms: None,
-            owes_anchor: true,
+            owes_anchor: false,
+            anchored_ms: None,
         }
     }
 
@@ -86,12 +92,13 @@ impl DeviceClock {
         }
         self.doubted = None;
         self.sample = Some(sample);
-        core::mem::take(&mut self.owes_anchor).then_some(Anchor {
-            boot: self.boot,
-            monotonic_ms,
-            utc_ms,
-            error_ms,
-        })
+        // A boot with unsynced stamps is anchored again now and then: the nearest anchor has the least drift.
+        let again = self.anchored_ms.is_some_and(|at_ms| monotonic_ms >= at_ms + ANCHOR_INTERVAL_MS);
+        if !core::mem::take(&mut self.owes_anchor) && !again {
+            return None;
+        }
+        self.anchored_ms = Some(monotonic_ms);
+        Some(Anchor { boot: self.boot, monotonic_ms, utc_ms, error_ms })
     }
 
     /// UTC now, in ms, if it is known well enough to be stamped.
@@ -190,6 +197,17 @@ mod tests {
         );
         let anchor = clock.sync(600_000_000, UTC_MS + 600_000_000, 20);
         assert!(anchor.is_some(), "the unsynced stamp has to be placed");
+    }
+
+    #[test]
+    fn a_boot_that_was_anchored_is_anchored_every_hour() {
+        let mut clock = DeviceClock::new(1);
+        clock.stamp(0);
+        let anchors = (0..=180).filter(|minute| {
+            let now_ms = minute * 60_000;
+            clock.sync(now_ms, UTC_MS + now_ms, 20).is_some()
+        });
+        assert_eq!(anchors.collect::<Vec<_>>(), [0, 60, 120, 180]);
     }
 
     #[test]

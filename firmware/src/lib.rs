@@ -20,7 +20,7 @@ pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
 pub use link::{
     BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
     LINK_TX_LEN_MIN, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane, Link, LinkError,
-    LinkEvent, LinkSettings, Outgoing, Post, link_tx_len,
+    LinkEvent, LinkSettings, Outgoing, PARKED_IN_FLIGHT_MAX, Post, link_tx_len,
 };
 pub use meters::{Meter, MeterStep, READS_PER_POLL_MAX, poll_blocking, poll_meter};
 pub use modbus::{

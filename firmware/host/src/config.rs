@@ -151,7 +151,7 @@ const fn clock_error_ms() -> u32 {
     500
 }
 const fn keep_alive_s() -> u16 {
-    30
+    60
 }
 const fn ack_timeout_s() -> u32 {
     30

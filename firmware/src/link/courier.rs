@@ -7,7 +7,11 @@
 //! A frame in flight is published again when its time is over (jittered, doubling, bounded) and after a reconnection. It
 //! ends when its records are no longer pending, which only [`Courier::acknowledge`] brings about, or an eviction.
 //!
-//! Invariant: every pending record in front of the backfill cursor is in flight; every pending record between the backfill
+//! A frame that the gateway refuses must not stop the others: published [`PARK_ATTEMPTS`] times while others were
+//! acknowledged, it gives up its place when its lane is full. What was parked so is tried again in laps, on a narrow lane of
+//! its own.
+//!
+//! Invariant: every pending record in front of the backfill cursor is in flight or parked; every pending record between the backfill
 //! cursor and the live cursor is unsent, or in flight on the live lane; none behind the live cursor was sent.
 
 use taraz_telemetry::{
@@ -22,14 +26,20 @@ use crate::queue::{Position, Queue};
 /// The most frames of the live lane in flight.
 pub const LIVE_IN_FLIGHT_MAX: usize = 8;
 /// The most frames of the backfill lane in flight.
-pub const BACKFILL_IN_FLIGHT_MAX: usize = 24;
+pub const BACKFILL_IN_FLIGHT_MAX: usize = 20;
+/// The most frames of the parked lane in flight.
+pub const PARKED_IN_FLIGHT_MAX: usize = 4;
 /// When the live lane is this many records behind, it leaves all but the newest to the backfill lane.
 pub const LIVE_LAG_RECORDS_MAX: u32 = 32;
 /// How many of the newest records it then keeps.
 pub const LIVE_KEPT_RECORDS: u32 = 8;
 
-const IN_FLIGHT_MAX: usize = LIVE_IN_FLIGHT_MAX + BACKFILL_IN_FLIGHT_MAX;
+const IN_FLIGHT_MAX: usize = LIVE_IN_FLIGHT_MAX + BACKFILL_IN_FLIGHT_MAX + PARKED_IN_FLIGHT_MAX;
 const LIVE_STREAK_MAX: u8 = 4;
+/// A frame that was published this often while others were acknowledged makes room when its lane is full …
+const PARK_ATTEMPTS: u32 = 4;
+/// … and once parked, after this many.
+const PARKED_ATTEMPTS: u32 = 2;
 /// What is left of a frame of which a part was acknowledged follows this soon.
 const REMAINDER_WAIT_MS: u64 = 1_000;
 
@@ -40,6 +50,18 @@ pub enum Lane {
     Live,
     /// What waited in the queue, oldest first.
     Backfill,
+    /// What was refused, again.
+    Parked,
+}
+
+impl Lane {
+    const fn in_flight_max(self) -> usize {
+        match self {
+            Self::Live => LIVE_IN_FLIGHT_MAX,
+            Self::Backfill => BACKFILL_IN_FLIGHT_MAX,
+            Self::Parked => PARKED_IN_FLIGHT_MAX,
+        }
+    }
 }
 
 /// How patient the courier is.
@@ -84,6 +106,11 @@ pub struct Courier {
     full_frames_only: bool,
     live_streak: u8,
     flights: Flights<IN_FLIGHT_MAX>,
+    /// How far the lap over the parked records has come, while there is one.
+    parked: Option<Position>,
+    /// Flights gave up their places: when the next lap begins.
+    lap_ms: Option<u64>,
+    last_ack_ms: Option<u64>,
     device: DeviceId,
     key: DeviceKey,
     /// Frames published again, since the start.
@@ -113,6 +140,9 @@ impl Courier {
             full_frames_only: live.is_none(),
             live_streak: 0,
             flights: Flights::new(),
+            parked: None,
+            lap_ms: None,
+            last_ack_ms: None,
             device,
             key,
             repeated_frames: 0,
@@ -176,6 +206,10 @@ impl Courier {
     /// The queue's memory failed; the records will be sent, and acknowledged, again.
     pub fn acknowledge<Q: Queue>(&mut self, now_ms: u64, ack: &Ack, queue: &mut Q) -> Result<u32, Q::Error> {
         let mut released = 0;
+        // After a silence, what had to wait longer and longer waits the ordinary time again.
+        let timeout_ms = self.settings.ack_timeout_ms;
+        let was_silent = self.last_ack_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= timeout_ms);
+        self.last_ack_ms = Some(now_ms);
         for range in &ack.ranges {
             released += queue.release(*range)?;
         }
@@ -189,11 +223,9 @@ impl Courier {
                         flight.first = next.sequence;
                         flight.due_ms = flight.due_ms.min(now_ms + REMAINDER_WAIT_MS);
                     }
-                    // The gateway is alive: what had to wait longer and longer waits the ordinary time again.
-                    flight.due_ms = flight
-                        .due_ms
-                        .min(flight.sent_ms + self.settings.ack_timeout_ms)
-                        .max(now_ms);
+                    if was_silent {
+                        flight.due_ms = flight.due_ms.min(flight.sent_ms + timeout_ms).max(now_ms);
+                    }
                     index += 1;
                 }
             }
@@ -206,10 +238,10 @@ impl Courier {
         self.flights.iter_mut().for_each(|flight| flight.due_ms = now_ms);
     }
 
-    /// When a frame in flight has to be published again (monotonic ms).
+    /// When something has to be published again (monotonic ms).
     #[must_use]
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.flights.next_due_ms()
+        [self.flights.next_due_ms(), self.lap_ms].into_iter().flatten().min()
     }
 
     /// How many frames are in flight.
@@ -242,10 +274,13 @@ impl Courier {
         queue: &mut Q,
         buffer: &mut [u8],
     ) -> Result<Option<Plan>, Q::Error> {
-        match self.repeat(now_ms, queue, buffer)? {
-            None => self.fresh(Lane::Backfill, now_ms, queue, buffer),
-            found => Ok(found),
+        if let Some(plan) = self.repeat(now_ms, queue, buffer)? {
+            return Ok(Some(plan));
         }
+        if let Some(plan) = self.fresh(Lane::Parked, now_ms, queue, buffer)? {
+            return Ok(Some(plan));
+        }
+        self.fresh(Lane::Backfill, now_ms, queue, buffer)
     }
 
     /// A flight whose time is over, once more.
@@ -264,6 +299,10 @@ impl Courier {
                 self.flights.remove(index);
                 continue;
             };
+            if self.park(index, now_ms) {
+                continue;
+            }
+            let Some(flight) = self.flights.get_mut(index) else { break };
             flight.first = first.sequence;
             let Some(run) = write_run(queue, &self.key, &self.device, first, end.after(), None, buffer)?
             else {
@@ -298,6 +337,24 @@ impl Courier {
         Ok(None)
     }
 
+    /// Takes a flight's place away, if others get through and it does not.
+    fn park(&mut self, index: usize, now_ms: u64) -> bool {
+        let last_ack_ms = self.last_ack_ms;
+        let Some(flight) = self.flights.get_mut(index) else { return false };
+        let (lane, attempts) = (flight.lane, flight.attempts);
+        let others_pass = last_ack_ms.is_some_and(|ack_ms| ack_ms > flight.sent_ms);
+        let parks = match lane {
+            Lane::Parked => attempts >= PARKED_ATTEMPTS,
+            _ => attempts >= PARK_ATTEMPTS && self.flights.count(lane) >= lane.in_flight_max(),
+        };
+        if !(others_pass && parks) {
+            return false;
+        }
+        self.flights.remove(index);
+        self.lap_ms.get_or_insert(now_ms + self.settings.ack_timeout_ms_max);
+        true
+    }
+
     /// Records that were not sent yet.
     fn fresh<Q: Queue>(
         &mut self,
@@ -313,6 +370,10 @@ impl Courier {
         };
         if self.flights.count(lane) >= in_flight_max {
             return Ok(None);
+        }
+        if lane == Lane::Parked && self.parked.is_none() && self.lap_ms.is_some_and(|lap_ms| lap_ms <= now_ms) {
+            self.lap_ms = None;
+            self.parked = Some(Position::START);
         }
         while let Some((first, end)) = self.unsent(lane, queue)? {
             let flights = Some(&self.flights);
@@ -356,12 +417,22 @@ impl Courier {
             };
             return Ok(queue.next_pending(live)?.map(|first| (first, end)));
         }
-        let end = self.live.unwrap_or(end);
-        while let Some(first) = queue.next_pending(self.backfill)?.filter(|first| *first < end) {
-            match self.flights.covering(first) {
-                Some(flight) => self.backfill = flight.end().after(),
-                None => return Ok(Some((first, end))),
-            }
+        let (mut cursor, end) = match (lane, self.parked) {
+            (Lane::Parked, None) => return Ok(None),
+            (Lane::Parked, Some(cursor)) => (cursor, self.backfill),
+            _ => (self.backfill, self.live.unwrap_or(end)),
+        };
+        while let Some(first) = queue.next_pending(cursor)?.filter(|first| *first < end) {
+            let Some(flight) = self.flights.covering(first) else {
+                self.advance(lane, first);
+                return Ok(Some((first, end)));
+            };
+            cursor = flight.end().after();
+        }
+        match lane {
+            // The lap is over.
+            Lane::Parked => self.parked = None,
+            _ => self.backfill = cursor,
         }
         Ok(None)
     }
@@ -377,10 +448,10 @@ impl Courier {
     }
 
     fn advance(&mut self, lane: Lane, to: Position) {
-        match (lane, &mut self.live) {
-            (Lane::Live, Some(live)) => *live = to,
-            (Lane::Live, None) => {}
-            (Lane::Backfill, _) => self.backfill = to,
+        match lane {
+            Lane::Live => self.live = self.live.map(|_| to),
+            Lane::Backfill => self.backfill = to,
+            Lane::Parked => self.parked = Some(to),
         }
     }
 }

@@ -8,14 +8,16 @@
 
 mod backoff;
 mod courier;
+#[cfg(test)]
+mod courier_tests;
 mod flights;
 mod jitter;
 mod session;
 
 pub use backoff::Backoff;
 pub use courier::{
-    BACKFILL_IN_FLIGHT_MAX, Courier, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS,
-    LIVE_LAG_RECORDS_MAX, Lane, Outgoing,
+    BACKFILL_IN_FLIGHT_MAX, Courier, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane,
+    Outgoing, PARKED_IN_FLIGHT_MAX,
 };
 pub use jitter::Jitter;
 pub use session::{

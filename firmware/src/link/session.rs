@@ -13,7 +13,7 @@ use embedded_io_async::{Read, Write};
 use heapless::Vec;
 use minimq::{
     Buffers, ConfigBuilder, ConfigError, Connection, Error, Op, PeerError, PubError, Publication, QoS,
-    Session, TopicFilter, Will,
+    Session, SubscriptionOptions, TopicFilter, Will,
 };
 use taraz_telemetry::{ACK_LEN_MAX, Channel, DeviceId, FRAME_LEN_MAX, TOPIC_LEN_MAX, Topic};
 
@@ -141,15 +141,13 @@ pub struct LinkSettings {
     pub backoff_min_ms: u64,
     /// The longest wait before connecting again, in ms.
     pub backoff_max_ms: u64,
+    /// The shortest wait after the broker refused the sign-in, in ms (`docs/protocol.md`, 4: "at least 10 s").
+    pub refused_wait_ms: u64,
 }
 
 impl Default for LinkSettings {
     fn default() -> Self {
-        Self {
-            keep_alive_s: 30,
-            backoff_min_ms: 1_000,
-            backoff_max_ms: 60_000,
-        }
+        Self { keep_alive_s: 60, backoff_min_ms: 1_000, backoff_max_ms: 60_000, refused_wait_ms: 10_000 }
     }
 }
 
@@ -232,7 +230,9 @@ impl<'b, C: Connector> Link<'b, C> {
             let Err(error) = self.connection(post).await else {
                 break;
             };
-            let retry_ms = self.backoff.after_failure_ms(&mut self.jitter);
+            let wait_ms = self.backoff.after_failure_ms(&mut self.jitter);
+            let refused = matches!(error, LinkError::SignInRefused { .. });
+            let retry_ms = if refused { wait_ms.max(self.settings.refused_wait_ms) } else { wait_ms };
             let now = Instant::now();
             post.event(now, LinkEvent::Failed { error, retry_ms });
             let until = now + Duration::from_millis(retry_ms);
@@ -312,7 +312,8 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
         while !self.connection.session().is_publish_quiescent() {
             self.poll(post).await?;
         }
-        let filter = [TopicFilter::new(&self.topics.ack)];
+        let options = SubscriptionOptions::default().maximum_qos(QoS::AtLeastOnce);
+        let filter = [TopicFilter::new(&self.topics.ack).options(options)];
         let subscription = self
             .connection
             .subscribe(&filter, &[])
