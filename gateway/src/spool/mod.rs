@@ -16,6 +16,7 @@ mod queue;
 mod recent;
 mod table;
 
+use std::fs::TryLockError;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -33,6 +34,8 @@ use table::{Table, TableLimits};
 
 /// The spool's file in the data folder.
 const FILE_NAME: &str = "spool.sqlite";
+/// Locked while a gateway works on the folder: two of them would give out the same positions.
+const LOCK_NAME: &str = "spool.lock";
 
 /// The spool can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,12 @@ pub enum SpoolError {
         file: String,
         /// What `SQLite` says.
         source: rusqlite::Error,
+    },
+    /// Another process works on it.
+    #[error("another gateway works on the spool in {folder}: stop it, or use another data folder")]
+    InUse {
+        /// Which.
+        folder: String,
     },
     /// Written by another version of this program.
     #[error("the spool {file} has schema {found}, this program knows {known}: use the program that wrote it")]
@@ -121,6 +130,16 @@ impl Spool {
             source,
         };
         std::fs::create_dir_all(folder).map_err(at)?;
+        let lock = std::fs::File::create(folder.join(LOCK_NAME)).map_err(at)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(SpoolError::InUse {
+                    folder: folder.display().to_string(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(at(source)),
+        }
         let file = folder.join(FILE_NAME);
         let table = Table::open(&file, &limits.table)?;
         let queue = Arc::new(Queue::new());
@@ -136,7 +155,11 @@ impl Spool {
         )?;
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || committer.run())
+            .spawn(move || {
+                committer.run();
+                // Given up when nothing is written any more.
+                drop(lock);
+            })
             .map_err(at)?;
         Ok(Self {
             queue,

@@ -373,6 +373,23 @@ fn many_wait_for_one_fsync() {
 }
 
 #[test]
+fn a_folder_belongs_to_one_gateway() {
+    let mut bench = Bench::new(1 << 20);
+    let again = || {
+        let limits = SpoolLimits::new(1 << 20);
+        Spool::open(
+            bench.folder.path(),
+            limits,
+            Fingerprints::default(),
+            bench.metrics.clone(),
+        )
+    };
+    assert!(matches!(again(), Err(SpoolError::InUse { .. })));
+    bench.close();
+    bench.open();
+}
+
+#[test]
 fn another_schema_is_refused_by_name() {
     let mut bench = Bench::new(1 << 20);
     bench.close();

@@ -5,6 +5,7 @@
 
 mod broker;
 mod forward;
+mod http;
 mod listener;
 mod mosquitto;
 mod raw;

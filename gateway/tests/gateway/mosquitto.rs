@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::rig::DEADLINE;
 
-const INSTALL: &str = "apt-get install -y mosquitto mosquitto-clients";
+const INSTALL: &str = "apt-get install -y mosquitto mosquitto-clients prometheus";
 
 /// The program's path; a test that needs it fails without it and says how to install it.
 pub(crate) fn program(name: &str) -> PathBuf {

@@ -22,7 +22,7 @@ pub(crate) const DISCONNECT: u8 = 0xE0;
 
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
-    version: u8,
+    pub(crate) version: u8,
 }
 
 /// What CONNECT says.

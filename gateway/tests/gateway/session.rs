@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use taraz_gateway::{PACKET_LEN_MAX, RefusedReason, SESSIONS_PER_DEVICE_MAX};
 use taraz_telemetry::Channel;
+use tokio::io::AsyncWriteExt;
 
 use crate::raw::{CONNACK, DISCONNECT, Hello, PINGRESP, Raw, V3, V5, packet};
 use crate::rig::{Device, Recorder, Rig, until};
@@ -467,4 +468,35 @@ async fn closing_acknowledges_what_was_taken_and_says_goodbye() {
     let (folder, recorder) = rig.stop().await;
     let rig = Rig::with(folder, recorder, |_| {}).await;
     until("ingest has it", || rig.recorder.records() == 100).await;
+}
+
+/// It publishes without ever reading the answers: what waits for it is bounded, then it is shown the door.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_disconnected() {
+    let rig = Rig::start().await;
+    let device = Device::new(1);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut raw = Raw {
+        stream: socket.connect(rig.mqtt()).await.unwrap(),
+        version: V5,
+    };
+    raw.send(&Hello::of(V5, &device).bytes()).await;
+    assert_eq!(raw.next().await.unwrap().0, CONNACK);
+    raw.subscribe(&[(&device.topic(Channel::Ack), 0)]).await;
+    // Pings are answered with half their length, ranges that do not touch with ranges of their own.
+    let mut burst = Vec::new();
+    for n in 0..200_u16 {
+        let sequence = u32::from(n % 2) * 2;
+        let frame = device.frame_of(sequence, &[device.reading(sequence, 1)]);
+        burst.extend(raw.publish_bytes(&device.up(), 1, n % 100 + 1, &frame));
+        burst.extend(packet(0xC0, &[]).repeat(50));
+    }
+    let begun = Instant::now();
+    let disconnected = async { while raw.stream.write_all(&burst).await.is_ok() {} };
+    tokio::time::timeout(crate::rig::DEADLINE, disconnected)
+        .await
+        .expect("to be disconnected");
+    println!("disconnected after {:?}", begun.elapsed());
+    until("the session ends", || rig.metric("gateway_connections") == 0).await;
 }

@@ -1,27 +1,27 @@
-//! The engine on mqtt-protocol-core: the only file that names the crate.
+//! The engine on mqtt-protocol-core; the crate is named in this folder only.
 //!
 //! Its traps, each handled here: one call takes one packet; PUBLISH before CONNECT gives an error and no close, so every
 //! error closes; PINGRESP is off by default; its receive-maximum would also close MQTT 3.1.1 clients, who can't know
 //! it, so it is only set by the CONNACK of MQTT 5.
+
+mod convert;
 
 use std::time::Duration;
 
 use mqtt_protocol_core::mqtt;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, GenericEvent, TimerKind};
-use mqtt_protocol_core::mqtt::packet::{
-    self, GenericPacket, GenericPacketTrait, Property, Qos, v3_1_1, v5_0,
-};
+use mqtt_protocol_core::mqtt::packet::{GenericPacket, GenericPacketTrait, Qos, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{
-    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode,
-    SubackReasonCode, SubackReturnCode, UnsubackReasonCode,
+    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, SubackReasonCode,
+    SubackReturnCode, UnsubackReasonCode,
 };
 
-use super::engine::{
-    Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
-    Will,
+use super::engine::{Answer, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Version, Welcome};
+use super::{ACKS_IN_FLIGHT_MAX, PACKET_LEN_MAX};
+use convert::{
+    connect_v3, connect_v5, level, puback_code, reason_code, return_code, subscribe, welcome_properties,
 };
-use super::{ACKS_IN_FLIGHT_MAX, IN_FLIGHT_MAX, PACKET_LEN_MAX};
 
 /// CONNACK "unacceptable protocol version" (MQTT 3.1.1, 3.1.2.2), for versions the crate does not read at all.
 const CONNACK_UNACCEPTABLE_VERSION: [u8; 4] = [0x20, 0x02, 0x00, 0x01];
@@ -376,115 +376,6 @@ impl ProtocolCore {
             GenericPacket::V5_0Auth(_) => Event::Broken("AUTH without an authentication method".to_owned()),
             _ => Event::Other,
         }
-    }
-}
-
-fn level(qos: Qos) -> u8 {
-    match qos {
-        Qos::AtMostOnce => 0,
-        Qos::AtLeastOnce => 1,
-        Qos::ExactlyOnce => 2,
-    }
-}
-
-fn subscribe(packet_id: u16, entries: &[packet::SubEntry]) -> Event {
-    let filter = |entry: &packet::SubEntry| (entry.topic_filter().to_owned(), level(entry.sub_opts().qos()));
-    Event::Subscribe(Subscribe {
-        packet_id,
-        filters: entries.iter().map(filter).collect(),
-    })
-}
-
-fn connect_v3(p: &v3_1_1::Connect) -> Connect {
-    let will = p.will_topic().filter(|_| p.will_flag()).map(|topic| Will {
-        topic: topic.to_owned(),
-        payload: p.will_payload().unwrap_or_default().to_vec(),
-        qos: level(p.will_qos()),
-    });
-    Connect {
-        version: Version::V3,
-        client_id: p.client_id().to_owned(),
-        clean: p.clean_session(),
-        user: p.user_name().map(str::to_owned),
-        password: p.password().unwrap_or_default().to_vec(),
-        keep_alive_s: p.keep_alive(),
-        will,
-        extended_authentication: false,
-        session_expiry: false,
-    }
-}
-
-fn connect_v5(p: &v5_0::Connect) -> Connect {
-    let will = p.will_topic().filter(|_| p.will_flag()).map(|topic| Will {
-        topic: topic.to_owned(),
-        payload: p.will_payload().unwrap_or_default().to_vec(),
-        qos: level(p.will_qos()),
-    });
-    let has = |wanted: fn(&Property) -> bool| p.props().iter().any(wanted);
-    Connect {
-        version: Version::V5,
-        client_id: p.client_id().to_owned(),
-        clean: p.clean_start(),
-        user: p.user_name().map(str::to_owned),
-        password: p.password().unwrap_or_default().to_vec(),
-        keep_alive_s: p.keep_alive(),
-        will,
-        extended_authentication: has(|prop| matches!(prop, Property::AuthenticationMethod(_))),
-        session_expiry: has(|prop| matches!(prop, Property::SessionExpiryInterval(_))),
-    }
-}
-
-/// What MQTT 5 lets a server state about itself (3.2.2.3). The crate adds the maximum packet size.
-fn welcome_properties(welcome: &Welcome) -> Result<Vec<Property>, MqttError> {
-    let mut props = vec![
-        packet::ReceiveMaximum::new(IN_FLIGHT_MAX)?.into(),
-        packet::MaximumQos::new(1)?.into(),
-        packet::WildcardSubscriptionAvailable::new(0)?.into(),
-        packet::SubscriptionIdentifierAvailable::new(0)?.into(),
-        packet::SharedSubscriptionAvailable::new(0)?.into(),
-    ];
-    if let Some(id) = &welcome.assigned_client_id {
-        props.push(packet::AssignedClientIdentifier::new(id.as_str())?.into());
-    }
-    if let Some(seconds) = welcome.server_keep_alive_s {
-        props.push(packet::ServerKeepAlive::new(seconds)?.into());
-    }
-    if welcome.no_session_expiry {
-        props.push(packet::SessionExpiryInterval::new(0)?.into());
-    }
-    Ok(props)
-}
-
-const fn return_code(refusal: ConnectRefusal) -> ConnectReturnCode {
-    match refusal {
-        ConnectRefusal::Credentials => ConnectReturnCode::BadUserNameOrPassword,
-        ConnectRefusal::ClientId => ConnectReturnCode::IdentifierRejected,
-        ConnectRefusal::Will | ConnectRefusal::WillQos | ConnectRefusal::AuthenticationMethod => {
-            ConnectReturnCode::NotAuthorized
-        }
-        ConnectRefusal::Quota => ConnectReturnCode::ServerUnavailable,
-    }
-}
-
-const fn reason_code(refusal: ConnectRefusal) -> ConnectReasonCode {
-    match refusal {
-        ConnectRefusal::Credentials => ConnectReasonCode::BadUserNameOrPassword,
-        ConnectRefusal::ClientId => ConnectReasonCode::ClientIdentifierNotValid,
-        ConnectRefusal::Will => ConnectReasonCode::NotAuthorized,
-        ConnectRefusal::WillQos => ConnectReasonCode::QosNotSupported,
-        ConnectRefusal::AuthenticationMethod => ConnectReasonCode::BadAuthenticationMethod,
-        ConnectRefusal::Quota => ConnectReasonCode::QuotaExceeded,
-    }
-}
-
-/// `None`: success, which MQTT 5 lets us leave out (3.4.2.1).
-const fn puback_code(answer: Answer) -> Option<PubackReasonCode> {
-    match answer {
-        Answer::Success => None,
-        Answer::NotAuthorised => Some(PubackReasonCode::NotAuthorized),
-        Answer::TopicInvalid => Some(PubackReasonCode::TopicNameInvalid),
-        Answer::PayloadInvalid => Some(PubackReasonCode::PayloadFormatInvalid),
-        Answer::ImplementationSpecific => Some(PubackReasonCode::ImplementationSpecificError),
     }
 }
 

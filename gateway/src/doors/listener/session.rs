@@ -225,6 +225,10 @@ impl<E: Engine> Session<E> {
                 Err(_) => return Err(Leave::Gone),
             }
         }
+        if output.is_empty() && output.capacity() > READ_LEN {
+            // A burst is over; thousands of connections at rest need no buffers.
+            *output = Vec::new();
+        }
         if output.len() > OUTBOUND_LEN_MAX {
             Err(Leave::Us(Goodbye::TooSlow))
         } else {
