@@ -1,2 +1,60 @@
-//! The one program.
-fn main() {}
+//! The one program: command line → configuration → run. No logic lives here.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+mod cli;
+mod config;
+mod demo;
+mod device;
+mod progress;
+mod services;
+mod simulate;
+mod stop;
+mod up;
+
+use cli::{Cli, Command};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const LOG_DEFAULT: &str = "info";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("taraz: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    // What needs no runtime runs without one: nothing is opened before a configuration was read whole.
+    match command {
+        Command::Config(command) => config::run(&command),
+        Command::Device(command) => device::run(command),
+        Command::Up(args) => up::run(args),
+        Command::Gateway(args) => services::gateway(&args),
+        Command::Ingest(args) => services::ingest(&args),
+        Command::Simulate(args) => simulate::run(&args),
+    }
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// The runtime that every long-running command shares.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -7,6 +7,7 @@ implemented is null. It is the second opinion of the differential test: nothing 
 """
 
 import json
+import math
 import sys
 
 import sunspec2.modbus.client as client
@@ -15,9 +16,22 @@ import sunspec2.modbus.client as client
 TIMEOUT_S = 5
 
 
+def value_of(point):
+    """A point's value with its scale factor applied; None when it is not implemented.
+
+    pysunspec2 knows the "not implemented" patterns of integers, but takes a float's NaN for a value and computes 10^-32768 when a
+    scale factor is not implemented.
+    """
+    try:
+        value = point.cvalue
+    except OverflowError:
+        return None
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def points_of(group):
-    """The points of a group by name; pysunspec2 applies the scale factors."""
-    return {name: point.cvalue for name, point in group.points.items()}
+    """The points of a group by name."""
+    return {name: value_of(point) for name, point in group.points.items()}
 
 
 def repeats_of(group):

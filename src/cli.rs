@@ -1,0 +1,189 @@
+//! The command line: what can be said, with help that a person can start from.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Energy monitoring and IoT ingestion for installed solar plants.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  taraz up --demo                           twelve simulated plants, nothing to install, page at http://127.0.0.1:8080
+  taraz config example > taraz.toml         a complete, commented configuration
+  taraz up --config taraz.toml              gateway and ingest for real devices in one process
+  taraz device config sari-01 --config taraz.toml > sari-01.toml
+  taraz device run sari-01.toml             this computer as a meter device (USB to RS-485)
+
+Set RUST_LOG (e.g. info, debug, taraz_gateway=debug) for more or less to read.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Gateway, ingest and store in one process; with --demo also twelve simulated plants and their devices.
+    Up(UpArgs),
+    /// Only the gateway: takes frames in over MQTT, durably, and hands them to an ingest service.
+    Gateway(ConfigArgs),
+    /// Only the ingest service: stores readings, computes intervals, serves metrics, API and page.
+    Ingest(ConfigArgs),
+    /// Simulated inverters and meters on Modbus, replaying real measured plants.
+    Simulate(SimulateArgs),
+    /// A meter device as a process on this computer.
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Examples and checks of configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// How `up` is started.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["demo", "config"])))]
+pub(crate) struct UpArgs {
+    /// Twelve simulated plants in Mazandaran with 30 days of history; needs nothing else.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Run for real devices, as this file says (see `taraz config example`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data folder; it is made if need be. With --demo: ./taraz-data unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where the page, the API and /metrics are served.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Where devices connect over MQTT.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt: Option<SocketAddr>,
+    /// With --demo: also write every reading to this InfluxDB v2 or VictoriaMetrics, for Grafana's history panels.
+    #[arg(long, value_name = "URL", requires = "demo")]
+    pub(crate) influx: Option<String>,
+    /// With --demo: move the plants along their parallel to where it is noon now.
+    #[arg(long, requires = "demo")]
+    pub(crate) noon: bool,
+    /// With --demo: days of history that the devices start with, 0 to 365.
+    #[arg(long, value_name = "DAYS", requires = "demo", default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=365))]
+    pub(crate) history_days: u16,
+}
+
+/// A configuration file and nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration (see `taraz config example`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// How the simulator is started.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taraz simulate                            the demo's twelve plants, one Modbus RTU-over-TCP port for each device
+  taraz simulate --tcp --first-port 15020   the same over Modbus TCP
+  taraz simulate --pty                      over pseudo terminals, as if on a serial port
+  taraz simulate --fleet fleet.toml --plants simulation.toml --faults faults.toml --journal journal.jsonl")]
+pub(crate) struct SimulateArgs {
+    /// Which plants exist; the demo's unless given.
+    #[arg(long, value_name = "FILE", requires = "plants")]
+    pub(crate) fleet: Option<PathBuf>,
+    /// What each device's bus has on it (see `taraz config example simulation`); the demo's unless given.
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    pub(crate) plants: Option<PathBuf>,
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) listen: IpAddr,
+    /// The first bus's port; the others follow in the order of the devices' ids. 0 takes free ports.
+    #[arg(long, default_value_t = 5020)]
+    pub(crate) first_port: u16,
+    /// Modbus TCP instead of RTU over TCP.
+    #[arg(long, conflicts_with = "pty")]
+    pub(crate) tcp: bool,
+    /// Pseudo terminals instead of TCP ports.
+    #[arg(long)]
+    pub(crate) pty: bool,
+    /// Write every answered read to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Faults to act out; the file is read again whenever it changes (see `taraz config example faults`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Shift the replayed plants by this many seconds (noon at midnight: 43200).
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) offset_s: i64,
+    /// Let a bus master set its connection's clock (unit 247), for devices with simulated history.
+    #[arg(long)]
+    pub(crate) follow_clock: bool,
+}
+
+/// What can be done with a device on this computer.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Run one or several devices until Ctrl-C.
+    Run {
+        /// Device configurations (see `taraz device config`).
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the configuration of a registered device, its key included.
+    Config {
+        /// The device's id, as in fleet.toml.
+        device: String,
+        /// The configuration of the installation it belongs to.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The bus: serial:/dev/ttyUSB0?baud=9600&parity=none, or tcp://HOST:PORT for RTU over TCP.
+        #[arg(long, default_value = "serial:/dev/ttyUSB0?baud=9600&parity=none")]
+        bus: String,
+        /// Where the device finds its gateway or broker.
+        #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
+        broker: String,
+        /// Where the device keeps its queue.
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
+}
+
+/// What can be done with configuration files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a complete, commented example.
+    Example {
+        /// Which file.
+        #[arg(value_enum, default_value_t = ExampleKind::Taraz)]
+        file: ExampleKind,
+    },
+    /// Check a taraz.toml and the files it names, and open nothing.
+    Check {
+        /// The configuration.
+        #[arg(value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Draw a new master key into a file that only you can read; an existing file is never replaced.
+    MasterKey {
+        /// The file to make.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// The files that have an example.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ExampleKind {
+    /// taraz.toml: gateway, ingest and where their files are.
+    Taraz,
+    /// fleet.toml: owners, plants, devices, meters.
+    Fleet,
+    /// A device's configuration for `taraz device run`.
+    Device,
+    /// What stands on the simulated buses.
+    Simulation,
+    /// Faults for the simulator to act out.
+    Faults,
+}

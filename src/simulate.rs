@@ -1,0 +1,50 @@
+//! `taraz simulate`: inverters and meters to talk to.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use taraz_fleet::Fleet;
+use taraz_simulator::{Options, Simulation, Simulator, Transport, demo};
+
+use crate::cli::SimulateArgs;
+use crate::{runtime, stop};
+
+/// `taraz simulate`
+pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    let simulation = read(args)?;
+    let options = Options {
+        transport: if args.tcp { Transport::ModbusTcp } else { Transport::RtuOverTcp },
+        listen: args.listen,
+        first_port: (args.first_port != 0).then_some(args.first_port),
+        pty: args.pty,
+        follow_clock: args.follow_clock,
+        journal: args.journal.clone(),
+        faults: args.faults.clone(),
+        offset_ms: args.offset_s.saturating_mul(1_000),
+    };
+    let scheme = if args.tcp { "modbus-tcp" } else { "tcp" };
+    runtime()?.block_on(async {
+        let stop = stop::on_signal()?;
+        let running = Simulator::start(simulation, options, stop).await?;
+        for (device, address) in &running.buses {
+            match running.ptys.get(device) {
+                Some(path) => println!("bus {device} serial:{path} (and tcp://{address})"),
+                None => println!("bus {device} {scheme}://{address}"),
+            }
+        }
+        println!("taraz simulate: {} buses · Ctrl-C stops", running.buses.len());
+        running.stopped().await.context("the journal could not be written")?;
+        println!("taraz simulate: stopped");
+        Ok(())
+    })
+}
+
+fn read(args: &SimulateArgs) -> anyhow::Result<Simulation> {
+    let text = |path: &Option<_>, demo: &str| path.as_deref().map_or(Ok(demo.to_owned()), read_file);
+    let fleet = Fleet::parse(&text(&args.fleet, demo::fleet_toml())?)?;
+    Ok(Simulation::parse_with_fleet(&text(&args.plants, demo::simulation_toml())?, &fleet, None)?)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+}

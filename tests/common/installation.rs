@@ -1,0 +1,179 @@
+//! An installation in a temporary folder: fleet, key, configuration, and its processes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use taraz_fleet::Fleet;
+use taraz_telemetry::{DeviceId, MasterKey};
+use taraz_test_support::{Process, free_port, get};
+use tempfile::TempDir;
+
+/// The program under test.
+pub const TARAZ: &str = env!("CARGO_BIN_EXE_taraz");
+/// How long a program of ours may take to serve.
+pub const START_LIMIT: Duration = Duration::from_secs(60);
+
+const TOKEN: &str = "end-to-end-test-token";
+
+/// Which way devices reach the gateway.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// The gateway's own door.
+    Door,
+    /// A broker at this URL.
+    Broker(String),
+}
+
+/// Files, ports and processes of one installation.
+#[derive(Debug)]
+pub struct Installation {
+    folder: TempDir,
+    /// The registry.
+    pub fleet: Fleet,
+    /// The secret behind the devices' keys.
+    pub master: MasterKey,
+    way: Way,
+    mqtt_port: u16,
+    gateway_http: SocketAddr,
+    /// Where ingest serves.
+    pub http: SocketAddr,
+}
+
+impl Installation {
+    /// Lays out an installation with this registry.
+    pub fn new(fleet_toml: &str, way: Way) -> Self {
+        let folder = tempfile::Builder::new().prefix("taraz-e2e-").tempdir().unwrap();
+        let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let (mqtt_port, gateway_http, http) = (free_port(), local(free_port()), local(free_port()));
+        let door = match &way {
+            Way::Door => format!("mqtt_listen = \"127.0.0.1:{mqtt_port}\""),
+            Way::Broker(url) => format!("broker = {{ url = \"{url}\" }}"),
+        };
+        let config = format!(
+            "fleet = \"fleet.toml\"\nmaster_key = \"master.key\"\n\n\
+             [gateway]\ndata_dir = \"gateway\"\n{door}\nhttp_listen = \"{gateway_http}\"\n\
+             ingest = {{ url = \"http://{http}\", token = \"{TOKEN}\" }}\n\n\
+             [ingest]\ndata = \"ingest\"\nlisten = \"{http}\"\ntoken = \"{TOKEN}\"\n"
+        );
+        std::fs::write(folder.path().join("taraz.toml"), config).unwrap();
+        std::fs::write(folder.path().join("fleet.toml"), fleet_toml).unwrap();
+        let installation = Self {
+            fleet: Fleet::parse(fleet_toml).unwrap(),
+            master: MasterKey::new([7; 32]),
+            folder,
+            way,
+            mqtt_port,
+            gateway_http,
+            http,
+        };
+        installation.write_key();
+        installation
+    }
+
+    /// The installation's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The port of the gateway's own door.
+    pub fn mqtt_port(&self) -> u16 {
+        self.mqtt_port
+    }
+
+    /// Starts the gateway and waits until it serves.
+    pub fn start_gateway(&self) -> Process {
+        let mut process = Process::taraz(TARAZ, "gateway", &["gateway", "--config", "taraz.toml"], self.folder());
+        process.wait_accepting(START_LIMIT, self.gateway_http);
+        process
+    }
+
+    /// Starts ingest and waits until it serves.
+    pub fn start_ingest(&self) -> Process {
+        let mut process = Process::taraz(TARAZ, "ingest", &["ingest", "--config", "taraz.toml"], self.folder());
+        process.wait_accepting(START_LIMIT, self.http);
+        process
+    }
+
+    /// Starts a simulator of these plants with a journal and a clock that the bus master may set.
+    pub fn start_simulator(&self, simulation_toml: &str) -> (Process, BTreeMap<String, String>) {
+        std::fs::write(self.folder().join("simulation.toml"), simulation_toml).unwrap();
+        let arguments = [
+            "simulate", "--fleet", "fleet.toml", "--plants", "simulation.toml", "--first-port", "0", "--follow-clock",
+            "--journal", "journal.jsonl",
+        ];
+        let mut process = Process::taraz(TARAZ, "simulate", &arguments, self.folder());
+        process.wait_for_output(START_LIMIT, "Ctrl-C stops");
+        let buses = process.output().lines().filter_map(bus_of_line).collect();
+        (process, buses)
+    }
+
+    /// Where the simulator's journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.folder().join("journal.jsonl")
+    }
+
+    /// Starts one registered device with so many days of history in its queue.
+    pub fn start_device(&self, device: &DeviceId, bus: &str, history_days: u32) -> Process {
+        let broker = match &self.way {
+            Way::Door => format!("mqtt://127.0.0.1:{}", self.mqtt_port),
+            Way::Broker(url) => url.clone(),
+        };
+        let state = format!("device-{device}");
+        let arguments =
+            ["device", "config", device.as_str(), "--config", "taraz.toml", "--bus", bus, "--broker", &broker, "--state", &state];
+        let printed = std::process::Command::new(TARAZ).args(arguments).current_dir(self.folder()).output().unwrap();
+        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        let config = String::from_utf8(printed.stdout).unwrap();
+        let history = if history_days == 0 {
+            String::new()
+        } else {
+            format!("history = {{ days = {history_days}, step_s = 300 }}\n")
+        };
+        let file = format!("{device}.toml");
+        std::fs::write(self.folder().join(&file), format!("{history}{config}")).unwrap();
+        Process::taraz(TARAZ, &format!("device-{device}"), &["device", "run", &file], self.folder())
+    }
+
+    /// A metric of ingest, summed over the series whose labels hold `labels`; 0 when there is none.
+    pub fn ingest_metric(&self, name: &str, labels: &str) -> f64 {
+        metric(self.http, name, labels)
+    }
+
+    /// A metric of the gateway, as [`Self::ingest_metric`].
+    pub fn gateway_metric(&self, name: &str, labels: &str) -> f64 {
+        metric(self.gateway_http, name, labels)
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        let found = std::fs::read_dir(self.folder().join("ingest")).unwrap();
+        let mut files = found.map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|e| e == "db" || e == "sqlite")).expect("the store's file")
+    }
+
+    fn write_key(&self) {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = self.folder().join("master.key");
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+        std::io::Write::write_all(&mut file, "07".repeat(32).as_bytes()).unwrap();
+    }
+}
+
+/// `bus sari-01 tcp://127.0.0.1:5020` → the device and where its bus is.
+fn bus_of_line(line: &str) -> Option<(String, String)> {
+    let mut words = line.split_whitespace();
+    if words.next() != Some("bus") {
+        return None;
+    }
+    Some((words.next()?.to_owned(), words.next()?.to_owned()))
+}
+
+fn metric(address: SocketAddr, name: &str, labels: &str) -> f64 {
+    let Ok(response) = get(address, "/metrics") else { return 0.0 };
+    let series = response.body.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
+    });
+    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}

@@ -1,0 +1,5 @@
+//! What the end-to-end tests share: an installation of Taraz in a folder of its own, and the oracle to compare with.
+#![allow(dead_code, reason = "every test uses a part of it")]
+
+pub mod installation;
+pub mod oracle;
