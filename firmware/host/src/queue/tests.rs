@@ -11,7 +11,10 @@ use taraz_telemetry::{Anchor, Clock, RECORD_LEN_MAX, Record, RecordRange, Recove
 
 use super::{FileQueue, FileQueueError, QUEUE_RECORDS_MIN};
 
-const STAMP: Stamp = Stamp { ms: 1, clock: Clock::Synced };
+const STAMP: Stamp = Stamp {
+    ms: 1,
+    clock: Clock::Synced,
+};
 
 fn open(dir: &Path) -> FileQueue {
     let mut queue = FileQueue::open(dir, QUEUE_RECORDS_MIN).unwrap();
@@ -24,7 +27,10 @@ fn pending(queue: &mut FileQueue) -> BTreeMap<Position, Vec<u8>> {
     let mut at = Position::START;
     while let Some(position) = queue.next_pending(at).unwrap() {
         let mut buffer = [0; RECORD_LEN_MAX];
-        found.insert(position, queue.read(position, &mut buffer).unwrap().unwrap().to_vec());
+        found.insert(
+            position,
+            queue.read(position, &mut buffer).unwrap().unwrap().to_vec(),
+        );
         at = position.after();
     }
     assert_eq!(found.len(), queue.pending_records() as usize);
@@ -49,14 +55,40 @@ fn records_outlive_a_restart_and_released_ones_do_not_come_back() {
     for n in 0..10u8 {
         assert_eq!(queue.append(&[n; 20]).unwrap(), u32::from(n));
     }
-    assert_eq!(queue.release(RecordRange { incarnation, boot: 1, first: 2, last: 4 }).unwrap(), 3);
-    assert_eq!(queue.release(RecordRange { incarnation: !incarnation, boot: 1, first: 0, last: 9 }).unwrap(), 0);
+    assert_eq!(
+        queue
+            .release(RecordRange {
+                incarnation,
+                boot: 1,
+                first: 2,
+                last: 4
+            })
+            .unwrap(),
+        3
+    );
+    assert_eq!(
+        queue
+            .release(RecordRange {
+                incarnation: !incarnation,
+                boot: 1,
+                first: 0,
+                last: 9
+            })
+            .unwrap(),
+        0
+    );
     let before = pending(&mut queue);
     drop(queue);
 
     let mut queue = open(dir.path());
-    assert_eq!((queue.incarnation(), queue.boot(), queue.next_sequence()), (incarnation, 2, 0));
-    assert_eq!(queue.recovery().recovered, Some(Recovered { boot: 1, sequence: 9 }));
+    assert_eq!(
+        (queue.incarnation(), queue.boot(), queue.next_sequence()),
+        (incarnation, 2, 0)
+    );
+    assert_eq!(
+        queue.recovery().recovered,
+        Some(Recovered { boot: 1, sequence: 9 })
+    );
     assert!(queue.recovery().lost.is_empty());
     assert_eq!(pending(&mut queue), before);
 }
@@ -76,10 +108,17 @@ fn what_was_staged_and_not_committed_is_not_there() {
     queue.stage(&[[1u8; 4], [2; 4]], 100).unwrap();
     queue.commit().unwrap();
     queue.stage(&[[3u8; 4]], 200).unwrap();
-    assert_eq!((queue.pending_records(), queue.mark(), queue.next_sequence()), (2, 100, 2));
+    assert_eq!(
+        (queue.pending_records(), queue.mark(), queue.next_sequence()),
+        (2, 100, 2)
+    );
     drop(queue);
     let mut queue = FileQueue::open(dir.path(), QUEUE_RECORDS_MIN).unwrap();
-    assert_eq!((queue.boot(), queue.next_sequence(), queue.mark()), (1, 2, 100), "the boot can be gone on with");
+    assert_eq!(
+        (queue.boot(), queue.next_sequence(), queue.mark()),
+        (1, 2, 100),
+        "the boot can be gone on with"
+    );
     assert_eq!(queue.stage(&[[4u8; 4]], 300).unwrap(), 2);
     queue.commit().unwrap();
     assert_eq!(pending(&mut queue).len(), 3);
@@ -93,13 +132,26 @@ fn the_counters_outlive_the_records() {
     for n in 0..200u32 {
         let sequence = queue.append(&[7; 30]).unwrap();
         assert_eq!(sequence, n);
-        queue.release(RecordRange { incarnation, boot: 1, first: n, last: n }).unwrap();
+        queue
+            .release(RecordRange {
+                incarnation,
+                boot: 1,
+                first: n,
+                last: n,
+            })
+            .unwrap();
     }
     assert!(segments(dir.path()).len() <= 2, "space is given back");
     drop(queue);
     let queue = open(dir.path());
     assert_eq!((queue.incarnation(), queue.boot()), (incarnation, 2));
-    assert_eq!(queue.recovery().recovered, Some(Recovered { boot: 1, sequence: 199 }));
+    assert_eq!(
+        queue.recovery().recovered,
+        Some(Recovered {
+            boot: 1,
+            sequence: 199
+        })
+    );
 }
 
 #[test]
@@ -112,10 +164,18 @@ fn a_torn_tail_is_cut_off() {
     drop(queue);
     let path = segments(dir.path()).pop().unwrap();
     let len = std::fs::metadata(&path).unwrap().len();
-    OpenOptions::new().write(true).open(&path).unwrap().set_len(len - 17).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(len - 17)
+        .unwrap();
     let mut queue = open(dir.path());
     assert_eq!(pending(&mut queue).len(), 4);
-    assert_eq!(queue.recovery().recovered, Some(Recovered { boot: 1, sequence: 3 }));
+    assert_eq!(
+        queue.recovery().recovered,
+        Some(Recovered { boot: 1, sequence: 3 })
+    );
     queue.append(&[9; 50]).unwrap();
     drop(queue);
     assert_eq!(pending(&mut open(dir.path())).len(), 5);
@@ -128,7 +188,12 @@ fn a_tail_of_noise_is_cut_off() {
     queue.append(&[1; 50]).unwrap();
     drop(queue);
     let path = segments(dir.path()).pop().unwrap();
-    OpenOptions::new().append(true).open(&path).unwrap().write_all(&[0; 4_096]).unwrap();
+    OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(&[0; 4_096])
+        .unwrap();
     let mut queue = open(dir.path());
     assert_eq!(pending(&mut queue).len(), 1);
     drop(queue);
@@ -162,7 +227,15 @@ fn damage_in_the_middle_is_named() {
         .collect();
     assert!(!lost.is_empty() && lost.len() < 20);
     let all: BTreeSet<Position> = (0..60).map(|sequence| Position { boot: 1, sequence }).collect();
-    assert_eq!(left.keys().copied().collect::<BTreeSet<_>>().union(&lost).copied().collect::<BTreeSet<_>>(), all);
+    assert_eq!(
+        left.keys()
+            .copied()
+            .collect::<BTreeSet<_>>()
+            .union(&lost)
+            .copied()
+            .collect::<BTreeSet<_>>(),
+        all
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -194,7 +267,12 @@ struct Model {
 impl Model {
     fn record(&mut self) -> Record {
         self.n += 1;
-        Record::Anchor(Anchor { boot: 1, monotonic_ms: self.n, utc_ms: self.n << 20, error_ms: 3 })
+        Record::Anchor(Anchor {
+            boot: 1,
+            monotonic_ms: self.n,
+            utc_ms: self.n << 20,
+            error_ms: 3,
+        })
     }
 }
 
@@ -209,22 +287,48 @@ fn store_one(queue: &mut FileQueue, model: &mut Model) {
     let stored = store(queue, &record, STAMP).unwrap();
     let now = pending(queue);
     if stored.dropped_records == 0 {
-        model.pending.insert(Position { boot: queue.boot(), sequence: stored.sequence }, encoded(&record));
+        model.pending.insert(
+            Position {
+                boot: queue.boot(),
+                sequence: stored.sequence,
+            },
+            encoded(&record),
+        );
         return;
     }
-    let gone: Vec<&Position> = model.pending.keys().filter(|position| !now.contains_key(position)).collect();
+    let gone: Vec<&Position> = model
+        .pending
+        .keys()
+        .filter(|position| !now.contains_key(position))
+        .collect();
     assert_eq!(gone.len(), stored.dropped_records as usize);
-    assert!(gone.iter().zip(model.pending.keys()).all(|(gone, oldest)| *gone == oldest), "the oldest go first");
+    assert!(
+        gone.iter()
+            .zip(model.pending.keys())
+            .all(|(gone, oldest)| *gone == oldest),
+        "the oldest go first"
+    );
     let named: BTreeSet<Position> = now.values().flat_map(|bytes| names(bytes)).collect();
-    assert!(gone.iter().all(|position| named.contains(position)), "what is gone is named");
-    assert!(now.iter().filter(|(position, _)| model.pending.contains_key(position)).all(|(p, b)| model.pending[p] == *b));
+    assert!(
+        gone.iter().all(|position| named.contains(position)),
+        "what is gone is named"
+    );
+    assert!(
+        now.iter()
+            .filter(|(position, _)| model.pending.contains_key(position))
+            .all(|(p, b)| model.pending[p] == *b)
+    );
     model.pending = now;
 }
 
 fn names(bytes: &[u8]) -> Vec<Position> {
-    let Ok((Record::Dropped(dropped), _)) = Record::decode(bytes) else { return Vec::new() };
+    let Ok((Record::Dropped(dropped), _)) = Record::decode(bytes) else {
+        return Vec::new();
+    };
     let ranges = dropped.ranges.into_iter();
-    ranges.flat_map(|(boot, first, last)| (first..=last).map(move |sequence| Position { boot, sequence })).collect()
+    ranges
+        .flat_map(|(boot, first, last)| (first..=last).map(move |sequence| Position { boot, sequence }))
+        .collect()
 }
 
 proptest! {
