@@ -4,19 +4,17 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
-use taraz_telemetry::{
-    Anchor, BatchItem, Clock, DeviceId, Hold, Outcome, Quantities, Reading, Record, Sequence,
-};
+use taraz_telemetry::{Anchor, BatchItem, Clock, DeviceId, Hold, Outcome, Reading, Record, Sequence};
 
+use super::facts::{TIME_MS_MAX, decode, is_usable, kind_of, meter_of, placed_ms, rank, registers};
 use super::points::{self, Changes, Gathered};
 use super::rows::{self, Row, Stored};
-use super::state::{BootKey, Register, SeriesKey, State};
+use super::state::{BootKey, SeriesKey, State};
+use super::tally::Tally;
 use crate::analytics::{Point, date_start_ms, quarter_of};
 use crate::arrivals::Arrivals;
-use crate::counters::{Counters, ReadingResult, RecordKind};
+use crate::counters::ReadingResult;
 
-/// Nothing later than 2200-01-01 is believed, whatever a gateway says.
-const TIME_MS_MAX: i64 = 7_258_118_400_000;
 /// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
 const REGISTER_WH_MAX: i64 = 10_000_000_000_000;
 /// The most conflicting records that are kept; more are only counted.
@@ -35,24 +33,6 @@ pub(super) struct Group<'a> {
     pub(super) arrivals: Arrivals,
     /// What was counted; handed on after the commit.
     pub(super) tally: Tally,
-}
-
-/// Counts of a transaction that may still fail.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    readings: [u64; ReadingResult::ALL.len()],
-    records: [u64; RecordKind::ALL.len()],
-}
-
-impl Tally {
-    pub(super) fn count(&self, counters: &Counters) {
-        for &result in ReadingResult::ALL {
-            counters.readings(result, self.readings[result as usize]);
-        }
-        for &kind in RecordKind::ALL {
-            counters.records(kind, self.records[kind as usize]);
-        }
-    }
 }
 
 /// What a whole item shares.
@@ -402,75 +382,5 @@ impl<'a> Group<'a> {
             }
         }
         rows::write_newest(self.connection, self.state, &self.arrivals)
-    }
-}
-
-/// All records of an item, or why it can never be read.
-fn decode<'i>(item: &BatchItem<'i>) -> Result<Vec<(Record, &'i [u8])>, String> {
-    let mut records = Vec::new();
-    let mut rest = item.records();
-    while let Some(next) = rest.next_with_bytes() {
-        records.push(next.map_err(|error| format!("record {}: {error}", records.len()))?);
-    }
-    let last = records.len().checked_sub(1).ok_or("the item holds no record")?;
-    let last = u32::try_from(last)
-        .ok()
-        .and_then(|more| item.first.checked_add(more));
-    last.map(|_| records)
-        .ok_or_else(|| "the sequence numbers run past 32 bits".to_owned())
-}
-
-/// Its times can be reckoned with.
-pub(super) fn is_usable(anchor: &Anchor) -> bool {
-    i64::try_from(anchor.monotonic_ms).is_ok()
-        && i64::try_from(anchor.utc_ms).is_ok_and(|ms| ms <= TIME_MS_MAX)
-}
-
-/// Which of two anchors is better does not depend on which came first.
-pub(super) fn rank(anchor: &Anchor) -> (u32, u64, u64) {
-    (anchor.error_ms, anchor.monotonic_ms, anchor.utc_ms)
-}
-
-pub(super) fn placed_ms(anchor: &Anchor, monotonic_ms: u64) -> Option<i64> {
-    let ms = i128::from(anchor.utc_ms) + i128::from(monotonic_ms) - i128::from(anchor.monotonic_ms);
-    i64::try_from(ms).ok()
-}
-
-/// The energy registers that a reading states, in Wh.
-pub(super) fn registers(reading: &Reading) -> impl Iterator<Item = (Register, i64)> + use<> {
-    let value = |raw: Option<u64>| raw.map(|wh| i64::try_from(wh).unwrap_or(i64::MAX));
-    let values = match &reading.outcome {
-        Outcome::Values(Quantities {
-            energy_wh,
-            import_wh,
-            export_wh,
-            ..
-        }) => [value(*energy_wh), value(*import_wh), value(*export_wh)],
-        Outcome::Failed(_) => [None; 3],
-    };
-    Register::ALL
-        .into_iter()
-        .zip(values)
-        .filter_map(|(register, value)| Some((register, value?)))
-}
-
-fn kind_of(record: &Record) -> RecordKind {
-    match record {
-        Record::Reading(Reading {
-            outcome: Outcome::Values(_),
-            ..
-        }) => RecordKind::Reading,
-        Record::Reading(_) => RecordKind::Failure,
-        Record::Start(_) => RecordKind::Start,
-        Record::Dropped(_) => RecordKind::Dropped,
-        Record::Anchor(_) => RecordKind::Anchor,
-        Record::Diagnostics(_) => RecordKind::Diagnostics,
-    }
-}
-
-fn meter_of(record: &Record) -> Option<taraz_telemetry::MeterAddress> {
-    match record {
-        Record::Reading(reading) => Some(reading.meter),
-        _ => None,
     }
 }

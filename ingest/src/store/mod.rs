@@ -4,6 +4,7 @@
 //! commit. Out: intervals, the feed of readings, cursors, from read connections that never wait for the writer. It never
 //! changes or forgets a record; what contradicts a stored one is kept beside it.
 
+mod facts;
 mod group;
 mod points;
 mod read;
@@ -11,6 +12,7 @@ mod rebuild;
 mod rows;
 mod schema;
 mod state;
+mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

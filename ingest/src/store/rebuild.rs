@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use taraz_telemetry::{Anchor, MeterAddress, Record};
 
-use super::group::{placed_ms, rank, registers};
+use super::facts::{is_usable, placed_ms, rank, registers};
 use super::points::{Changes, Gathered};
 use super::rows;
 use super::state::{BootKey, SeriesKey, State};
@@ -50,7 +50,7 @@ fn anchors(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
 }
 
 fn is_better(anchor: &Anchor, best: Option<&Anchor>) -> bool {
-    super::group::is_usable(anchor) && best.is_none_or(|best| rank(anchor) < rank(best))
+    is_usable(anchor) && best.is_none_or(|best| rank(anchor) < rank(best))
 }
 
 fn times(connection: &Connection, state: &State) -> rusqlite::Result<()> {

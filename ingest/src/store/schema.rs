@@ -1,7 +1,7 @@
-//! Tables and migrations. What the version of a store can't be read by this program is refused, never changed.
+//! Tables and migrations. A store that a later version of the program has written is refused, never changed.
 //!
-//! Truth: `record`, `conflict`, `received`, `cursor`. Cache, made again from the truth by a rebuild: `anchor`, `series`,
-//! `point`, `span`, `interval`, `held`, `newest`.
+//! Truth: `record`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `point`,
+//! `span`, `interval`, `held` and the totals in `series`. `newest` and the times in `device` only serve the start.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 

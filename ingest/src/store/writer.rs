@@ -7,9 +7,10 @@ use taraz_fleet::Fleet;
 use taraz_telemetry::{Batch, BatchError, BatchVerdict, RejectedItem};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::group::{Group, Tally};
+use super::group::Group;
 use super::rebuild;
 use super::state::State;
+use super::tally::Tally;
 use super::{Now, StoreError};
 use crate::arrivals::Arrivals;
 use crate::counters::Counters;

@@ -49,7 +49,7 @@ async fn another_record_of_the_same_identity_is_kept_apart() {
     let once = caches(folder.path());
     let other = Run::new("a-01", 1, 0, &[inverter(NOON_MS, 6_000, 999_999)]);
     deliver(&store, &[other.clone(), other.clone()]).await;
-    deliver(&store, &[other.clone()]).await;
+    deliver(&store, std::slice::from_ref(&other)).await;
     assert_eq!(caches(folder.path()), once);
     assert_eq!(readings(&store, "conflict"), 3);
     let kept = rows(

@@ -1,0 +1,82 @@
+//! What records say by themselves: which they are, which registers they state, where an anchor places them.
+
+use taraz_telemetry::{Anchor, BatchItem, MeterAddress, Outcome, Quantities, Reading, Record};
+
+use super::state::Register;
+use crate::counters::RecordKind;
+
+/// Nothing later than 2200-01-01 is believed, whatever a gateway says.
+pub(super) const TIME_MS_MAX: i64 = 7_258_118_400_000;
+
+/// All records of an item, or why it can never be read.
+pub(super) fn decode<'i>(item: &BatchItem<'i>) -> Result<Vec<(Record, &'i [u8])>, String> {
+    let mut records = Vec::new();
+    let mut rest = item.records();
+    while let Some(next) = rest.next_with_bytes() {
+        records.push(next.map_err(|error| format!("record {}: {error}", records.len()))?);
+    }
+    let last = records.len().checked_sub(1).ok_or("the item holds no record")?;
+    let last = u32::try_from(last)
+        .ok()
+        .and_then(|more| item.first.checked_add(more));
+    last.map(|_| records)
+        .ok_or_else(|| "the sequence numbers run past 32 bits".to_owned())
+}
+
+/// Its times can be reckoned with.
+pub(super) fn is_usable(anchor: &Anchor) -> bool {
+    i64::try_from(anchor.monotonic_ms).is_ok()
+        && i64::try_from(anchor.utc_ms).is_ok_and(|ms| ms <= TIME_MS_MAX)
+}
+
+/// Which of two anchors is better does not depend on which came first.
+pub(super) fn rank(anchor: &Anchor) -> (u32, u64, u64) {
+    (anchor.error_ms, anchor.monotonic_ms, anchor.utc_ms)
+}
+
+/// Where an anchor puts an instant of its boot, UTC ms.
+pub(super) fn placed_ms(anchor: &Anchor, monotonic_ms: u64) -> Option<i64> {
+    let ms = i128::from(anchor.utc_ms) + i128::from(monotonic_ms) - i128::from(anchor.monotonic_ms);
+    i64::try_from(ms).ok()
+}
+
+/// The energy registers that a reading states, in Wh.
+pub(super) fn registers(reading: &Reading) -> impl Iterator<Item = (Register, i64)> + use<> {
+    let value = |raw: Option<u64>| raw.map(|wh| i64::try_from(wh).unwrap_or(i64::MAX));
+    let values = match &reading.outcome {
+        Outcome::Values(Quantities {
+            energy_wh,
+            import_wh,
+            export_wh,
+            ..
+        }) => [value(*energy_wh), value(*import_wh), value(*export_wh)],
+        Outcome::Failed(_) => [None; 3],
+    };
+    Register::ALL
+        .into_iter()
+        .zip(values)
+        .filter_map(|(register, value)| Some((register, value?)))
+}
+
+/// What it is counted as.
+pub(super) fn kind_of(record: &Record) -> RecordKind {
+    match record {
+        Record::Reading(Reading {
+            outcome: Outcome::Values(_),
+            ..
+        }) => RecordKind::Reading,
+        Record::Reading(_) => RecordKind::Failure,
+        Record::Start(_) => RecordKind::Start,
+        Record::Dropped(_) => RecordKind::Dropped,
+        Record::Anchor(_) => RecordKind::Anchor,
+        Record::Diagnostics(_) => RecordKind::Diagnostics,
+    }
+}
+
+/// The meter that it is about.
+pub(super) fn meter_of(record: &Record) -> Option<MeterAddress> {
+    match record {
+        Record::Reading(reading) => Some(reading.meter),
+        _ => None,
+    }
+}

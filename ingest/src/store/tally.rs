@@ -1,0 +1,21 @@
+//! Counts of a transaction that may still fail: added to the counters after its commit.
+
+use crate::counters::{Counters, ReadingResult, RecordKind};
+
+/// Counts of a transaction that may still fail.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) readings: [u64; ReadingResult::ALL.len()],
+    pub(super) records: [u64; RecordKind::ALL.len()],
+}
+
+impl Tally {
+    pub(super) fn count(&self, counters: &Counters) {
+        for &result in ReadingResult::ALL {
+            counters.readings(result, self.readings[result as usize]);
+        }
+        for &kind in RecordKind::ALL {
+            counters.records(kind, self.records[kind as usize]);
+        }
+    }
+}
