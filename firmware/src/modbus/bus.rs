@@ -2,7 +2,9 @@
 
 use core::convert::Infallible;
 use core::future::Future;
+use core::task::Poll;
 
+use embassy_futures::poll_once;
 use embassy_futures::select::{Either, select};
 use embassy_time::{Instant, Timer};
 use embedded_hal::digital::{ErrorType, OutputPin};
@@ -18,6 +20,8 @@ use super::request::{ADU_LEN_MAX, BusRequest, ReadRegisters};
 /// How many bytes are taken from the UART at a time.
 const CHUNK_LEN: usize = ADU_LEN_MAX;
 
+/// The most chunks of old bytes that are taken before a request; what is left shows when it has been sent.
+const DRAIN_READS_MAX: u32 = 8;
 /// The longest rest between two requests.
 const REST_MAX_US: u32 = 10_000_000;
 
@@ -74,7 +78,7 @@ impl OutputPin for NoDriverEnable {
 /// One RS-485 bus. `S` is the UART, `D` the pin that enables the driver (high while sending), `T` the timer.
 ///
 /// `S` must keep what arrives while a `read` that was started is dropped (embassy's buffered UARTs and tokio's sockets
-/// do).
+/// do), and its `flush` must not return before the last bit has left, or the driver is switched off too early.
 #[derive(Debug)]
 pub struct Bus<S, D, T> {
     serial: S,
@@ -156,7 +160,10 @@ impl<S: Read + Write, D: OutputPin, T: BusTimer> Bus<S, D, T> {
         loop {
             let went_well = match self.master.step(self.timer.now_us()) {
                 BusStep::Done(result) => return result,
-                BusStep::Transmit => self.transmit().await,
+                BusStep::Transmit => match self.drain().await {
+                    Some(0) => self.transmit().await,
+                    drained => drained.map(|_| ()),
+                },
                 BusStep::Pause { until_us } => self.pause(until_us).await,
                 BusStep::Listen { until_us } => self.listen(until_us).await,
             };
@@ -177,6 +184,18 @@ impl<S: Read + Write, D: OutputPin, T: BusTimer> Bus<S, D, T> {
         flushed.ok()?;
         self.master.sent(self.timer.now_us());
         Some(())
+    }
+
+    /// Takes what the UART has received since anybody looked, at most [`DRAIN_READS_MAX`] chunks; gives their number.
+    async fn drain(&mut self) -> Option<u32> {
+        let mut chunk = [0; CHUNK_LEN];
+        for reads in 0..DRAIN_READS_MAX {
+            match poll_once(self.serial.read(&mut chunk)) {
+                Poll::Ready(read) => self.take(&chunk, read.ok()?)?,
+                Poll::Pending => return Some(reads),
+            }
+        }
+        Some(DRAIN_READS_MAX)
     }
 
     async fn pause(&mut self, until_us: u64) -> Option<()> {

@@ -32,7 +32,7 @@ type Unit = Box<dyn FnMut(&[u8]) -> Vec<u8>>;
 struct Uart {
     log: Log,
     unit: Unit,
-    coming: VecDeque<u8>,
+    coming: Rc<RefCell<VecDeque<u8>>>,
     broken: bool,
 }
 
@@ -45,12 +45,13 @@ impl Read for Uart {
         if self.broken {
             return Ok(0);
         }
-        if self.coming.is_empty() {
+        if self.coming.borrow().is_empty() {
             return pending().await;
         }
-        let len = buf.len().min(self.coming.len()).min(7);
+        let mut coming = self.coming.borrow_mut();
+        let len = buf.len().min(coming.len()).min(7);
         for slot in &mut buf[..len] {
-            *slot = self.coming.pop_front().unwrap();
+            *slot = coming.pop_front().unwrap();
         }
         Ok(len)
     }
@@ -63,7 +64,7 @@ impl Write for Uart {
         }
         self.log.borrow_mut().push(Event::Sent(buf.to_vec()));
         let reply = (self.unit)(buf);
-        self.coming.extend(reply);
+        self.coming.borrow_mut().extend(reply);
         Ok(buf.len())
     }
 
@@ -127,7 +128,7 @@ fn uart(log: &Log, unit: impl FnMut(&[u8]) -> Vec<u8> + 'static) -> Uart {
     Uart {
         log: log.clone(),
         unit: Box::new(unit),
-        coming: VecDeque::new(),
+        coming: Rc::default(),
         broken: false,
     }
 }
@@ -183,8 +184,8 @@ fn a_write_reaches_the_unit() {
 #[test]
 fn what_lies_in_the_uart_is_drained_before_a_request() {
     let log = Log::default();
-    let mut serial = uart(&log, counting);
-    serial.coming.extend(counting(&[5, 4, 0, 0, 0, 3]));
+    let serial = uart(&log, counting);
+    serial.coming.borrow_mut().extend(counting(&[5, 4, 0, 0, 0, 3]));
     let mut bus = Bus::new(
         serial,
         NoDriverEnable,
@@ -193,6 +194,35 @@ fn what_lies_in_the_uart_is_drained_before_a_request() {
     );
     let registers: Vec<u16> = block_on(bus.read(address(5), READ)).unwrap().iter().collect();
     assert_eq!(registers, [300, 301, 302]);
+    assert_eq!(bus.counters().stray_bytes, 11);
+}
+
+#[test]
+fn a_late_answer_that_waited_in_the_uart_is_not_taken_for_the_next_one() {
+    let log = Log::default();
+    let clock = Jumping::default();
+    // The first request is answered long after its time-out, with what must not be taken for the second's answer.
+    let late = Rc::new(RefCell::new(Vec::new()));
+    let kept = late.clone();
+    let mut requests = 0;
+    let unit = move |request: &[u8]| {
+        requests += 1;
+        if requests > 1 {
+            return counting(request);
+        }
+        *kept.borrow_mut() = counting(request);
+        Vec::new()
+    };
+    let line = BusLine::serial(9_600).with_retries(0);
+    let serial = uart(&log, unit);
+    let coming = serial.coming.clone();
+    let mut bus = Bus::new(serial, NoDriverEnable, clock.clone(), line);
+    assert_eq!(block_on(bus.read(address(5), READ)), Err(BusError::Timeout));
+    clock.0.set(clock.now_us() + 10_000_000);
+    coming.borrow_mut().extend(late.borrow().iter());
+    let next = ReadRegisters { start: 400, ..READ };
+    let registers: Vec<u16> = block_on(bus.read(address(5), next)).unwrap().iter().collect();
+    assert_eq!(registers, [400, 401, 402]);
     assert_eq!(bus.counters().stray_bytes, 11);
 }
 

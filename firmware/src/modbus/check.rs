@@ -56,9 +56,14 @@ pub(crate) fn check(request: &Sealed, bytes: &[u8]) -> Found {
     }
 }
 
-/// Whether the front of `bytes` is an answer to `request` so far, cut short or not.
+/// Whether `bytes` are an answer to `request`, or its beginning, as far as they go.
 pub(crate) fn begins_answer(request: &Sealed, bytes: &[u8]) -> bool {
-    bytes.len() >= READ_DATA_AT && (is_refusal(request, bytes) || request.answer_begins(bytes))
+    match *bytes {
+        [] => true,
+        [unit] => unit == request.unit(),
+        [unit, function] => unit == request.unit() && function & !EXCEPTION_BIT == request.function(),
+        _ => is_refusal(request, bytes) || request.answer_begins(bytes),
+    }
 }
 
 fn is_refusal(request: &Sealed, bytes: &[u8]) -> bool {

@@ -45,7 +45,10 @@ enum Phase {
     Quiet {
         give_up_us: u64,
     },
-    Transmit,
+    /// The line is silent.
+    Transmit {
+        give_up_us: u64,
+    },
     Listen {
         deadline_us: u64,
     },
@@ -124,7 +127,7 @@ impl BusMaster {
         match self.phase {
             Phase::Idle => BusStep::Done(Ok(())),
             Phase::Done(result) => BusStep::Done(result),
-            Phase::Transmit => BusStep::Transmit,
+            Phase::Transmit { .. } => BusStep::Transmit,
             Phase::Quiet { give_up_us } => self.step_quiet(now_us, give_up_us),
             Phase::Listen { deadline_us } => self.step_listen(now_us, deadline_us),
         }
@@ -155,11 +158,17 @@ impl BusMaster {
         let began_us = now_us.saturating_sub(self.line_time_us(bytes.len()));
         let gap_us = began_us.saturating_sub(self.last_byte_us);
         self.last_byte_us = now_us;
-        if !matches!(self.phase, Phase::Listen { .. }) {
-            self.stray(bytes.len());
-            return;
+        match self.phase {
+            Phase::Listen { .. } => {}
+            Phase::Transmit { give_up_us } => {
+                // It was in the UART already, or came just now: the line is not silent after all.
+                self.phase = Phase::Quiet { give_up_us };
+                return self.stray(bytes.len());
+            }
+            Phase::Idle | Phase::Quiet { .. } | Phase::Done(_) => return self.stray(bytes.len()),
         }
-        if gap_us > u64::from(self.line.gap_us) {
+        if gap_us > u64::from(self.line.gap_us) && !begins_answer(&self.request, &self.received) {
+            // An answer is left to its CRC: whoever hands over its bytes may have been late.
             self.drop_unfinished();
         }
         for &byte in bytes {
@@ -204,7 +213,7 @@ impl BusMaster {
     fn step_quiet(&mut self, now_us: u64, give_up_us: u64) -> BusStep {
         let silent_us = (self.last_byte_us + u64::from(self.line.silence_us)).max(self.not_before_us);
         if now_us >= silent_us {
-            self.phase = Phase::Transmit;
+            self.phase = Phase::Transmit { give_up_us };
             return BusStep::Transmit;
         }
         if now_us >= give_up_us.max(self.not_before_us) {
@@ -216,7 +225,10 @@ impl BusMaster {
     fn step_listen(&mut self, now_us: u64, deadline_us: u64) -> BusStep {
         let broken_off_us = self.broken_off_us();
         if !self.received.is_empty() && now_us > broken_off_us {
-            if begins_answer(&self.request, &self.received) && !self.maybe_echo() {
+            if self.received.len() >= READ_DATA_AT
+                && begins_answer(&self.request, &self.received)
+                && !self.maybe_echo()
+            {
                 bump(&mut self.counters.short_answers);
                 self.noise(self.received.len());
                 return self.retry(BusError::BadFrame, now_us);

@@ -379,3 +379,32 @@ fn a_rest_is_kept_even_when_the_line_is_silent() {
     let outcome = bench.exchange(7, read(0, 1), script(&[&[burst(10_000, answer(7, &[2]))]]));
     assert_eq!((outcome.result, outcome.sent_us), (Ok(vec![2]), vec![850_000]));
 }
+
+#[test]
+fn an_answer_whose_bytes_are_handed_over_late_is_still_one() {
+    let mut bench = bench();
+    bench.master.begin(unit(7), read(0, 2), 0);
+    assert_eq!(bench.master.step(SILENCE_US), BusStep::Transmit);
+    bench.master.sent(SILENCE_US);
+    let frame = answer(7, &[0x1234, 0x5678]);
+    let mut now_us = SILENCE_US + 30_000;
+    // Nobody asked for the next step meanwhile: the processor was busy.
+    for piece in [&frame[..1], &frame[1..5], &frame[5..]] {
+        bench.master.received(piece, now_us);
+        now_us += 50_000;
+    }
+    assert_eq!(bench.master.step(now_us), BusStep::Done(Ok(())));
+    assert!(bench.master.registers().iter().eq([0x1234, 0x5678]));
+}
+
+#[test]
+fn bytes_that_come_when_the_line_seemed_silent_put_the_request_off() {
+    let mut bench = bench();
+    bench.master.begin(unit(7), read(0, 1), SILENCE_US);
+    assert_eq!(bench.master.step(SILENCE_US), BusStep::Transmit);
+    bench.master.received(&answer(7, &[1]), SILENCE_US + 10);
+    let until_us = SILENCE_US + 10 + SILENCE_US;
+    assert_eq!(bench.master.step(SILENCE_US + 10), BusStep::Pause { until_us });
+    assert_eq!(bench.master.step(until_us), BusStep::Transmit);
+    assert_eq!(bench.master.counters().stray_bytes, 7);
+}

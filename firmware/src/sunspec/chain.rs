@@ -103,6 +103,13 @@ impl Survey {
         self.base
     }
 
+    /// Where to begin when this survey failed with `status`: a device that is silent about addresses it does not have
+    /// would otherwise never be found.
+    pub(crate) fn base_after(&self, status: PollStatus) -> u8 {
+        let silent = status == PollStatus::Timeout && matches!(self.at, At::Base);
+        self.base.wrapping_add(u8::from(silent))
+    }
+
     /// Goes on with the answer to the last read.
     pub(crate) fn answer(&mut self, answer: Result<Registers<'_>, BusError>) -> Next {
         match (self.at, answer) {

@@ -103,10 +103,7 @@ impl Sunspec {
                 self.read_main(chain)
             }
             Next::Failed(status) => {
-                // A device that is silent about addresses it does not have would otherwise never be found.
-                self.base = survey
-                    .base()
-                    .wrapping_add(u8::from(status == PollStatus::Timeout));
+                self.base = survey.base_after(status);
                 self.fail(status)
             }
         }

@@ -164,6 +164,25 @@ fn a_device_silent_about_addresses_it_does_not_have_is_found_by_the_third_poll()
 }
 
 #[test]
+fn a_silence_in_the_middle_of_the_walk_does_not_move_the_search_elsewhere() {
+    let image = with_inverter_behind(10);
+    let mut meter = meter();
+    let mut reads = 0;
+    let broken = poll_blocking(&mut meter, |read, registers| {
+        reads += 1;
+        if reads == 3 {
+            Err(BusError::Timeout)
+        } else {
+            image.read(read, registers)
+        }
+    });
+    assert_eq!(broken, Err(PollStatus::Timeout));
+    let (result, reads) = poll(&mut meter, &image);
+    assert!(result.is_ok());
+    assert_eq!(reads[0].start, 40_000);
+}
+
+#[test]
 fn every_family_fits_one_read() {
     for id in [101, 113, 203, 211] {
         let extent = Model::of(id).unwrap().extent;
