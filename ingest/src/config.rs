@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::sinks::is_plain_base;
+
 /// The shortest token that is taken, in bytes.
 pub const TOKEN_LEN_MIN: usize = 16;
 /// The most InfluxDB sinks.
@@ -118,13 +120,13 @@ impl InfluxConfig {
                 "1 to 32 of a-z, 0-9 and '-'",
             ));
         }
-        if !self
-            .url
-            .strip_prefix("http://")
-            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-        {
+        if !is_plain_base(&self.url) {
             let allowed = "http://host:port (TLS through a side-car on this machine)";
             return Err(value("influx.url", &format!("\"{}\"", self.url), allowed));
+        }
+        if !self.token.bytes().all(|b| b.is_ascii_graphic()) {
+            let shown = format!("({} bytes)", self.token.len());
+            return Err(value("influx.token", &shown, "visible ASCII characters, or nothing"));
         }
         for (key, text) in [("influx.org", &self.org), ("influx.bucket", &self.bucket)] {
             if text.is_empty() {
@@ -170,5 +172,7 @@ mod tests {
         assert!(Config::parse(&unknown).unwrap_err().to_string().contains("extra"));
         let tls = CONFIG_EXAMPLE.replace("http://127.0.0.1:8086", "https://influx.example");
         assert!(Config::parse(&tls).unwrap_err().to_string().contains("side-car"));
+        let unreadable = CONFIG_EXAMPLE.replace("http://127.0.0.1:8086", "http://127.0.0.1:808600");
+        assert!(Config::parse(&unreadable).unwrap_err().to_string().contains("influx.url"));
     }
 }

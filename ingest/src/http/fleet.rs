@@ -182,10 +182,7 @@ async fn refresh(api: &Api, today: &mut Today, now_ms: i64) -> Result<(), ApiErr
         let from_ms = day_start_ms(now_ms);
         let of = |plant: &Plant| {
             let rows = store.intervals(&plant.id, from_ms, now_ms.max(from_ms + 1), Step::Quarter)?;
-            Ok((
-                plant.id.clone(),
-                rows.iter().map(of_quarter).collect(),
-            ))
+            Ok((plant.id.clone(), rows.iter().map(of_quarter).collect()))
         };
         fleet
             .plants
@@ -356,3 +353,7 @@ fn sum(values: impl Iterator<Item = Option<i64>>) -> Option<i64> {
 fn rounded(value: f64, scale: f64) -> f64 {
     (value * scale).round() / scale
 }
+
+#[cfg(test)]
+#[path = "fleet_tests.rs"]
+mod tests;

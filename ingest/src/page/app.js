@@ -60,7 +60,7 @@ function drawBacklog() {
   if (!draining) return;
   const left = backlog.records_remaining;
   const sentence = t('backfill', number(backlog.plants_draining), number(state.fleet.totals.plants));
-  say(document.getElementById('backfill-text'), left === null ? sentence : sentence + t('backfill_left', number(left)));
+  say(document.getElementById('backfill-text'), !left ? sentence : sentence + t('backfill_left', number(left)));
   const bar = document.getElementById('backfill-progress');
   bar.setAttribute('aria-label', sentence);
   if (backlog.progress_permille === null) bar.removeAttribute('value');

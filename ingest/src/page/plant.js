@@ -72,11 +72,14 @@ function drawMore(made) {
   const rows = [['where', nameOf(p.district)], ['owner', nameOf(p.owner)], ['capacity', peak(p.peak_w)], ['inverter', power(p.inverter_ac_w)],
     ['state', t(p.state)], ['sun', p.sun_elevation_deg === null ? '—' : `${number(p.sun_elevation_deg, 1)}°`]];
   const devices = p.devices.map((d) => h('tr', null, h('th', { scope: 'row' }, h('bdi', null, d.id)),
-    h('td', null, d.last_reading_ms === null ? t('never') : clockText(d.last_reading_ms)), h('td', null, d.stale ? t('unclear') : '')));
+    h('td', null, d.last_reading_ms === null ? t('never') : whenText(d.last_reading_ms)), h('td', null, d.stale ? t('unclear') : '')));
   made.more.replaceChildren(
     h('table', { class: 'data' }, h('tbody', null, rows.map(([key, value]) => h('tr', null, h('th', { scope: 'row' }, t(key)), h('td', null, value))))),
     h('table', { class: 'data' }, h('thead', null, h('tr', null, [t('devices'), t('col_age'), t('state')].map((word) => h('th', { scope: 'col' }, word)))), h('tbody', null, devices)));
 }
+
+/** A time, with its day unless that is today. */
+const whenText = (ms) => (isoDay(ms) === isoDay(serverNow()) ? '' : `${shortDay(ms)} `) + clockText(ms);
 
 /** Fetches what is due; an answer for a plant or day that is no longer shown is dropped. */
 async function load(made, today) {

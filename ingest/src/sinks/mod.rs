@@ -22,6 +22,7 @@ use deliver::{Outcome, deliver};
 use influx::{Influx, encode};
 
 pub use influx::SinkError;
+pub(crate) use influx::is_plain_base;
 pub(crate) use status::{SinkSnapshot, SinkStatus};
 
 /// The most readings in one write.

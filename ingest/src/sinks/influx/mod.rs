@@ -152,7 +152,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// `http://host[:port][/]`, the host as a name, an IPv4 or a bracketed IPv6 address.
-fn is_plain_base(url: &str) -> bool {
+pub(crate) fn is_plain_base(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else {
         return false;
     };
