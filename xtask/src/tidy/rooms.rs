@@ -62,7 +62,7 @@ const ROOMS: &[Room] = &[
             "taraz-simulator",
             "taraz-telemetry",
         ],
-        dev_uses: &[SUPPORT],
+        dev_uses: &["taraz-firmware", SUPPORT],
     },
     Room {
         package: SUPPORT,
