@@ -27,6 +27,7 @@ pub struct Metrics {
     refused: IntCounterVec,
     batches: IntCounterVec,
     rejected_connects: IntCounterVec,
+    sessions_ended: IntCounterVec,
     broker_connected: IntGauge,
 }
 
@@ -56,6 +57,42 @@ pub(crate) enum ConnectRejected {
     Unauthorised,
     Timeout,
     Protocol,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SessionEnd {
+    Goodbye,
+    Gone,
+    TakenOver,
+    KeepAlive,
+    TooSlow,
+    Protocol,
+    Closing,
+}
+
+impl SessionEnd {
+    const ALL: [Self; 7] = [
+        Self::Goodbye,
+        Self::Gone,
+        Self::TakenOver,
+        Self::KeepAlive,
+        Self::TooSlow,
+        Self::Protocol,
+        Self::Closing,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::Gone => "gone",
+            Self::TakenOver => "taken_over",
+            Self::KeepAlive => "keep_alive",
+            Self::TooSlow => "too_slow",
+            Self::Protocol => "protocol",
+            Self::Closing => "closing",
+        }
+    }
 }
 
 impl FrameResult {
@@ -150,6 +187,11 @@ impl Metrics {
                 "Connections to the listener that did not become a session, by reason",
                 "reason",
             )?,
+            sessions_ended: register.vec(
+                "gateway_sessions_ended_total",
+                "MQTT sessions at the listener that ended, by reason",
+                "reason",
+            )?,
             broker_connected: register.gauge(
                 "gateway_broker_connected",
                 "1 while the session with the external broker stands",
@@ -166,6 +208,9 @@ impl Metrics {
         }
         for reason in ConnectRejected::ALL {
             metrics.rejected_connects.with_label_values(&[reason.as_str()]);
+        }
+        for reason in SessionEnd::ALL {
+            metrics.sessions_ended.with_label_values(&[reason.as_str()]);
         }
         Ok(metrics)
     }
@@ -187,6 +232,10 @@ impl Metrics {
 
     pub(crate) fn connect_rejected(&self, reason: ConnectRejected) {
         self.rejected_connects.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    pub(crate) fn session_ended(&self, reason: SessionEnd) {
+        self.sessions_ended.with_label_values(&[reason.as_str()]).inc();
     }
 
     pub(crate) fn broker_connected(&self, connected: bool) {

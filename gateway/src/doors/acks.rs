@@ -9,6 +9,8 @@ use crate::validate::KnownDevice;
 /// Ranges that wait for an acknowledgement; beyond it the oldest are forgotten, and the device asks again by sending
 /// them again.
 const WAITING_RANGES_MAX: usize = 1_024;
+/// How many of the newest ranges a new one may follow.
+const LANES_MAX: usize = 4;
 
 /// Committed ranges on their way into acknowledgements.
 #[derive(Debug, Default)]
@@ -17,12 +19,14 @@ pub(super) struct AckRanges {
 }
 
 impl AckRanges {
-    /// Adds a committed range, merged with the one before where it follows it.
+    /// Adds a committed range, merged with the one that it follows: a device's live and backfill lanes alternate, so
+    /// the last few are looked at.
     pub(super) fn add(&mut self, range: RecordRange) {
-        if let Some(before) = self.waiting.back_mut()
-            && (before.incarnation, before.boot) == (range.incarnation, range.boot)
-            && before.last.checked_add(1) == Some(range.first)
-        {
+        let follows = |before: &&mut RecordRange| {
+            (before.incarnation, before.boot) == (range.incarnation, range.boot)
+                && before.last.checked_add(1) == Some(range.first)
+        };
+        if let Some(before) = self.waiting.iter_mut().rev().take(LANES_MAX).find(follows) {
             before.last = range.last;
             return;
         }
@@ -44,21 +48,26 @@ impl AckRanges {
         self.waiting.clear();
     }
 
-    /// The next acknowledgement's bytes, signed for the device; `None` when nothing waits.
-    pub(super) fn next_signed(&mut self, device: &KnownDevice) -> Option<Vec<u8>> {
+    /// An acknowledgement of the oldest ranges, at most `max` of them, signed for the device; with it how many ranges it
+    /// holds, for [`Self::sent`]. `None` when nothing waits.
+    pub(super) fn signed(&self, device: &KnownDevice, max: usize) -> Option<(Vec<u8>, usize)> {
         if self.waiting.is_empty() {
             return None;
         }
         let mut ack = Ack::default();
-        for range in self.waiting.drain(..self.waiting.len().min(ACK_RANGES_MAX)) {
-            // No more than ACK_RANGES_MAX are drained.
-            let _ = ack.ranges.push(range);
+        for range in self.waiting.iter().take(max.clamp(1, ACK_RANGES_MAX)) {
+            // No more than ACK_RANGES_MAX are taken.
+            let _ = ack.ranges.push(*range);
         }
         let mut buffer = [0; ACK_LEN_MAX];
         // ACK_LEN_MAX always suffices.
-        ack.encode(&mut buffer, &device.key, &device.id)
-            .ok()
-            .map(<[u8]>::to_vec)
+        let bytes = ack.encode(&mut buffer, &device.key, &device.id).ok()?;
+        Some((bytes.to_vec(), ack.ranges.len()))
+    }
+
+    /// The oldest `count` ranges are on their way.
+    pub(super) fn sent(&mut self, count: usize) {
+        self.waiting.drain(..count.min(self.waiting.len()));
     }
 }
 
@@ -85,6 +94,23 @@ mod tests {
             acks.iter().copied().collect::<Vec<_>>(),
             [range(1, 0, 4), range(1, 6, 6), range(2, 7, 9)]
         );
+    }
+
+    #[test]
+    fn two_lanes_stay_two_ranges() {
+        let mut acks = AckRanges::default();
+        for n in 0..50 {
+            acks.add(range(1, n, n));
+            acks.add(range(2, 1_000 + n, 1_000 + n));
+        }
+        assert_eq!(
+            acks.iter().copied().collect::<Vec<_>>(),
+            [range(1, 0, 49), range(2, 1_000, 1_049)]
+        );
+        acks.sent(1);
+        assert_eq!(acks.iter().count(), 1);
+        acks.sent(9);
+        assert!(acks.is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use rumqttc::v5::{AsyncClient, ClientError, ConnectionError, Event, EventLoop, M
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use taraz_telemetry::{Channel, DeviceId, RecordRange, TOPIC_PREFIX, Topic};
+use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId, RecordRange, TOPIC_PREFIX, Topic};
 
 use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
@@ -346,8 +346,9 @@ impl Worker {
         self.answer();
         for (id, (device, mut ranges)) in ranges {
             let topic = Channel::Ack.topic(&id);
-            while let Some(bytes) = ranges.next_signed(&device) {
+            while let Some((bytes, count)) = ranges.signed(&device, ACK_RANGES_MAX) {
                 self.outbox.push_back(Out::Ack(topic.clone(), bytes));
+                ranges.sent(count);
             }
         }
     }

@@ -11,4 +11,5 @@ mod mosquitto;
 mod raw;
 mod rig;
 mod session;
+mod start;
 mod throughput;

@@ -470,6 +470,46 @@ async fn closing_acknowledges_what_was_taken_and_says_goodbye() {
     until("ingest has it", || rig.recorder.records() == 100).await;
 }
 
+/// A board with little memory states a small maximum packet size: it gets its acknowledgements in small pieces.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_small_packets_gets_small_acknowledgements() {
+    let rig = Rig::start().await;
+    let device = Device::new(1);
+    let hello = Hello {
+        properties: vec![39, 0, 0, 0, 100],
+        ..Hello::of(V5, &device)
+    };
+    let (mut raw, code) = Raw::connect(rig.mqtt(), &hello).await;
+    assert_eq!(code, 0);
+    raw.subscribe(&[(&device.topic(Channel::Ack), 0)]).await;
+    // Twenty ranges that do not touch, acknowledged at once.
+    let held_back = rig.hold_commits();
+    for n in 0..20_u16 {
+        let sequence = u32::from(n) * 2;
+        let frame = device.frame_of(sequence, &[device.reading(sequence, 1)]);
+        raw.publish(&device.up(), 1, n + 1, &frame).await;
+    }
+    raw.nothing().await;
+    drop(held_back);
+    for id in 1..=20 {
+        raw.puback(id).await;
+    }
+    let (mut ranges, mut messages) = (Vec::new(), 0);
+    while ranges.len() < 20 {
+        let (_, ack, _) = raw.message().await;
+        assert!(ack.len() < 100);
+        messages += 1;
+        ranges.extend(device.ranges(&ack));
+    }
+    assert!(
+        ranges
+            .iter()
+            .zip(0..)
+            .all(|(range, n)| (range.first, range.last) == (2 * n, 2 * n))
+    );
+    assert!((2..=20).contains(&messages));
+}
+
 /// It publishes without ever reading the answers: what waits for it is bounded, then it is shown the door.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_disconnected() {
@@ -498,5 +538,9 @@ async fn a_client_that_does_not_read_is_disconnected() {
         .await
         .expect("to be disconnected");
     println!("disconnected after {:?}", begun.elapsed());
-    until("the session ends", || rig.metric("gateway_connections") == 0).await;
+    let ended = "gateway_sessions_ended_total{reason=\"too_slow\"}";
+    until("the session ends", || {
+        rig.metric("gateway_connections") == 0 && rig.metric(ended) == 1
+    })
+    .await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
-use taraz_telemetry::{Channel, DeviceId};
+use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId};
 
 use crate::doors::acks::AckRanges;
 use crate::metrics::ConnectRejected;
@@ -98,6 +98,7 @@ impl<E: Engine> Session<E> {
             ack_qos: None,
             commands: false,
             ranges: AckRanges::default(),
+            ack_ranges_max: ACK_RANGES_MAX,
         };
         Ok((signed_in, welcome))
     }
@@ -191,13 +192,17 @@ impl<E: Engine> Session<E> {
         };
         let topic = Channel::Ack.topic(&who.device.id);
         while qos == 0 || self.engine.vacancy() > 0 {
-            let Some(ack) = who.ranges.next_signed(&who.device) else {
+            let Some((ack, count)) = who.ranges.signed(&who.device, who.ack_ranges_max) else {
                 break;
             };
-            if !self.engine.publish(&topic, &ack, qos) {
-                // Larger than the client takes. It sends again what it has no acknowledgement for.
-                tracing::debug!(device = %who.device.id, "can't send an acknowledgement");
-                break;
+            if self.engine.publish(&topic, &ack, qos) {
+                who.ranges.sent(count);
+            } else if count > 1 {
+                // Larger than this client takes.
+                who.ack_ranges_max = count / 2;
+            } else {
+                tracing::warn!(device = %who.device.id, len = ack.len(), "the client takes no acknowledgement of this size");
+                who.ranges.sent(count);
             }
         }
     }

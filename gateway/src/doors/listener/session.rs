@@ -18,7 +18,7 @@ use taraz_telemetry::RecordRange;
 use crate::doors::Doorway;
 use crate::doors::acks::AckRanges;
 use crate::doors::pending::Pending;
-use crate::metrics::ConnectRejected;
+use crate::metrics::{ConnectRejected, SessionEnd};
 use crate::spool::{Committed, CommittedSender, Room, SpoolError};
 use crate::time::now_ms;
 use crate::validate::{Accepted, KnownDevice};
@@ -59,6 +59,8 @@ pub(super) struct SignedIn {
     pub(super) commands: bool,
     /// Committed, and not in an `/ack` yet.
     pub(super) ranges: AckRanges,
+    /// Ranges in one `/ack`; halved for a client that takes only small packets.
+    pub(super) ack_ranges_max: usize,
 }
 
 /// A frame for which the spool's queue has no room yet.
@@ -84,6 +86,22 @@ pub(super) enum Leave {
     Broken(String),
     /// The spool has ended.
     Closed,
+}
+
+impl Leave {
+    const fn end(&self) -> SessionEnd {
+        match self {
+            Self::Gone => SessionEnd::Gone,
+            Self::Client { .. } => SessionEnd::Goodbye,
+            Self::Us(Goodbye::ShuttingDown) | Self::Closed => SessionEnd::Closing,
+            Self::Us(Goodbye::TakenOver) => SessionEnd::TakenOver,
+            Self::Us(Goodbye::KeepAlive) => SessionEnd::KeepAlive,
+            Self::Us(Goodbye::TooSlow) => SessionEnd::TooSlow,
+            Self::Us(Goodbye::QosNotSupported | Goodbye::TopicInvalid) | Self::Refused | Self::Broken(_) => {
+                SessionEnd::Protocol
+            }
+        }
+    }
 }
 
 impl<E: Engine> Session<E> {
@@ -117,8 +135,9 @@ impl<E: Engine> Session<E> {
         if let Leave::Broken(what) = &leave {
             tracing::info!(peer = %self.peer, device, what, "an MQTT client broke the protocol");
         }
-        if self.signed_in.is_none() {
-            self.count_rejected(&leave);
+        match self.signed_in {
+            Some(_) => self.door.metrics.session_ended(leave.end()),
+            None => self.count_rejected(&leave),
         }
         let publish_will = match &leave {
             Leave::Client { publish_will } => *publish_will,
