@@ -83,3 +83,37 @@ fn units_must_be_the_meters_of_the_fleet() {
     assert!(error("model = 101", "model = 201").contains("the fleet says that it is inverter"));
     assert!(error("address = 1", "address = 9").contains("the fleet has a meter there"));
 }
+
+#[test]
+fn what_the_files_say_can_be_written_as_csv() {
+    let fleet = Fleet::parse(demo::fleet_toml()).unwrap();
+    let simulation = Simulation::parse_with_fleet(demo::simulation_toml(), &fleet, None).unwrap();
+    // Two days of Iran: 21 and 22 November 2026.
+    let from_ms = 1_795_206_600_000;
+    let day_ms = 86_400_000;
+    let mut csv = Vec::new();
+    simulation
+        .write_source_energy_csv(from_ms, from_ms + 2 * day_ms, day_ms, &mut csv)
+        .unwrap();
+    let csv = String::from_utf8(csv).unwrap();
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines.len(), 1 + 12 * 2);
+    assert_eq!(lines[0], "plant,from_utc,to_utc,generation_wh,consumption_wh");
+    assert!(
+        lines[1].starts_with("sari-town-hall,2026-11-20T20:30:00Z,2026-11-21T20:30:00Z,"),
+        "{}",
+        lines[1]
+    );
+    for line in &lines[1..] {
+        let generation: f64 = line.split(',').nth(3).unwrap().parse().unwrap();
+        assert!(generation > 1_000.0, "{line}");
+    }
+    // The parts of a day add up to it.
+    let of = |from, to| simulation.source_energy_wh("babol-park", from, to).unwrap();
+    let parts: f64 = (0..96)
+        .map(|part| of(from_ms + part * day_ms / 96, from_ms + (part + 1) * day_ms / 96))
+        .sum();
+    assert!((parts - of(from_ms, from_ms + day_ms)).abs() < 0.001);
+    assert!(simulation.source_energy_wh("nowhere", 0, day_ms).is_none());
+    assert!(simulation.write_source_energy_csv(0, 1, 0, Vec::new()).is_err());
+}

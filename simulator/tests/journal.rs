@@ -1,4 +1,9 @@
 //! What the journal says beside the registers: the values that they state, here decoded once more by hand.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests stand outside of their functions"
+)]
+#![allow(clippy::cast_possible_truncation, reason = "values that registers hold")]
 
 mod common;
 

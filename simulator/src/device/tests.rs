@@ -5,6 +5,8 @@ use taraz_fleet::Fleet;
 use taraz_telemetry::Field;
 
 use super::*;
+use crate::config::{Measures, Night};
+use crate::physics::state;
 use crate::points::What;
 use crate::simulation::{Simulation, World};
 use crate::{EXAMPLE, demo};
@@ -46,8 +48,8 @@ fn stated(bus: &FaultyBus, address: u8, at_ms: i64, field: Field) -> Option<i64>
 fn count_wh(unit: &UnitConfig, stated_wh: i64) -> f64 {
     match (unit.kind, unit.model) {
         (MeterDriver::Growatt, _) => 100.0,
-        // 0.01 kWh, while single precision holds that.
-        (MeterDriver::Sdm630, _) => (stated_wh as f64 / 2_f64.powi(23)).max(10.0),
+        // 0.01 kWh, as near as single precision holds it.
+        (MeterDriver::Sdm630, _) => 10.0 + stated_wh as f64 / 2_f64.powi(23),
         // Single precision: 24 bits.
         (_, Some(111..=113 | 211..=214)) => (stated_wh as f64 / 2_f64.powi(23)).max(1.0),
         _ => 1.0,

@@ -6,8 +6,12 @@ use crate::solar::{DAY_S, midnight_unix_s};
 
 /// How many days of the year a recorded day may be off and still stand for a date by itself.
 const NEAR_DAYS: i32 = 15;
-/// When none is that near, this many of the nearest take turns: one day for weeks on end would be no weather.
-const TURNS_MAX: usize = 30;
+/// When none is that near, this many of the nearest take turns: one day for weeks on end would be no weather. A prime, for
+/// [`TURN`].
+const TURNS_MAX: usize = 29;
+/// How far a turn goes on from day to day: a larger prime, so that every candidate has its turn, and the
+/// turns do not go along with the candidates, which change by one from day to day.
+const TURN: i64 = 37;
 /// Days of a year, the leap day included: the size of the table.
 const YEAR_DAYS: i32 = 366;
 /// The longest and the shortest day are mirrors of the year: 21 June is its 172nd day, 21 December its 355th.
@@ -34,8 +38,8 @@ impl DayChoice {
     pub(crate) fn day_for(&self, date: Date) -> usize {
         let day = usize::try_from(date.day_of_year()).unwrap_or(0) % self.candidates.len();
         let candidates = &self.candidates[day];
-        let turn =
-            (midnight_unix_s(date) / DAY_S).rem_euclid(i64::try_from(candidates.len()).unwrap_or(1).max(1));
+        let turns = i64::try_from(candidates.len()).unwrap_or(1).max(1);
+        let turn = (midnight_unix_s(date) / DAY_S * TURN).rem_euclid(turns);
         candidates
             .get(usize::try_from(turn).unwrap_or(0))
             .map_or(0, |&day| day as usize)

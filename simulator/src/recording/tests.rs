@@ -163,3 +163,22 @@ fn steps_begin_at_midnight_and_rise() {
             .is_empty()
     );
 }
+/// The simulated months have weather: no recorded day stands for weeks on end.
+#[test]
+fn days_follow_each_other_with_weather() {
+    for source in SourceName::ALL {
+        let recording = Recording::of(source);
+        let first = jiff::civil::date(2026, 1, 1);
+        for month in 0..12 {
+            let days = (0..30).map(|day| first.saturating_add(jiff::Span::new().days(30 * month + day)));
+            let chosen: std::collections::BTreeSet<usize> =
+                days.map(|date| recording.choice.day_for(date)).collect();
+            let least = recording.days.len().min(12);
+            assert!(
+                chosen.len() >= least,
+                "{source:?}, month {month}: {} days",
+                chosen.len()
+            );
+        }
+    }
+}

@@ -72,65 +72,57 @@ impl Connection {
         let shared = &self.shared;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if request.slave == CLOCK_ADDRESS {
-            return (
-                if shared.follow_clock {
-                    set_clock(&mut state, &request.request)
-                } else {
-                    Ok(None)
-                },
-                0,
-            );
+            let clock = shared
+                .follow_clock
+                .then(|| set_clock(&mut state, &request.request));
+            return (clock.unwrap_or(Ok(None)), 0);
         }
         let world = Arc::clone(&shared.world.borrow());
         let bus = &world.buses[shared.bus];
-        // A unit that does not exist is silent, as on any bus: nobody else answers for it.
-        let Some(unit) = bus.unit(request.slave) else {
-            return (Ok(None), 0);
-        };
         let wall_ms = Timestamp::now().as_millisecond();
         let at_ms = state.clock_ms.unwrap_or(wall_ms + shared.offset_ms);
-        let delay_ms = match bus.reaction(unit, at_ms) {
-            Reaction::Silence => return (Ok(None), 0),
-            Reaction::Busy => return (Err(ExceptionCode::ServerDeviceBusy), 0),
-            // In simulated time there is nothing to wait for.
-            Reaction::Answer(delay_ms) => {
-                if state.clock_ms.is_some() {
-                    0
-                } else {
-                    delay_ms
-                }
+        // A unit that does not exist is silent, as on any bus: nobody else answers for it.
+        let unit = bus.unit(request.slave);
+        let reaction = unit.map_or(Reaction::Silence, |unit| bus.reaction(unit, at_ms));
+        match (reaction, unit) {
+            (Reaction::Answer(delay_ms), Some(unit)) => {
+                let rendered = state.rendered(unit, at_ms, world.version, bus);
+                let answer = read(bus.bus.blocks(unit), &request.request)
+                    .map(|read| Some(self.answer(&read, rendered, bus, unit, wall_ms)));
+                (answer, if state.clock_ms.is_some() { 0 } else { delay_ms })
             }
-        };
-        let rendered = state.rendered(unit, at_ms, world.version, bus);
-        let outcome = read(bus.bus.blocks(unit), &request.request).map(
-            |Read {
-                 block,
-                 offset,
-                 count,
-                 respond,
-                 function,
-             }| {
-                let image = &rendered.image.blocks[block];
-                let registers = &image.registers[usize::from(offset)..usize::from(offset + count)];
-                if let Some(journal) = &shared.journal {
-                    let start = bus.bus.blocks(unit)[block].start + offset;
-                    let (bus, unit) = (bus.bus.id.as_str(), request.slave);
-                    journal.write(&Answered {
-                        bus,
-                        at_ms,
-                        wall_ms,
-                        unit,
-                        function,
-                        start,
-                        registers,
-                        block: image,
-                        offset,
-                    });
-                }
-                Some(respond(registers.to_vec()))
-            },
-        );
-        (outcome, delay_ms)
+            (Reaction::Busy, _) => (Err(ExceptionCode::ServerDeviceBusy), 0),
+            // In simulated time nobody can wait: silence is said at once, as a gateway says it for those behind it.
+            _ if state.clock_ms.is_some() => (Err(ExceptionCode::GatewayTargetDevice), 0),
+            _ => (Ok(None), 0),
+        }
+    }
+
+    /// The answer to a read; it goes into the journal.
+    fn answer(
+        &self,
+        read: &Read,
+        rendered: &Rendered,
+        bus: &FaultyBus,
+        unit: usize,
+        wall_ms: i64,
+    ) -> Response {
+        let block = &rendered.image.blocks[read.block];
+        let registers = &block.registers[usize::from(read.offset)..usize::from(read.offset + read.count)];
+        if let Some(journal) = &self.shared.journal {
+            journal.write(&Answered {
+                bus: &bus.bus.id,
+                at_ms: rendered.at_ms,
+                wall_ms,
+                unit: bus.bus.config.units[unit].address.get(),
+                function: read.function,
+                start: bus.bus.blocks(unit)[read.block].start + read.offset,
+                registers,
+                block,
+                offset: read.offset,
+            });
+        }
+        (read.respond)(registers.to_vec())
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Options {
     /// Give every bus a pseudo-terminal too (only with [`Transport::RtuOverTcp`]).
     pub pty: bool,
     /// Let a client set its connection's bus clock: function 16 to unit 247, register 0, four registers, UTC ms.
+    /// In its time nothing takes time: answers have no delay, and the silence of a unit is exception 11 (gateway target
+    /// device failed to respond) at once.
     pub follow_clock: bool,
     /// Where to write the journal; an existing file is replaced.
     pub journal: Option<PathBuf>,

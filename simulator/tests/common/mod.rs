@@ -1,5 +1,9 @@
 //! What the tests of the running simulator share.
 #![allow(dead_code, reason = "not every test uses everything")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "these are tests, outside of a #[test] function"
+)]
 
 use std::net::SocketAddr;
 use std::path::Path;
