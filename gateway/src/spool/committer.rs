@@ -123,6 +123,8 @@ impl Committer {
                 break;
             }
         }
+        // The file is closed before anybody hears that the spool has ended.
+        self.table = None;
     }
 
     /// Commits, however often it takes. False when it was given up because the program ends.
