@@ -304,3 +304,34 @@ async fn a_port_that_is_taken_is_named() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn ports_follow_in_the_order_of_the_ids() {
+    let three: String = ["b", "a", "c"]
+        .iter()
+        .map(|id| {
+            SIMULATION
+                .replace("bus-1", id)
+                .replace("plant-1", &format!("plant-{id}"))
+        })
+        .collect();
+    // A run of free ports is found by trying: others take ports too.
+    for first in (20_000..60_000).step_by(97) {
+        let simulation = Simulation::parse(&three, None).unwrap();
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let options = Options {
+            first_port: Some(first),
+            ..Options::default()
+        };
+        let Ok(running) = taraz_simulator::Simulator::start(simulation, options, cancel.clone()).await else {
+            continue;
+        };
+        let ports: Vec<u16> = running.buses.values().map(|address| address.port()).collect();
+        assert_eq!(ports, [first, first + 1, first + 2]);
+        assert!(running.buses.keys().map(String::as_str).eq(["a", "b", "c"]));
+        cancel.cancel();
+        running.stopped().await.unwrap();
+        return;
+    }
+    panic!("no three free ports in a row");
+}

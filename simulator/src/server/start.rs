@@ -46,7 +46,7 @@ pub struct Options {
     pub transport: Transport,
     /// The address to listen on.
     pub listen: IpAddr,
-    /// The port of the first bus, the next ones following; `None` takes free ports.
+    /// The port of the first bus, the next ones following in the order of their ids; `None` takes free ports.
     pub first_port: Option<u16>,
     /// Give every bus a pseudo-terminal too (only with [`Transport::RtuOverTcp`]).
     pub pty: bool,
@@ -230,10 +230,11 @@ async fn listen(
 ) -> Result<Vec<(String, TcpListener, SocketAddr)>, StartError> {
     let buses = simulation.devices().count();
     let mut listeners = Vec::with_capacity(buses);
-    for (index, id) in simulation.devices().enumerate() {
+    for id in simulation.devices() {
+        let place = simulation.devices().filter(|&other| other < id).count();
         let port = match options.first_port {
             None => 0,
-            Some(first) => u16::try_from(usize::from(first) + index).map_err(|_| {
+            Some(first) => u16::try_from(usize::from(first) + place).map_err(|_| {
                 let most = usize::from(u16::MAX) + 1 - buses;
                 StartError::Ports { first, buses, most }
             })?,
