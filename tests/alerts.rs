@@ -21,7 +21,11 @@ fn impatient_rules() -> String {
     rules.lines().map(shorter).collect::<Vec<_>>().join("\n")
 }
 
-fn prometheus(alertmanager: &Alertmanager, rules: &std::path::Path, http: std::net::SocketAddr) -> Prometheus {
+fn prometheus(
+    alertmanager: &Alertmanager,
+    rules: &std::path::Path,
+    http: std::net::SocketAddr,
+) -> Prometheus {
     Prometheus::start(&format!(
         "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
          rule_files: [{}]\n\
@@ -56,12 +60,23 @@ fn a_fault_is_named_and_its_repair_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let http = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     let arguments = [
-        "up", "--demo", "--noon", "--history-days", "1", "--data", "data", "--mqtt", "127.0.0.1:0", "--http",
+        "up",
+        "--demo",
+        "--noon",
+        "--history-days",
+        "1",
+        "--data",
+        "data",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--http",
         &http.to_string(),
     ];
     let mut taraz = Process::taraz(TARAZ, "up", &arguments, folder.path());
     taraz.wait_accepting(START_LIMIT, http);
-    let generating = || get(http, "/metrics").is_ok_and(|r| r.body.matches("\nsolar_generation_power_watts{").count() == 12);
+    let generating = || {
+        get(http, "/metrics").is_ok_and(|r| r.body.matches("\nsolar_generation_power_watts{").count() == 12)
+    };
     wait_until(ALERT_LIMIT, "twelve plants that generate", generating);
 
     let webhook = Webhook::start();
@@ -69,17 +84,41 @@ fn a_fault_is_named_and_its_repair_is_seen() {
     let rules = folder.path().join("rules.yml");
     std::fs::write(&rules, impatient_rules()).unwrap();
     let prometheus = prometheus(&alertmanager, &rules, http);
-    let plant = taraz_fleet::Fleet::parse(taraz_simulator::demo::fleet_toml()).unwrap().plants[0].id.clone();
+    let plant = taraz_fleet::Fleet::parse(taraz_simulator::demo::fleet_toml())
+        .unwrap()
+        .plants[0]
+        .id
+        .clone();
 
     let faults = folder.path().join("data/faults.toml");
     let before = std::fs::read_to_string(&faults).unwrap();
-    std::fs::write(&faults, format!("[[fault]]\nplant = \"{plant}\"\nkind = \"zero_power\"\n")).unwrap();
-    webhook.wait_for(ALERT_LIMIT, "PlantZeroPower firing", |body| says(body, "PlantZeroPower", &plant, "firing"));
-    assert!(prometheus.firing().unwrap().iter().any(|labels| labels.get("plant") == Some(&plant)));
+    std::fs::write(
+        &faults,
+        format!("[[fault]]\nplant = \"{plant}\"\nkind = \"zero_power\"\n"),
+    )
+    .unwrap();
+    webhook.wait_for(ALERT_LIMIT, "PlantZeroPower firing", |body| {
+        says(body, "PlantZeroPower", &plant, "firing")
+    });
+    assert!(
+        prometheus
+            .firing()
+            .unwrap()
+            .iter()
+            .any(|labels| labels.get("plant") == Some(&plant))
+    );
 
     std::fs::write(&faults, before).unwrap();
-    webhook.wait_for(ALERT_LIMIT, "PlantZeroPower resolved", |body| says(body, "PlantZeroPower", &plant, "resolved"));
+    webhook.wait_for(ALERT_LIMIT, "PlantZeroPower resolved", |body| {
+        says(body, "PlantZeroPower", &plant, "resolved")
+    });
 
-    std::fs::write(&faults, format!("[[fault]]\nplant = \"{plant}\"\nkind = \"silent\"\n")).unwrap();
-    webhook.wait_for(ALERT_LIMIT, "PlantOffline firing", |body| says(body, "PlantOffline", &plant, "firing"));
+    std::fs::write(
+        &faults,
+        format!("[[fault]]\nplant = \"{plant}\"\nkind = \"silent\"\n"),
+    )
+    .unwrap();
+    webhook.wait_for(ALERT_LIMIT, "PlantOffline firing", |body| {
+        says(body, "PlantOffline", &plant, "firing")
+    });
 }

@@ -25,13 +25,23 @@ fn queries() -> Vec<Query> {
         let dashboard: Value = serde_json::from_str(&text).unwrap();
         for panel in dashboard["panels"].as_array().unwrap() {
             let title = panel["title"].as_str().unwrap();
-            assert!(panel["description"].as_str().is_some_and(|text| !text.is_empty()), "{title}: no description");
-            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title}: no unit");
+            assert!(
+                panel["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{title}: no description"
+            );
+            assert!(
+                panel["fieldConfig"]["defaults"]["unit"].is_string(),
+                "{title}: no unit"
+            );
             for target in panel["targets"].as_array().unwrap() {
                 queries.push(Query {
                     place: format!("{file}: {title}: {}", target["refId"].as_str().unwrap()),
                     source: target["datasource"]["uid"].as_str().unwrap().to_owned(),
-                    expression: target["expr"].as_str().unwrap().replace("$district", ".*").replace("$site", ".*"),
+                    expression: target["expr"]
+                        .as_str()
+                        .unwrap()
+                        .replace("$district", ".*")
+                        .replace("$site", ".*"),
                 });
             }
         }
@@ -41,7 +51,9 @@ fn queries() -> Vec<Query> {
 
 fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |encoded, byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded + &char::from(byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+            encoded + &char::from(byte).to_string()
+        }
         _ => format!("{encoded}%{byte:02X}"),
     })
 }
@@ -62,8 +74,19 @@ fn no_query_is_empty() {
     let folder = tempfile::tempdir().unwrap();
     let http = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let arguments = [
-        "up", "--demo", "--noon", "--history-days", "3", "--data", "data", "--mqtt", "127.0.0.1:0", "--http",
-        &http.to_string(), "--influx", &victoria.url(),
+        "up",
+        "--demo",
+        "--noon",
+        "--history-days",
+        "3",
+        "--data",
+        "data",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--http",
+        &http.to_string(),
+        "--influx",
+        &victoria.url(),
     ];
     let mut taraz = Process::taraz(TARAZ, "up", &arguments, folder.path());
     taraz.wait_accepting(START_LIMIT, http);
@@ -79,10 +102,14 @@ fn no_query_is_empty() {
             "taraz-history" => victoria.address(),
             other => panic!("{}: no data source {other}", query.place),
         };
-        wait_for(DEMO_LIMIT, &format!("a result of {}", query.place), || match series(server, &query.expression) {
-            Ok(0) => Err(format!("empty: {}", query.expression)),
-            other => other,
-        });
+        wait_for(
+            DEMO_LIMIT,
+            &format!("a result of {}", query.place),
+            || match series(server, &query.expression) {
+                Ok(0) => Err(format!("empty: {}", query.expression)),
+                other => other,
+            },
+        );
     }
     assert!(taraz.is_running());
 }
@@ -94,7 +121,11 @@ fn the_rules_pass_their_own_tests() {
         .args(["test", "rules", "dashboards/prometheus/taraz.rules.test.yml"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -104,5 +135,9 @@ fn alertmanager_takes_its_configuration() {
         .args(["check-config", "dashboards/alertmanager/alertmanager.yml"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -36,12 +36,20 @@ const BUSES: [&str; 2] = ["inverters", "meters"];
 
 /// Two simulated buses with every model in every variant, and the highest address on each.
 fn simulation() -> (String, [u8; 2]) {
-    let inverters: Vec<_> = INVERTERS.iter().flat_map(|&model| INVERTER_VARIANTS.map(|variant| (model, variant))).collect();
-    let meters = METERS.iter().flat_map(|&model| METER_VARIANTS.map(|variant| (model, variant)));
+    let inverters: Vec<_> = INVERTERS
+        .iter()
+        .flat_map(|&model| INVERTER_VARIANTS.map(|variant| (model, variant)))
+        .collect();
+    let meters = METERS
+        .iter()
+        .flat_map(|&model| METER_VARIANTS.map(|variant| (model, variant)));
     let meters: Vec<_> = [(103, INVERTER_VARIANTS[0])].into_iter().chain(meters).collect();
     let [a, b] = BUSES;
     let text = bus(a, &inverters) + &bus(b, &meters);
-    (text, [inverters.len(), meters.len()].map(|count| u8::try_from(count).unwrap()))
+    (
+        text,
+        [inverters.len(), meters.len()].map(|count| u8::try_from(count).unwrap()),
+    )
 }
 
 /// A bus with these models and variants at the addresses from 1 on.
@@ -52,7 +60,9 @@ fn bus(id: &str, units: &[(u16, &str)]) -> String {
     );
     for (at, (model, variant)) in units.iter().enumerate() {
         // Integer models have scale factors; for the others there is nothing to turn.
-        let lines = variant.lines().filter(|line| model % 100 < 10 || !line.starts_with("scale_factors"));
+        let lines = variant
+            .lines()
+            .filter(|line| model % 100 < 10 || !line.starts_with("scale_factors"));
         let (address, base) = (at + 1, BASES[at % BASES.len()]);
         write!(
             text,
@@ -71,13 +81,20 @@ const STANDING_STILL: &str = "\
 [[fault]]\nplant = \"meters\"\nkind = \"stuck\"\nfrom = \"2026-06-21T09:10:00Z\"\n";
 
 /// Reads registers over Modbus TCP; this client is the test's own.
-fn read(stream: &mut TcpStream, unit: u8, asked: ReadRegisters, registers: &mut [u16]) -> Result<(), BusError> {
+fn read(
+    stream: &mut TcpStream,
+    unit: u8,
+    asked: ReadRegisters,
+    registers: &mut [u16],
+) -> Result<(), BusError> {
     let function = match asked.function {
         ReadFunction::Holding => 3,
         ReadFunction::Input => 4,
     };
     let (start, count) = (asked.start.to_be_bytes(), asked.count.to_be_bytes());
-    let request = [0, 1, 0, 0, 0, 6, unit, function, start[0], start[1], count[0], count[1]];
+    let request = [
+        0, 1, 0, 0, 0, 6, unit, function, start[0], start[1], count[0], count[1],
+    ];
     stream.write_all(&request).unwrap();
     let mut head = [0; 8];
     stream.read_exact(&mut head).unwrap();
@@ -96,16 +113,28 @@ fn firmware_reads(address: SocketAddr, unit: u8) -> Quantities {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut meter = Meter::new(MeterAddress::new(unit).unwrap(), MeterDriver::Sunspec);
-    poll_blocking(&mut meter, |asked, registers| read(&mut stream, unit, asked, registers))
-        .unwrap_or_else(|status| panic!("unit {unit}: {status:?}"))
+    poll_blocking(&mut meter, |asked, registers| {
+        read(&mut stream, unit, asked, registers)
+    })
+    .unwrap_or_else(|status| panic!("unit {unit}: {status:?}"))
 }
 
 fn pysunspec2_reads(address: SocketAddr, unit: u8) -> Value {
     let output = Command::new(taraz_test_support::python())
-        .args(["-B", "tests/python/sunspec_read.py", "127.0.0.1", &address.port().to_string(), &unit.to_string()])
+        .args([
+            "-B",
+            "tests/python/sunspec_read.py",
+            "127.0.0.1",
+            &address.port().to_string(),
+            &unit.to_string(),
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "unit {unit}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "unit {unit}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -159,13 +188,18 @@ fn expected(read: &Value) -> Quantities {
     let mut quantities = Quantities::default();
     let models = read["models"].as_array().unwrap();
     let of = |wanted: &[u16]| {
-        models.iter().find(|model| model["id"].as_u64().is_some_and(|id| wanted.iter().any(|w| u64::from(*w) == id)))
+        models.iter().find(|model| {
+            model["id"]
+                .as_u64()
+                .is_some_and(|id| wanted.iter().any(|w| u64::from(*w) == id))
+        })
     };
     let points = |quantities: &mut Quantities, model: &Value, table: &[(&str, Field, f64)]| {
         for (name, field, factor) in table {
             let value = integer(&model["points"][*name], *factor);
             // acc32 0 is "not accumulated" (SunSpec Device Information Model Specification, 4.5).
-            let accumulated = !matches!(field, Field::EnergyWh | Field::ImportWh | Field::ExportWh) || value != Some(0);
+            let accumulated =
+                !matches!(field, Field::EnergyWh | Field::ImportWh | Field::ExportWh) || value != Some(0);
             if let Some(value) = value.filter(|_| accumulated) {
                 assert!(quantities.set(*field, value), "{name} = {value}");
             }
@@ -174,14 +208,30 @@ fn expected(read: &Value) -> Quantities {
     if let Some(inverter) = of(&INVERTERS) {
         points(&mut quantities, inverter, &INVERTER_POINTS);
         if quantities.temperature_dc.is_none() {
-            points(&mut quantities, inverter, &[("TmpSnk", Field::TemperatureDc, 10.0)]);
+            points(
+                &mut quantities,
+                inverter,
+                &[("TmpSnk", Field::TemperatureDc, 10.0)],
+            );
         }
     } else {
         let meter = of(&METERS).expect("an inverter or a meter model");
         points(&mut quantities, meter, &INVERTER_POINTS);
         points(&mut quantities, meter, &METER_POINTS);
+        if meter["id"].as_u64() >= Some(211) {
+            // The float meters state a ratio (docs/meters.md).
+            points(
+                &mut quantities,
+                meter,
+                &[("PF", Field::PowerFactorPermille, 1_000.0)],
+            );
+        }
     }
-    for module in of(&[160]).and_then(|model| model["groups"].as_array()).into_iter().flatten() {
+    for module in of(&[160])
+        .and_then(|model| model["groups"].as_array())
+        .into_iter()
+        .flatten()
+    {
         let part = |name: &str, factor| integer(&module[name], factor);
         quantities
             .mppt
@@ -201,20 +251,34 @@ fn the_firmware_and_pysunspec2_read_the_same() {
     let simulation = Simulation::parse(&plants, Some(STANDING_STILL)).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stop = CancellationToken::new();
-    let options = Options { transport: Transport::ModbusTcp, ..Options::default() };
-    let running = runtime.block_on(Simulator::start(simulation, options, stop.clone())).unwrap();
+    let options = Options {
+        transport: Transport::ModbusTcp,
+        ..Options::default()
+    };
+    let running = runtime
+        .block_on(Simulator::start(simulation, options, stop.clone()))
+        .unwrap();
     let (mut units, mut values) = (0, 0);
     for (bus, count) in BUSES.into_iter().zip(counts) {
         let address = running.buses[bus];
         for unit in 1..=count {
-            let (ours, theirs) = (firmware_reads(address, unit), expected(&pysunspec2_reads(address, unit)));
-            assert_eq!(ours, theirs, "{bus} {unit}: firmware (left) and pysunspec2 (right)");
+            let (ours, theirs) = (
+                firmware_reads(address, unit),
+                expected(&pysunspec2_reads(address, unit)),
+            );
+            assert_eq!(
+                ours, theirs,
+                "{bus} {unit}: firmware (left) and pysunspec2 (right)"
+            );
             units += 1;
             values += ours.iter().count() + ours.mppt.len();
         }
     }
     println!("{values} values of {units} units are equal");
-    assert!(values > 10 * units, "only {values} values of {units} units were compared");
+    assert!(
+        values > 10 * units,
+        "only {values} values of {units} units were compared"
+    );
     stop.cancel();
     runtime.block_on(running.stopped()).unwrap();
 }

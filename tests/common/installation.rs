@@ -11,15 +11,15 @@ use taraz_test_support::{Process, free_port, get};
 use tempfile::TempDir;
 
 /// The program under test.
-pub const TARAZ: &str = env!("CARGO_BIN_EXE_taraz");
+pub(crate) const TARAZ: &str = env!("CARGO_BIN_EXE_taraz");
 /// How long a program of ours may take to serve.
-pub const START_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 
 const TOKEN: &str = "end-to-end-test-token";
 
 /// Which way devices reach the gateway.
 #[derive(Clone, Debug)]
-pub enum Way {
+pub(crate) enum Way {
     /// The gateway's own door.
     Door,
     /// A broker at this URL.
@@ -28,22 +28,22 @@ pub enum Way {
 
 /// Files, ports and processes of one installation.
 #[derive(Debug)]
-pub struct Installation {
+pub(crate) struct Installation {
     folder: TempDir,
     /// The registry.
-    pub fleet: Fleet,
+    pub(crate) fleet: Fleet,
     /// The secret behind the devices' keys.
-    pub master: MasterKey,
+    pub(crate) master: MasterKey,
     way: Way,
     mqtt_port: u16,
     gateway_http: SocketAddr,
     /// Where ingest serves.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Installation {
     /// Lays out an installation with this registry.
-    pub fn new(fleet_toml: &str, way: Way) -> Self {
+    pub(crate) fn new(fleet_toml: &str, way: Way) -> Self {
         let folder = tempfile::Builder::new().prefix("taraz-e2e-").tempdir().unwrap();
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (mqtt_port, gateway_http, http) = (free_port(), local(free_port()), local(free_port()));
@@ -73,35 +73,53 @@ impl Installation {
     }
 
     /// The installation's folder.
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// The port of the gateway's own door.
-    pub fn mqtt_port(&self) -> u16 {
+    pub(crate) fn mqtt_port(&self) -> u16 {
         self.mqtt_port
     }
 
     /// Starts the gateway and waits until it serves.
-    pub fn start_gateway(&self) -> Process {
-        let mut process = Process::taraz(TARAZ, "gateway", &["gateway", "--config", "taraz.toml"], self.folder());
+    pub(crate) fn start_gateway(&self) -> Process {
+        let mut process = Process::taraz(
+            TARAZ,
+            "gateway",
+            &["gateway", "--config", "taraz.toml"],
+            self.folder(),
+        );
         process.wait_accepting(START_LIMIT, self.gateway_http);
         process
     }
 
     /// Starts ingest and waits until it serves.
-    pub fn start_ingest(&self) -> Process {
-        let mut process = Process::taraz(TARAZ, "ingest", &["ingest", "--config", "taraz.toml"], self.folder());
+    pub(crate) fn start_ingest(&self) -> Process {
+        let mut process = Process::taraz(
+            TARAZ,
+            "ingest",
+            &["ingest", "--config", "taraz.toml"],
+            self.folder(),
+        );
         process.wait_accepting(START_LIMIT, self.http);
         process
     }
 
     /// Starts a simulator of these plants with a journal and a clock that the bus master may set.
-    pub fn start_simulator(&self, simulation_toml: &str) -> (Process, BTreeMap<String, String>) {
+    pub(crate) fn start_simulator(&self, simulation_toml: &str) -> (Process, BTreeMap<String, String>) {
         std::fs::write(self.folder().join("simulation.toml"), simulation_toml).unwrap();
         let arguments = [
-            "simulate", "--fleet", "fleet.toml", "--plants", "simulation.toml", "--first-port", "0", "--follow-clock",
-            "--journal", "journal.jsonl",
+            "simulate",
+            "--fleet",
+            "fleet.toml",
+            "--plants",
+            "simulation.toml",
+            "--first-port",
+            "0",
+            "--follow-clock",
+            "--journal",
+            "journal.jsonl",
         ];
         let mut process = Process::taraz(TARAZ, "simulate", &arguments, self.folder());
         process.wait_for_output(START_LIMIT, "Ctrl-C stops");
@@ -110,21 +128,40 @@ impl Installation {
     }
 
     /// Where the simulator's journal is.
-    pub fn journal(&self) -> PathBuf {
+    pub(crate) fn journal(&self) -> PathBuf {
         self.folder().join("journal.jsonl")
     }
 
     /// Starts one registered device with so many days of history in its queue.
-    pub fn start_device(&self, device: &DeviceId, bus: &str, history_days: u32) -> Process {
+    pub(crate) fn start_device(&self, device: &DeviceId, bus: &str, history_days: u32) -> Process {
         let broker = match &self.way {
             Way::Door => format!("mqtt://127.0.0.1:{}", self.mqtt_port),
             Way::Broker(url) => url.clone(),
         };
         let state = format!("device-{device}");
-        let arguments =
-            ["device", "config", device.as_str(), "--config", "taraz.toml", "--bus", bus, "--broker", &broker, "--state", &state];
-        let printed = std::process::Command::new(TARAZ).args(arguments).current_dir(self.folder()).output().unwrap();
-        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        let arguments = [
+            "device",
+            "config",
+            device.as_str(),
+            "--config",
+            "taraz.toml",
+            "--bus",
+            bus,
+            "--broker",
+            &broker,
+            "--state",
+            &state,
+        ];
+        let printed = std::process::Command::new(TARAZ)
+            .args(arguments)
+            .current_dir(self.folder())
+            .output()
+            .unwrap();
+        assert!(
+            printed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&printed.stderr)
+        );
         let config = String::from_utf8(printed.stdout).unwrap();
         let history = if history_days == 0 {
             String::new()
@@ -133,30 +170,42 @@ impl Installation {
         };
         let file = format!("{device}.toml");
         std::fs::write(self.folder().join(&file), format!("{history}{config}")).unwrap();
-        Process::taraz(TARAZ, &format!("device-{device}"), &["device", "run", &file], self.folder())
+        Process::taraz(
+            TARAZ,
+            &format!("device-{device}"),
+            &["device", "run", &file],
+            self.folder(),
+        )
     }
 
     /// A metric of ingest, summed over the series whose labels hold `labels`; 0 when there is none.
-    pub fn ingest_metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) fn ingest_metric(&self, name: &str, labels: &str) -> f64 {
         metric(self.http, name, labels)
     }
 
     /// A metric of the gateway, as [`Self::ingest_metric`].
-    pub fn gateway_metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) fn gateway_metric(&self, name: &str, labels: &str) -> f64 {
         metric(self.gateway_http, name, labels)
     }
 
     /// The store's file.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         let found = std::fs::read_dir(self.folder().join("ingest")).unwrap();
         let mut files = found.map(|entry| entry.unwrap().path());
-        files.find(|path| path.extension().is_some_and(|e| e == "db" || e == "sqlite")).expect("the store's file")
+        files
+            .find(|path| path.extension().is_some_and(|e| e == "db" || e == "sqlite"))
+            .expect("the store's file")
     }
 
     fn write_key(&self) {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.folder().join("master.key");
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .unwrap();
         std::io::Write::write_all(&mut file, "07".repeat(32).as_bytes()).unwrap();
     }
 }
@@ -171,9 +220,15 @@ fn bus_of_line(line: &str) -> Option<(String, String)> {
 }
 
 fn metric(address: SocketAddr, name: &str, labels: &str) -> f64 {
-    let Ok(response) = get(address, "/metrics") else { return 0.0 };
+    let Ok(response) = get(address, "/metrics") else {
+        return 0.0;
+    };
     let series = response.body.lines().filter(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && line.contains(labels)
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && line.contains(labels)
     });
-    series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    series
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
 }

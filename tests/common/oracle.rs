@@ -8,53 +8,71 @@ use serde_json::Value;
 use taraz_telemetry::{Outcome, Quantities, Record};
 
 /// (bus, Modbus unit).
-pub type Meter = (String, u8);
+pub(crate) type Meter = (String, u8);
 /// One poll's values by field name; an MPPT input's as `mppt0.voltage_dv` and so on.
-pub type Values = BTreeMap<String, i64>;
+pub(crate) type Values = BTreeMap<String, i64>;
 /// Every poll of every meter by its time, UTC ms.
-pub type Polls = BTreeMap<Meter, BTreeMap<i64, Values>>;
+pub(crate) type Polls = BTreeMap<Meter, BTreeMap<i64, Values>>;
 
 /// What the journal says was answered.
 #[derive(Debug, Default)]
-pub struct Journal {
+pub(crate) struct Journal {
     /// The reads of one poll put together: those at the same instant of the connection's clock.
-    pub polls: Polls,
+    pub(crate) polls: Polls,
     /// Up to here polls had a clock that their bus master set, so that both sides name the same instants.
-    pub history_until_ms: i64,
+    pub(crate) history_until_ms: i64,
 }
 
 /// A connection whose clock differs by more than this from the wall's follows its bus master.
 const FOLLOWS_MS: i64 = 1_000;
 
 /// Reads the journal; its process should have ended.
-pub fn journal(path: &Path) -> Journal {
+pub(crate) fn journal(path: &Path) -> Journal {
     let mut journal = Journal::default();
     let file = BufReader::new(std::fs::File::open(path).unwrap());
     for line in file.lines() {
         let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        let Some(values) = line["values"].as_object().filter(|values| !values.is_empty()) else { continue };
-        let meter = (line["bus"].as_str().unwrap().to_owned(), u8::try_from(line["unit"].as_u64().unwrap()).unwrap());
+        let Some(values) = line["values"].as_object().filter(|values| !values.is_empty()) else {
+            continue;
+        };
+        let meter = (
+            line["bus"].as_str().unwrap().to_owned(),
+            u8::try_from(line["unit"].as_u64().unwrap()).unwrap(),
+        );
         let (at_ms, wall_ms) = (line["at_ms"].as_i64().unwrap(), line["wall_ms"].as_i64().unwrap());
         if wall_ms - at_ms > FOLLOWS_MS {
             journal.history_until_ms = journal.history_until_ms.max(at_ms + 1);
         }
         let poll = journal.polls.entry(meter).or_default().entry(at_ms).or_default();
-        for (name, value) in values {
-            add(poll, name, value);
-        }
+        add(poll, values);
     }
     journal
 }
 
-fn add(poll: &mut Values, name: &str, value: &Value) {
-    if name != "mppt" {
-        poll.insert(name.to_owned(), value.as_i64().unwrap());
-        return;
+/// Adds one read's values. `mppt_first` is the number of the first input that a partial read states.
+fn add(poll: &mut Values, values: &serde_json::Map<String, Value>) {
+    for (name, value) in values {
+        match name.as_str() {
+            "mppt_first" => {}
+            "mppt" => {
+                let first = values.get("mppt_first").and_then(Value::as_u64).unwrap_or(0);
+                add_inputs(poll, value, usize::try_from(first).unwrap());
+            }
+            _ => {
+                poll.insert(name.clone(), value.as_i64().unwrap());
+            }
+        }
     }
-    for (input, parts) in value.as_array().unwrap().iter().enumerate() {
-        for (part, value) in ["voltage_dv", "current_ca", "power_w"].iter().zip(parts.as_array().unwrap()) {
+}
+
+fn add_inputs(poll: &mut Values, inputs: &Value, first: usize) {
+    for (input, parts) in inputs.as_array().unwrap().iter().enumerate() {
+        for (part, value) in ["voltage_dv", "current_ca", "power_w"]
+            .iter()
+            .zip(parts.as_array().unwrap())
+        {
             if let Some(value) = value.as_i64() {
-                poll.insert(format!("mppt{input}.{part}"), value);
+                poll.insert(format!("mppt{}.{part}", first + input), value);
             }
         }
     }
@@ -62,29 +80,32 @@ fn add(poll: &mut Values, name: &str, value: &Value) {
 
 /// What ingest's store holds.
 #[derive(Debug, Default)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Readings with values.
-    pub polls: Polls,
+    pub(crate) polls: Polls,
     /// How often an instant of a meter stands in the store beyond the first time.
-    pub repeated: usize,
+    pub(crate) repeated: usize,
     /// Records of any kind.
-    pub records: usize,
+    pub(crate) records: usize,
     /// Conflicts kept.
-    pub conflicts: usize,
+    pub(crate) conflicts: usize,
     /// Readings held back.
-    pub held: usize,
+    pub(crate) held: usize,
 }
 
 /// How many records the store holds, while its process runs (or not).
-pub fn stored_so_far(path: &Path) -> f64 {
+pub(crate) fn stored_so_far(path: &Path) -> f64 {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let count = rusqlite::Connection::open_with_flags(path, flags)
-        .and_then(|store| store.query_row("SELECT coalesce(max(id), 0) FROM record", [], |row| row.get::<_, f64>(0)));
+    let count = rusqlite::Connection::open_with_flags(path, flags).and_then(|store| {
+        store.query_row("SELECT coalesce(max(id), 0) FROM record", [], |row| {
+            row.get::<_, f64>(0)
+        })
+    });
     count.unwrap_or(0.0)
 }
 
 /// Reads the store's truth; its process should have ended.
-pub fn store(path: &Path) -> Stored {
+pub(crate) fn store(path: &Path) -> Stored {
     let connection = rusqlite::Connection::open(path).unwrap();
     let mut stored = Stored::default();
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -99,8 +120,12 @@ pub fn store(path: &Path) -> Stored {
         let (device, bytes): (String, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
         let (record, rest) = Record::decode(&bytes).unwrap();
         assert!(rest.is_empty());
-        let Record::Reading(reading) = record else { panic!("a reading's row holds another record") };
-        let Outcome::Values(quantities) = reading.outcome else { continue };
+        let Record::Reading(reading) = record else {
+            panic!("a reading's row holds another record")
+        };
+        let Outcome::Values(quantities) = reading.outcome else {
+            continue;
+        };
         let time_ms = i64::try_from(reading.stamp.utc_ms().expect("placed in UTC")).unwrap();
         let polls = stored.polls.entry((device, reading.meter.get())).or_default();
         stored.repeated += usize::from(polls.insert(time_ms, values(&quantities)).is_some());
@@ -109,7 +134,10 @@ pub fn store(path: &Path) -> Stored {
 }
 
 fn values(quantities: &Quantities) -> Values {
-    let mut values: Values = quantities.iter().map(|(field, value)| (field.name().to_owned(), value)).collect();
+    let mut values: Values = quantities
+        .iter()
+        .map(|(field, value)| (field.name().to_owned(), value))
+        .collect();
     for (input, mppt) in quantities.mppt.iter().enumerate() {
         let parts = [
             ("voltage_dv", mppt.voltage_dv.map(i64::from)),
@@ -129,7 +157,7 @@ fn values(quantities: &Quantities) -> Values {
 ///
 /// # Panics
 /// At the first difference, saying where.
-pub fn assert_equal_history(journal: &Journal, stored: &Polls) -> (usize, usize) {
+pub(crate) fn assert_equal_history(journal: &Journal, stored: &Polls) -> (usize, usize) {
     let (journal, until_ms) = (&journal.polls, journal.history_until_ms);
     let (mut polls, mut compared) = (0, 0);
     let meters: std::collections::BTreeSet<_> = journal.keys().chain(stored.keys()).collect();
@@ -141,8 +169,50 @@ pub fn assert_equal_history(journal: &Journal, stored: &Polls) -> (usize, usize)
             assert_eq!(served, kept, "{meter:?}: served (left) and stored (right) differ");
             compared += served.1.len();
         }
-        assert_eq!(served.len(), kept.len(), "{meter:?}: polls served (left) and stored (right)");
+        assert_eq!(
+            served.len(),
+            kept.len(),
+            "{meter:?}: polls served (left) and stored (right)"
+        );
         polls += served.len();
     }
     (polls, compared)
+}
+
+/// One stored record.
+#[derive(Debug)]
+pub(crate) struct StoredRecord {
+    /// Its time as it stands in it.
+    pub(crate) at_ms: Option<i64>,
+    /// Its values, when it is a reading that has some.
+    pub(crate) values: Values,
+}
+
+/// The stored records of a device by incarnation, boot and sequence.
+pub(crate) fn records_of(path: &Path, device: &str) -> BTreeMap<(i64, i64, i64), StoredRecord> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut query = connection
+        .prepare(
+            "SELECT incarnation, boot, sequence, bytes FROM record JOIN device ON device.id = record.device \
+             WHERE device.name = ?1",
+        )
+        .unwrap();
+    let rows = query.query_map([device], |row| {
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get::<_, Vec<u8>>(3)?))
+    });
+    rows.unwrap()
+        .map(|row| {
+            let (identity, bytes) = row.unwrap();
+            let (record, _) = Record::decode(&bytes).unwrap();
+            let at_ms = i64::try_from(record.stamp().ms).ok();
+            let values = match record {
+                Record::Reading(taraz_telemetry::Reading {
+                    outcome: Outcome::Values(quantities),
+                    ..
+                }) => values(&quantities),
+                _ => Values::new(),
+            };
+            (identity, StoredRecord { at_ms, values })
+        })
+        .collect()
 }
