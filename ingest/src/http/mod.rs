@@ -147,4 +147,6 @@ async fn secure(mut response: Response) -> Response {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
