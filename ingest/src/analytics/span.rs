@@ -11,6 +11,13 @@ pub(crate) const SPREAD_MS: i64 = QUARTER_MS;
 /// A span longer than this is kept as itself, not as one row per quarter-hour: what a late reading changes is bounded.
 pub(crate) const WIDE_MS: i64 = 6 * 60 * 60 * 1_000;
 
+/// Power above the nameplate that is still believed, in percent, as the gateway's `validate` does.
+pub(crate) const RATED_POWER_PERCENT_MAX: i64 = 150;
+/// A rise of one count of the coarsest register is believed in however short a span.
+const COUNT_WH: i64 = 1_000;
+/// A percentage of W·ms in a Wh.
+const PERCENT_MS_PER_H: i64 = 100 * 3_600_000;
+
 /// A register's value at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Point {
@@ -25,6 +32,8 @@ pub(crate) struct Point {
 pub(crate) struct Span {
     pub(crate) from: Point,
     pub(crate) to: Point,
+    /// The meter's rated power in W, which bounds what a rise can be; 0 bounds nothing (no energy is counted by a sensor).
+    pub(crate) rated_w: u32,
 }
 
 /// What spans state about one period. Contributions of spans that don't overlap add up.
@@ -36,7 +45,7 @@ pub(crate) struct Contribution {
     pub(crate) known_ms: i64,
     /// How many spans longer than [`SPREAD_MS`] in which the register moved have a share in it.
     pub(crate) spread: i64,
-    /// Across how many falls of the register it lies.
+    /// Across how many falls of the register, or rises that the meter's power can't explain, it lies.
     pub(crate) resets: i64,
 }
 
@@ -56,13 +65,23 @@ impl Span {
         self.length_ms() > WIDE_MS
     }
 
-    /// What was counted from its begin to its end in Wh: 0 across a fall.
-    pub(crate) const fn energy_wh(&self) -> i64 {
-        if self.to.value_wh > self.from.value_wh {
-            self.to.value_wh - self.from.value_wh
-        } else {
-            0
+    /// What was counted from its begin to its end in Wh: 0 across a fall, and across a rise beyond the meter's power.
+    pub(crate) fn energy_wh(&self) -> i64 {
+        if self.is_reset() {
+            return 0;
         }
+        self.to.value_wh - self.from.value_wh
+    }
+
+    /// The register did not count from its begin to its end: it fell, or it rose by more than the meter's power explains,
+    /// as after a glitch to 0 or in a new meter with a used register.
+    fn is_reset(&self) -> bool {
+        let rise_wh = i128::from(self.to.value_wh) - i128::from(self.from.value_wh);
+        let believed =
+            i128::from(self.rated_w) * i128::from(RATED_POWER_PERCENT_MAX) * i128::from(self.length_ms());
+        let is_beyond =
+            self.rated_w > 0 && (rise_wh - i128::from(COUNT_WH)) * i128::from(PERCENT_MS_PER_H) > believed;
+        rise_wh < 0 || is_beyond
     }
 
     /// What the span states about the period `start_ms..end_ms`; all zero when they don't overlap.
@@ -72,7 +91,7 @@ impl Span {
         if start_ms >= end_ms {
             return Contribution::default();
         }
-        if self.to.value_wh < self.from.value_wh {
+        if self.is_reset() {
             return Contribution {
                 resets: 1,
                 ..Contribution::default()
@@ -145,6 +164,14 @@ mod tests {
         Span {
             from: point(from),
             to: point(to),
+            rated_w: 0,
+        }
+    }
+
+    fn rated(rated_w: u32, from: (i64, i64), to: (i64, i64)) -> Span {
+        Span {
+            rated_w,
+            ..span(from, to)
         }
     }
 
@@ -202,6 +229,28 @@ mod tests {
         assert_eq!(fall.energy(), None);
     }
 
+    #[test]
+    fn a_rise_beyond_the_rated_power_is_a_reset() {
+        // 10 kW: 15 kW for 4 minutes are 1,000 Wh, and one count more.
+        let minutes_ms = 4 * 60_000;
+        assert_eq!(rated(10_000, (0, 500), (minutes_ms, 2_500)).energy_wh(), 2_000);
+        let glitch = rated(10_000, (0, 0), (minutes_ms, 50_000_010));
+        for beyond in [rated(10_000, (0, 500), (minutes_ms, 2_501)), glitch] {
+            assert_eq!(beyond.energy_wh(), 0);
+            let reset = Contribution {
+                resets: 1,
+                ..Contribution::default()
+            };
+            assert_eq!(beyond.contribution(0, QUARTER_MS), reset);
+        }
+        // The bound grows with the span, and nothing bounds a meter that isn't rated.
+        assert_eq!(
+            rated(10_000, (0, 0), (24 * 4 * QUARTER_MS, 360_000)).energy_wh(),
+            360_000
+        );
+        assert_eq!(rated(0, (0, 0), (1, i64::MAX)).energy_wh(), i64::MAX);
+    }
+
     proptest! {
         #[test]
         fn the_quarters_of_a_span_add_up_to_it(
@@ -209,8 +258,9 @@ mod tests {
             length in 1_i64..100 * QUARTER_MS,
             first in 0_i64..=i64::MAX,
             last in 0_i64..=i64::MAX,
+            rated_w in prop_oneof![Just(0_u32), 1..=u32::MAX],
         ) {
-            let whole = span((start, first), (start + length, last));
+            let whole = rated(rated_w, (start, first), (start + length, last));
             let mut sum = Contribution::default();
             let mut quarters = 0;
             for (_, part) in whole.quarters() {
@@ -221,7 +271,22 @@ mod tests {
             prop_assert_eq!(sum.energy_wh, whole.energy_wh());
             prop_assert!(sum.known_ms == 0 || sum.known_ms == length);
             prop_assert!(sum.spread == 0 || sum.spread == quarters);
-            prop_assert_eq!(sum.resets > 0, last < first);
+            prop_assert!(last >= first || sum.resets > 0);
+            prop_assert!(sum.resets == 0 || (sum.resets == quarters && sum.energy_wh == 0));
+        }
+
+        #[test]
+        fn no_span_counts_more_than_the_rated_power_and_one_count(
+            rated_w in 1..1_000_000_u32,
+            length in 1_i64..400 * 96 * QUARTER_MS,
+            first in 0_i64..1_000_000_000,
+            last in 0_i64..1_000_000_000,
+        ) {
+            let energy_wh = rated(rated_w, (0, first), (length, last)).energy_wh();
+            let bound_wh = f64::from(rated_w) * 1.5 * (length as f64 / 3_600_000.0) + 1_000.0;
+            prop_assert!(energy_wh == 0 || energy_wh == last - first);
+            prop_assert!(energy_wh as f64 <= bound_wh + 0.001);
+            prop_assert!(energy_wh > 0 || (last - first) <= 0 || (last - first) as f64 > bound_wh - 0.001);
         }
 
         #[test]

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
-use taraz_telemetry::{Anchor, BatchItem, Clock, DeviceId, Hold, Outcome, Reading, Record, Sequence};
+use taraz_telemetry::{
+    Anchor, BatchItem, Clock, DeviceId, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
+};
 
 use super::facts::{TIME_MS_MAX, decode, is_usable, kind_of, meter_of, placed_ms, rank, registers};
 use super::points::{self, Changes, Gathered};
@@ -204,13 +206,14 @@ impl<'a> Group<'a> {
                 1,
             );
         }
+        let rated_w = self.rated_w(context, reading.meter);
         for (register, value_wh) in registers(&reading) {
             let key = SeriesKey {
                 device: context.boot.device,
                 meter: reading.meter.get(),
                 register,
             };
-            let series = self.state.series(self.connection, key)?;
+            let series = self.state.series(self.connection, key, rated_w)?;
             self.gathered.push(series, Point { time_ms, value_wh });
         }
         match reading.outcome {
@@ -223,6 +226,12 @@ impl<'a> Group<'a> {
                 .failure(context.device, time_ms + i64::from(failure.span_ms)),
         }
         Ok(())
+    }
+
+    /// What the registry rates a meter at, in W; 0 when it doesn't know the meter.
+    fn rated_w(&self, context: &Context<'_>, meter: MeterAddress) -> u32 {
+        let found = self.fleet.device(context.device);
+        found.and_then(|d| d.device.meter(meter)).map_or(0, |m| m.rated_w)
     }
 
     /// An identity that is here already.
@@ -352,13 +361,14 @@ impl<'a> Group<'a> {
             );
         }
         self.gathered.insert(self.connection, &mut self.changes)?;
+        let rated_w = self.rated_w(context, reading.meter);
         for (register, value_wh) in registers(reading) {
             let key = SeriesKey {
                 device: context.boot.device,
                 meter: reading.meter.get(),
                 register,
             };
-            let series = self.state.series(self.connection, key)?;
+            let series = self.state.series(self.connection, key, rated_w)?;
             points::remove(
                 self.connection,
                 &mut self.changes,

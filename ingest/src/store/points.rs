@@ -8,7 +8,18 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::state::Series;
 use crate::analytics::{Contribution, Point, Span};
+
+impl Series {
+    fn span(self, from: Point, to: Point) -> Span {
+        Span {
+            from,
+            to,
+            rated_w: self.rated_w,
+        }
+    }
+}
 
 /// What a group of batches changes, summed up before it is written.
 #[derive(Debug, Default)]
@@ -44,27 +55,27 @@ impl Changes {
     }
 
     /// A value appears between (or at the end of) its neighbours.
-    fn split(&mut self, series: i64, around: Around, at: Point) {
+    fn split(&mut self, series: Series, around: Around, at: Point) {
         if let (Some(from), Some(to)) = (around.before, around.after) {
-            self.take(series, Span { from, to });
+            self.take(series.id, series.span(from, to));
         }
         self.join(series, around, at, Self::add);
     }
 
     /// A value disappears from between its neighbours.
-    fn merge(&mut self, series: i64, around: Around, at: Point) {
+    fn merge(&mut self, series: Series, around: Around, at: Point) {
         self.join(series, around, at, Self::take);
         if let (Some(from), Some(to)) = (around.before, around.after) {
-            self.add(series, Span { from, to });
+            self.add(series.id, series.span(from, to));
         }
     }
 
-    fn join(&mut self, series: i64, around: Around, at: Point, change: fn(&mut Self, i64, Span)) {
+    fn join(&mut self, series: Series, around: Around, at: Point, change: fn(&mut Self, i64, Span)) {
         if let Some(from) = around.before {
-            change(self, series, Span { from, to: at });
+            change(self, series.id, series.span(from, at));
         }
         if let Some(to) = around.after {
-            change(self, series, Span { from: at, to });
+            change(self, series.id, series.span(at, to));
         }
     }
 
@@ -120,7 +131,7 @@ fn write_spans(connection: &Connection, spans: &BTreeMap<(i64, Span), i64>) -> r
     }
     let mut insert = connection
         .prepare_cached("INSERT INTO span (series, from_ms, from_wh, to_ms, to_wh) VALUES (?, ?, ?, ?, ?)")?;
-    for ((series, Span { from, to }), _) in spans.iter().filter(|&(_, &count)| count > 0) {
+    for ((series, Span { from, to, .. }), _) in spans.iter().filter(|&(_, &count)| count > 0) {
         insert.execute((series, from.time_ms, from.value_wh, to.time_ms, to.value_wh))?;
     }
     Ok(())
@@ -172,7 +183,7 @@ fn highest_at(connection: &Connection, series: i64, time_ms: i64) -> rusqlite::R
 pub(super) fn insert(
     connection: &Connection,
     changes: &mut Changes,
-    series: i64,
+    series: Series,
     points: &[Point],
 ) -> rusqlite::Result<()> {
     let mut add = connection.prepare_cached(
@@ -194,7 +205,7 @@ pub(super) fn insert(
         } else {
             around = insert_one(connection, changes, series, at)?;
         }
-        add.execute((series, at.time_ms, at.value_wh))?;
+        add.execute((series.id, at.time_ms, at.value_wh))?;
     }
     Ok(())
 }
@@ -203,11 +214,11 @@ pub(super) fn insert(
 fn insert_one(
     connection: &Connection,
     changes: &mut Changes,
-    series: i64,
+    series: Series,
     at: Point,
 ) -> rusqlite::Result<Option<Around>> {
-    let around = Around::find(connection, series, at.time_ms)?;
-    match highest_at(connection, series, at.time_ms)? {
+    let around = Around::find(connection, series.id, at.time_ms)?;
+    match highest_at(connection, series.id, at.time_ms)? {
         Some(highest) if highest >= at.value_wh => return Ok(None),
         Some(highest) => {
             changes.merge(
@@ -232,10 +243,10 @@ fn insert_one(
 pub(super) fn remove(
     connection: &Connection,
     changes: &mut Changes,
-    series: i64,
+    series: Series,
     at: Point,
 ) -> rusqlite::Result<()> {
-    let key = (series, at.time_ms, at.value_wh);
+    let key = (series.id, at.time_ms, at.value_wh);
     let others = connection
         .prepare_cached(
             "UPDATE point SET readings = readings - 1 WHERE series = ? AND time_ms = ? AND value_wh = ? RETURNING readings",
@@ -245,16 +256,16 @@ pub(super) fn remove(
     if others != Some(0) {
         return Ok(());
     }
-    let was = highest_at(connection, series, at.time_ms)?;
+    let was = highest_at(connection, series.id, at.time_ms)?;
     connection
         .prepare_cached("DELETE FROM point WHERE series = ? AND time_ms = ? AND value_wh = ?")?
         .execute(key)?;
     if was != Some(at.value_wh) {
         return Ok(());
     }
-    let around = Around::find(connection, series, at.time_ms)?;
+    let around = Around::find(connection, series.id, at.time_ms)?;
     changes.merge(series, around, at);
-    if let Some(value_wh) = highest_at(connection, series, at.time_ms)? {
+    if let Some(value_wh) = highest_at(connection, series.id, at.time_ms)? {
         changes.split(series, around, Point { value_wh, ..at });
     }
     Ok(())
@@ -263,11 +274,11 @@ pub(super) fn remove(
 /// Values of a group of batches, gathered per series.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    series: BTreeMap<i64, Vec<Point>>,
+    series: BTreeMap<Series, Vec<Point>>,
 }
 
 impl Gathered {
-    pub(super) fn push(&mut self, series: i64, point: Point) {
+    pub(super) fn push(&mut self, series: Series, point: Point) {
         self.series.entry(series).or_default().push(point);
     }
 

@@ -5,7 +5,7 @@ use taraz_fleet::{Device, Fleet, Meter, Plant};
 use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Outcome, Record};
 
 use super::StoreError;
-use super::state::Register;
+use super::state::{Register, Series};
 use crate::analytics::{
     Contribution, Point, QUARTER_MS, SiteEnergies, Span, plant_energy, quarter_of, site_balance,
 };
@@ -106,14 +106,18 @@ impl Snapshot<'_> {
         device: &Device,
         meter: &Meter,
         register: Register,
-    ) -> rusqlite::Result<Option<(i64, i64)>> {
+    ) -> rusqlite::Result<Option<(Series, i64)>> {
         self.connection
             .prepare_cached(
-                "SELECT series.id, shown_wh FROM series JOIN device ON device.id = series.device
+                "SELECT series.id, rated_w, shown_wh FROM series JOIN device ON device.id = series.device
                  WHERE device.name = ? AND meter = ? AND register = ?",
             )?
             .query_row((device.id.as_str(), meter.address.get(), register as u8), |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                let series = Series {
+                    id: row.get(0)?,
+                    rated_w: row.get(1)?,
+                };
+                Ok((series, row.get(2)?))
             })
             .optional()
     }
@@ -137,7 +141,7 @@ impl Snapshot<'_> {
             "SELECT quarter, energy_wh, known_ms, spread, resets FROM interval
              WHERE series = ? AND quarter >= ? AND quarter <= ? ORDER BY quarter",
         )?;
-        let mut rows = narrow.query((series, quarter_of(start_ms), quarter_of(end_ms - 1)))?;
+        let mut rows = narrow.query((series.id, quarter_of(start_ms), quarter_of(end_ms - 1)))?;
         while let Some(row) = rows.next()? {
             let quarter_ms = row.get::<_, i64>(0)? * QUARTER_MS;
             // A quarter-hour belongs to the period that it begins in.
@@ -154,14 +158,19 @@ impl Snapshot<'_> {
         Ok(parts)
     }
 
-    fn add_wide(&self, series: i64, periods: &[Period], parts: &mut [Contribution]) -> rusqlite::Result<()> {
+    fn add_wide(
+        &self,
+        series: Series,
+        periods: &[Period],
+        parts: &mut [Contribution],
+    ) -> rusqlite::Result<()> {
         let (start_ms, end_ms) = (periods[0].0, periods[periods.len() - 1].1);
         // Spans don't overlap: of those that begin before the first period only the last one can reach into it.
         let mut wide = self.connection.prepare_cached(
             "SELECT from_ms, from_wh, to_ms, to_wh FROM span WHERE series = ?1 AND from_ms < ?3 AND from_ms >=
                  coalesce((SELECT max(from_ms) FROM span WHERE series = ?1 AND from_ms <= ?2), ?2)",
         )?;
-        let mut rows = wide.query((series, start_ms, end_ms))?;
+        let mut rows = wide.query((series.id, start_ms, end_ms))?;
         while let Some(row) = rows.next()? {
             let from = Point {
                 time_ms: row.get(0)?,
@@ -173,8 +182,13 @@ impl Snapshot<'_> {
             };
             let first = periods.partition_point(|&(_, end_ms)| end_ms <= from.time_ms);
             let after = periods.partition_point(|&(start_ms, _)| start_ms < to.time_ms);
+            let span = Span {
+                from,
+                to,
+                rated_w: series.rated_w,
+            };
             for at in first..after {
-                parts[at] += Span { from, to }.contribution(periods[at].0, periods[at].1);
+                parts[at] += span.contribution(periods[at].0, periods[at].1);
             }
         }
         Ok(())

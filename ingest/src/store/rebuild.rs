@@ -96,7 +96,8 @@ fn registers_of_all(connection: &Connection, state: &mut State) -> rusqlite::Res
                 meter: reading.meter.get(),
                 register,
             };
-            let series = state.series(connection, key)?;
+            // Every series of a stored register has been made; nothing bounds one that was not.
+            let series = state.series(connection, key, 0)?;
             gathered.push(
                 series,
                 Point {

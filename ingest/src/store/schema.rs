@@ -11,7 +11,7 @@ use super::StoreError;
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 -- Devices by a short key.
@@ -136,6 +136,11 @@ CREATE TABLE newest (
 ) WITHOUT ROWID;
 ";
 
+const VERSION_2: &str = "
+-- The meter's rated power in W, by which the series' spans and intervals were made; 0 bounds nothing.
+ALTER TABLE series ADD COLUMN rated_w INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.
 pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
@@ -224,6 +229,7 @@ mod tests {
         let applied: i64 = connection
             .query_row("SELECT sum(applied_ms) FROM migration", (), |r| r.get(0))
             .unwrap();
+        // Each was applied once, the first time.
         assert_eq!(applied, SCHEMA_VERSION);
         connection
             .execute("INSERT INTO migration VALUES (?, 3)", [SCHEMA_VERSION + 1])

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use rusqlite::Connection;
+use taraz_fleet::Fleet;
 use taraz_telemetry::{Anchor, DeviceId, Incarnation, RangeSet};
 
 /// One start of a device.
@@ -34,10 +35,19 @@ pub(super) struct SeriesKey {
     pub(super) register: Register,
 }
 
+/// A series and what bounds its rises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Series {
+    /// Its key in the tables.
+    pub(super) id: i64,
+    /// The rated power of its meter in W, as the series' caches were made with.
+    pub(super) rated_w: u32,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) devices: HashMap<DeviceId, i64>,
-    pub(super) series: HashMap<SeriesKey, i64>,
+    pub(super) series: HashMap<SeriesKey, Series>,
     pub(super) received: HashMap<BootKey, RangeSet>,
     pub(super) anchors: HashMap<BootKey, Anchor>,
 }
@@ -65,18 +75,56 @@ impl State {
         Ok(key)
     }
 
-    /// The key of a series, made if it is new.
-    pub(super) fn series(&mut self, connection: &Connection, key: SeriesKey) -> rusqlite::Result<i64> {
-        if let Some(&id) = self.series.get(&key) {
-            return Ok(id);
+    /// A series, made if it is new; `rated_w` counts only then.
+    pub(super) fn series(
+        &mut self,
+        connection: &Connection,
+        key: SeriesKey,
+        rated_w: u32,
+    ) -> rusqlite::Result<Series> {
+        if let Some(&series) = self.series.get(&key) {
+            return Ok(series);
         }
         connection
-            .prepare_cached("INSERT INTO series (device, meter, register) VALUES (?, ?, ?)")?
-            .execute((key.device, key.meter, key.register as u8))?;
+            .prepare_cached("INSERT INTO series (device, meter, register, rated_w) VALUES (?, ?, ?, ?)")?
+            .execute((key.device, key.meter, key.register as u8, rated_w))?;
         let id = connection.last_insert_rowid();
-        self.series.insert(key, id);
-        Ok(id)
+        self.series.insert(key, Series { id, rated_w });
+        Ok(Series { id, rated_w })
     }
+
+    /// Takes the registry's rated powers over; true when one has changed, so that the caches must be made again. What
+    /// has left the registry keeps its own.
+    pub(super) fn rate(&mut self, connection: &Connection, fleet: &Fleet) -> rusqlite::Result<bool> {
+        let rated_w = ratings(&self.devices, fleet);
+        let mut has_changed = false;
+        for (key, series) in &mut self.series {
+            let Some(&rated_w) = rated_w.get(&(key.device, key.meter)) else {
+                continue;
+            };
+            if rated_w != series.rated_w {
+                connection
+                    .prepare_cached("UPDATE series SET rated_w = ? WHERE id = ?")?
+                    .execute((rated_w, series.id))?;
+                series.rated_w = rated_w;
+                has_changed = true;
+            }
+        }
+        Ok(has_changed)
+    }
+}
+
+/// The rated power in W of each meter of the devices that the store knows.
+fn ratings(devices: &HashMap<DeviceId, i64>, fleet: &Fleet) -> HashMap<(i64, u8), u32> {
+    let found = devices
+        .iter()
+        .filter_map(|(id, &key)| Some((key, fleet.device(id)?.device)));
+    found
+        .flat_map(|(key, device)| {
+            let meters = device.meters.iter();
+            meters.map(move |meter| ((key, meter.address.get()), meter.rated_w))
+        })
+        .collect()
 }
 
 fn load_devices(connection: &Connection) -> rusqlite::Result<HashMap<DeviceId, i64>> {
@@ -90,8 +138,8 @@ fn load_devices(connection: &Connection) -> rusqlite::Result<HashMap<DeviceId, i
     .collect()
 }
 
-fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, i64>> {
-    let mut statement = connection.prepare("SELECT id, device, meter, register FROM series")?;
+fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, Series>> {
+    let mut statement = connection.prepare("SELECT id, device, meter, register, rated_w FROM series")?;
     let rows = statement.query_map((), |row| {
         let register: u8 = row.get(3)?;
         let register = Register::ALL
@@ -104,7 +152,10 @@ fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, i
                 meter: row.get(2)?,
                 register,
             },
-            row.get(0)?,
+            Series {
+                id: row.get(0)?,
+                rated_w: row.get(4)?,
+            },
         ))
     })?;
     rows.collect()

@@ -22,6 +22,16 @@ pub(crate) const MINUTE_MS: i64 = 60_000;
 /// Plants `a`, `b`, `c` (with a grid meter) and `d` (with a consumption and a grid meter) of one district; device `x-01`
 /// has an inverter at 1, a grid meter at 2, a consumption meter at 3.
 pub(crate) fn fleet() -> Arc<Fleet> {
+    fleet_of(&fleet_text())
+}
+
+/// The registry that a text states.
+pub(crate) fn fleet_of(text: &str) -> Arc<Fleet> {
+    Arc::new(Fleet::parse(text).unwrap())
+}
+
+/// The text of [`fleet`].
+pub(crate) fn fleet_text() -> String {
     let mut text = String::from(
         "[[district]]\nid = \"sari\"\nname = \"Sari\"\nname_fa = \"ساری\"\n\
          [[owner]]\nid = \"town\"\nname = \"Town\"\nname_fa = \"شهر\"\nkind = \"municipality\"\n",
@@ -44,7 +54,7 @@ pub(crate) fn fleet() -> Arc<Fleet> {
             );
         }
     }
-    Arc::new(Fleet::parse(&text).unwrap())
+    text
 }
 
 /// A clock that a test sets.

@@ -83,7 +83,7 @@ impl Writer {
         now: Now,
     ) -> rusqlite::Result<Self> {
         let state = State::load(&connection)?;
-        Ok(Self {
+        let mut writer = Self {
             connection,
             fleet,
             state,
@@ -91,7 +91,19 @@ impl Writer {
             live,
             counters,
             now,
-        })
+        };
+        writer.follow_registry()?;
+        Ok(writer)
+    }
+
+    /// Makes the caches again when the rated power of a meter has changed since they were made.
+    fn follow_registry(&mut self) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        if self.state.rate(&transaction, &self.fleet)? {
+            tracing::info!("rated powers have changed: intervals and totals are made again from the records");
+            rebuild::rebuild(&transaction, &mut self.state)?;
+        }
+        transaction.commit()
     }
 
     /// Works until every handle is gone or it is told to close.

@@ -20,7 +20,7 @@ async fn a_backlog_oldest_first_under_a_live_reading_costs_what_it_touches() {
     let start_ms = NOON_MS - 30 * DAY_MS;
     deliver(
         &store,
-        &[Run::new("a-01", 2, 0, &[inverter(NOON_MS, 0, 30_000_000)])],
+        &[Run::new("a-01", 2, 0, &[inverter(NOON_MS, 0, 2_880_000)])],
     )
     .await;
     deliver(&store, &[Run::new("a-01", 1, 0, &[inverter(start_ms, 0, 0)])]).await;
@@ -28,7 +28,7 @@ async fn a_backlog_oldest_first_under_a_live_reading_costs_what_it_touches() {
     assert_eq!(rows(&raw(folder.path()), "SELECT * FROM interval").len(), 0);
     assert_eq!(rows(&raw(folder.path()), "SELECT * FROM span").len(), 1);
     let row = quarter(&store, "a", NOON_MS - 10 * DAY_MS).await;
-    assert_eq!(row.generated_wh, Some(30_000_000 / (30 * 96)));
+    assert_eq!(row.generated_wh, Some(2_880_000 / (30 * 96)));
     assert_eq!((row.completeness, row.flags.spread), (0.0, true));
     let records: Vec<_> = (1..=288_i64)
         .map(|n| inverter(start_ms + n * 5 * MINUTE_MS, 0, n.unsigned_abs() * 1_000))
@@ -41,7 +41,7 @@ async fn a_backlog_oldest_first_under_a_live_reading_costs_what_it_touches() {
     let days = store.intervals("a", start_ms, NOON_MS, Step::Day).unwrap();
     assert_eq!(
         days.iter().map(|day| day.generated_wh.unwrap()).sum::<i64>(),
-        30_000_000
+        2_880_000
     );
     assert!(days.iter().all(|day| (0.0..=1.0).contains(&day.completeness)));
     let quarters = store.intervals("a", start_ms, NOON_MS, Step::Quarter).unwrap();
@@ -50,7 +50,7 @@ async fn a_backlog_oldest_first_under_a_live_reading_costs_what_it_touches() {
             .iter()
             .map(|quarter| quarter.generated_wh.unwrap())
             .sum::<i64>(),
-        30_000_000
+        2_880_000
     );
     assert_eq!(quarters.len(), 30 * 96);
 }
@@ -102,6 +102,50 @@ async fn a_register_that_falls_gives_no_energy_across_the_fall() {
     let row = quarter(&store, "a", NOON_MS).await;
     assert_eq!((row.generated_wh, row.flags.reset), (Some(300), true));
     assert_eq!(row.completeness, 9.0 / 15.0);
+}
+
+#[tokio::test]
+async fn a_glitch_of_the_register_counts_no_lifetime() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let records: Vec<_> = [50_000_000, 50_000_010, 0, 50_000_020, 50_000_030]
+        .into_iter()
+        .enumerate()
+        .map(|(at, wh)| inverter(NOON_MS + i64::try_from(at).unwrap() * 3 * MINUTE_MS, 0, wh))
+        .collect();
+    deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
+    let row = quarter(&store, "a", NOON_MS).await;
+    assert_eq!((row.generated_wh, row.flags.reset), (Some(20), true));
+    let total = |store: &crate::store::Store| {
+        let plant = store.fleet().plants[0].clone();
+        store.snapshot(|snapshot| snapshot.total_wh(&plant)).unwrap()
+    };
+    assert_eq!(total(&store), Some(20));
+    let before = caches(folder.path());
+    store.rebuild().await.unwrap();
+    assert_eq!(caches(folder.path()), before);
+}
+
+#[tokio::test]
+async fn another_rated_power_makes_the_intervals_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    // 3 kWh in 5 minutes are beyond 10 kW, not beyond 100 kW.
+    let records = [
+        inverter(NOON_MS, 0, 0),
+        inverter(NOON_MS + 5 * MINUTE_MS, 0, 3_000),
+    ];
+    deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
+    assert_eq!(quarter(&store, "a", NOON_MS).await.generated_wh, None);
+    store.close().await;
+    let fleet = fleet_of(&fleet_text().replace("rated_w = 10000", "rated_w = 100000"));
+    let store = crate::store::Store::open(folder.path(), fleet, clock.now()).unwrap();
+    assert_eq!(quarter(&store, "a", NOON_MS).await.generated_wh, Some(3_000));
+    let before = caches(folder.path());
+    store.rebuild().await.unwrap();
+    assert_eq!(caches(folder.path()), before);
 }
 
 #[tokio::test]

@@ -100,7 +100,10 @@ fn expected(told: &[Told]) -> BTreeMap<i64, i64> {
     let mut energies = BTreeMap::new();
     for pair in points.windows(2) {
         let ((from_ms, from_wh), (to_ms, to_wh)) = (pair[0], pair[1]);
-        let rise = i128::from((to_wh - from_wh).max(0));
+        // 10 kW and a half more for as long, and a count of 1 kWh: 15 Wh in 3.6 s.
+        let bound_wh = (to_ms - from_ms) * 15 / 3_600 + 1_000;
+        let is_reset = to_wh < from_wh || to_wh - from_wh > bound_wh;
+        let rise = if is_reset { 0 } else { i128::from(to_wh - from_wh) };
         let until = |at_ms: i64| {
             rise * i128::from(at_ms.clamp(from_ms, to_ms) - from_ms) / i128::from(to_ms - from_ms)
         };
