@@ -7,6 +7,7 @@
 //! What it never does: interpret registers, sign frames, decide what is sent or freed.
 
 mod address;
+mod apart;
 mod bus;
 mod config;
 mod history;

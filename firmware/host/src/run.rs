@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use embassy_futures::join::join;
 use taraz_firmware::{BusLine, Device, DeviceParts, Identity, LINK_RX_LEN, Link, Queue, link_tx_len};
 use taraz_telemetry::{RecordError, ResetCause};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::apart::apart;
 use crate::bus::HostBus;
 use crate::config::{ConfigError, DeviceConfig, History};
 use crate::history::{is_unfinished, read_past, utc_ms};
@@ -54,6 +54,8 @@ pub enum RunError {
 }
 
 /// Runs a device until `cancel`. What it has not delivered stays in its state folder.
+///
+/// Many devices may run in one process, about sixty: each takes two of the 128 places in `embassy-time`'s queue.
 ///
 /// A bus or a broker that is down is no error: both are tried again for ever. `progress` is called on the device's thread
 /// and must return at once. Dropping the future stops the device, too.
@@ -127,12 +129,12 @@ async fn past(
     }
     let narrator = Narrator::new(config.device.clone(), &config.meters, progress);
     let device = Device::new(parts(config, queue, progress, false), identity);
+    let mut result = Ok(());
     let reading = async {
-        let result = read_past(config, history, &device, &narrator, cancel).await;
+        result = read_past(config, history, &device, &narrator, cancel).await;
         device.stop();
-        result
     };
-    let (result, ()) = join(reading, link.run(&device)).await;
+    apart([Box::pin(reading), Box::pin(link.run(&device))]).await;
     result.map(|()| device.into_queue())
 }
 
@@ -158,7 +160,12 @@ async fn present(
         }
         device.stop();
     };
-    join(clock, device.run(&mut bus, link)).await;
+    apart([
+        Box::pin(clock),
+        Box::pin(device.poll_meters(&mut bus)),
+        Box::pin(link.run(&device)),
+    ])
+    .await;
 }
 
 fn parts<'p>(

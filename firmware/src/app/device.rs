@@ -113,14 +113,20 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         }
     }
 
-    /// Writes the `Start` record, then polls and publishes until [`Self::stop`].
+    /// Polls and publishes until [`Self::stop`], as one future. An executor with tasks (or wakers) to spare runs
+    /// [`Self::poll_meters`] and [`Link::run`] apart, so that neither is polled for the other's events.
     pub async fn run<B: MeterBus, C: Connector>(&self, bus: &mut B, link: &mut Link<'_, C>) {
+        join(self.poll_meters(bus), link.run(self)).await;
+    }
+
+    /// Writes the `Start` record, then polls the meters until [`Self::stop`].
+    pub async fn poll_meters<B: MeterBus>(&self, bus: &mut B) {
         let now_ms = self.now_ms();
         let firmware = self.settings.firmware.clone();
         self.core
             .borrow_mut()
             .record_start(now_ms, self.reset_cause, firmware, &self.observer);
-        join(self.poll_meters(bus), link.run(self)).await;
+        self.poll_until_stopped(bus).await;
     }
 
     /// A sample of UTC: now it is `utc_ms`, off by at most `error_ms`.
@@ -180,7 +186,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         self.since_start_ms(Instant::now())
     }
 
-    async fn poll_meters<B: MeterBus>(&self, bus: &mut B) {
+    async fn poll_until_stopped<B: MeterBus>(&self, bus: &mut B) {
         let mut schedule = Schedule::new(self.settings.meters.len(), self.settings.poll_interval_ms);
         let mut diagnostics_ms = 0;
         while !self.stopping.get() {

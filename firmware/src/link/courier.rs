@@ -14,25 +14,15 @@
 //! Invariant: every pending record in front of the backfill cursor is in flight or parked; every pending record between the backfill
 //! cursor and the live cursor is unsent, or in flight on the live lane; none behind the live cursor was sent.
 
-use taraz_telemetry::{
-    Ack, Boot, DeviceId, DeviceKey, FRAME_LEN_MAX, FrameError, FrameWriter, RECORD_LEN_MAX, RecordRange,
-    Sequence,
-};
+use taraz_telemetry::{Ack, Boot, DeviceId, DeviceKey, FRAME_LEN_MAX, RecordRange, Sequence};
 
-use super::Jitter;
 use super::flights::{Flight, Flights};
+use super::run::write_run;
+use super::{
+    BACKFILL_IN_FLIGHT_MAX, CourierSettings, Jitter, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS,
+    LIVE_LAG_RECORDS_MAX, Lane, Outgoing, PARKED_IN_FLIGHT_MAX,
+};
 use crate::queue::{Position, Queue};
-
-/// The most frames of the live lane in flight.
-pub const LIVE_IN_FLIGHT_MAX: usize = 8;
-/// The most frames of the backfill lane in flight.
-pub const BACKFILL_IN_FLIGHT_MAX: usize = 20;
-/// The most frames of the parked lane in flight.
-pub const PARKED_IN_FLIGHT_MAX: usize = 4;
-/// When the live lane is this many records behind, it leaves all but the newest to the backfill lane.
-pub const LIVE_LAG_RECORDS_MAX: u32 = 32;
-/// How many of the newest records it then keeps.
-pub const LIVE_KEPT_RECORDS: u32 = 8;
 
 const IN_FLIGHT_MAX: usize = LIVE_IN_FLIGHT_MAX + BACKFILL_IN_FLIGHT_MAX + PARKED_IN_FLIGHT_MAX;
 const LIVE_STREAK_MAX: u8 = 4;
@@ -42,58 +32,6 @@ const PARK_ATTEMPTS: u32 = 4;
 const PARKED_ATTEMPTS: u32 = 2;
 /// What is left of a frame of which a part was acknowledged follows this soon.
 const REMAINDER_WAIT_MS: u64 = 1_000;
-
-/// Live or backfill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
-    /// The newest readings.
-    Live,
-    /// What waited in the queue, oldest first.
-    Backfill,
-    /// What was refused, again.
-    Parked,
-}
-
-impl Lane {
-    const fn in_flight_max(self) -> usize {
-        match self {
-            Self::Live => LIVE_IN_FLIGHT_MAX,
-            Self::Backfill => BACKFILL_IN_FLIGHT_MAX,
-            Self::Parked => PARKED_IN_FLIGHT_MAX,
-        }
-    }
-}
-
-/// How patient the courier is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CourierSettings {
-    /// A frame without an acknowledgement is published again after this long, in ms.
-    pub ack_timeout_ms: u64,
-    /// The wait doubles with every attempt up to this, in ms.
-    pub ack_timeout_ms_max: u64,
-}
-
-impl Default for CourierSettings {
-    fn default() -> Self {
-        Self {
-            ack_timeout_ms: 30_000,
-            ack_timeout_ms_max: 240_000,
-        }
-    }
-}
-
-/// A frame to be published now. It counts as published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outgoing<'b> {
-    /// Its bytes, signed.
-    pub frame: &'b [u8],
-    /// What it carries.
-    pub range: RecordRange,
-    /// On which lane it goes.
-    pub lane: Lane,
-    /// 1 the first time, then counting up.
-    pub attempt: u32,
-}
 
 /// The state of both lanes.
 #[derive(Clone, Debug)]
@@ -208,7 +146,9 @@ impl Courier {
         let mut released = 0;
         // After a silence, what had to wait longer and longer waits the ordinary time again.
         let timeout_ms = self.settings.ack_timeout_ms;
-        let was_silent = self.last_ack_ms.is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= timeout_ms);
+        let was_silent = self
+            .last_ack_ms
+            .is_none_or(|last_ms| now_ms.saturating_sub(last_ms) >= timeout_ms);
         self.last_ack_ms = Some(now_ms);
         for range in &ack.ranges {
             released += queue.release(*range)?;
@@ -241,7 +181,10 @@ impl Courier {
     /// When something has to be published again (monotonic ms).
     #[must_use]
     pub fn next_due_ms(&self) -> Option<u64> {
-        [self.flights.next_due_ms(), self.lap_ms].into_iter().flatten().min()
+        [self.flights.next_due_ms(), self.lap_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How many frames are in flight.
@@ -302,9 +245,19 @@ impl Courier {
             if self.park(index, now_ms) {
                 continue;
             }
-            let Some(flight) = self.flights.get_mut(index) else { break };
+            let Some(flight) = self.flights.get_mut(index) else {
+                break;
+            };
             flight.first = first.sequence;
-            let Some(run) = write_run(queue, &self.key, &self.device, first, end.after(), None, buffer)?
+            let Some(run) = write_run(
+                queue,
+                &self.key,
+                &self.device,
+                first,
+                end.after(),
+                None::<&Flights<IN_FLIGHT_MAX>>,
+                buffer,
+            )?
             else {
                 // Damaged in the queue: nobody will ever read it.
                 flight.first = first.sequence.saturating_add(1);
@@ -340,7 +293,9 @@ impl Courier {
     /// Takes a flight's place away, if others get through and it does not.
     fn park(&mut self, index: usize, now_ms: u64) -> bool {
         let last_ack_ms = self.last_ack_ms;
-        let Some(flight) = self.flights.get_mut(index) else { return false };
+        let Some(flight) = self.flights.get_mut(index) else {
+            return false;
+        };
         let (lane, attempts) = (flight.lane, flight.attempts);
         let others_pass = last_ack_ms.is_some_and(|ack_ms| ack_ms > flight.sent_ms);
         let parks = match lane {
@@ -351,7 +306,8 @@ impl Courier {
             return false;
         }
         self.flights.remove(index);
-        self.lap_ms.get_or_insert(now_ms + self.settings.ack_timeout_ms_max);
+        self.lap_ms
+            .get_or_insert(now_ms + self.settings.ack_timeout_ms_max);
         true
     }
 
@@ -371,7 +327,8 @@ impl Courier {
         if self.flights.count(lane) >= in_flight_max {
             return Ok(None);
         }
-        if lane == Lane::Parked && self.parked.is_none() && self.lap_ms.is_some_and(|lap_ms| lap_ms <= now_ms) {
+        if lane == Lane::Parked && self.parked.is_none() && self.lap_ms.is_some_and(|lap_ms| lap_ms <= now_ms)
+        {
             self.lap_ms = None;
             self.parked = Some(Position::START);
         }
@@ -459,56 +416,4 @@ impl Courier {
 struct Plan {
     flight: Flight,
     len: usize,
-}
-
-struct Run {
-    last: Sequence,
-    len: usize,
-    /// It ended because nothing more is pending, not because the frame was full.
-    reached_end: bool,
-}
-
-/// Writes the run of consecutive pending records from `first` on into one frame: up to `end`, to a gap, to a record in
-/// flight, or until the frame is full. `None` when not even the first can be read.
-fn write_run<Q: Queue>(
-    queue: &mut Q,
-    key: &DeviceKey,
-    device: &DeviceId,
-    first: Position,
-    end: Position,
-    flights: Option<&Flights<IN_FLIGHT_MAX>>,
-    buffer: &mut [u8],
-) -> Result<Option<Run>, Q::Error> {
-    let begun = FrameWriter::new(
-        buffer,
-        key.generation(),
-        queue.incarnation(),
-        first.boot,
-        first.sequence,
-    );
-    let Ok(mut writer) = begun else { return Ok(None) };
-    let mut record = [0; RECORD_LEN_MAX];
-    let (mut at, mut last, mut reached_end) = (first, None, false);
-    loop {
-        let Some(bytes) = queue.read(at, &mut record)? else {
-            break;
-        };
-        match writer.push_encoded(bytes) {
-            Ok(()) => last = Some(at.sequence),
-            Err(FrameError::NoRoom) => break,
-            Err(_) => break,
-        }
-        at = at.after();
-        let next = queue.next_pending(at)?;
-        reached_end = next.is_none_or(|next| next >= end);
-        if reached_end || next != Some(at) || flights.is_some_and(|flights| flights.covering(at).is_some()) {
-            break;
-        }
-    }
-    let Some(last) = last else { return Ok(None) };
-    Ok(Some(Run {
-        last,
-        len: writer.finish(key, device).len(),
-        reached_end,
-    }))
 }

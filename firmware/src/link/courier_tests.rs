@@ -8,7 +8,10 @@ use taraz_telemetry::{
     RecordRange,
 };
 
-use super::{BACKFILL_IN_FLIGHT_MAX, Courier, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, Lane, PARKED_IN_FLIGHT_MAX};
+use super::{
+    BACKFILL_IN_FLIGHT_MAX, Courier, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, Lane,
+    PARKED_IN_FLIGHT_MAX,
+};
 use crate::queue::{MemoryQueue, Position, Queue};
 
 const SETTINGS: CourierSettings = CourierSettings {
@@ -79,7 +82,9 @@ impl World {
         self.published
             .push((outgoing.range, outgoing.lane, outgoing.attempt));
         self.frames.push(outgoing.frame.to_vec());
-        assert!(self.courier.in_flight() <= LIVE_IN_FLIGHT_MAX + BACKFILL_IN_FLIGHT_MAX + PARKED_IN_FLIGHT_MAX);
+        assert!(
+            self.courier.in_flight() <= LIVE_IN_FLIGHT_MAX + BACKFILL_IN_FLIGHT_MAX + PARKED_IN_FLIGHT_MAX
+        );
         true
     }
 
@@ -420,14 +425,19 @@ fn refused_frames_do_not_stop_the_others() {
     world.courier.go_live(2);
     // The gateway refuses every frame with one of the first 3,000 records: more than may be in flight at once.
     let refused = |frame: &[u8], world: &World| {
-        let range = Frame::open(frame, world.courier.key(), world.courier.device()).unwrap().range();
+        let range = Frame::open(frame, world.courier.key(), world.courier.device())
+            .unwrap()
+            .range();
         range.boot == 1 && range.first < 3_000
     };
     for _ in 0..2_000 {
         world.append(1);
         world.pump_all();
         let frames = core::mem::take(&mut world.frames);
-        world.frames = frames.into_iter().filter(|frame| !refused(frame, &world)).collect();
+        world.frames = frames
+            .into_iter()
+            .filter(|frame| !refused(frame, &world))
+            .collect();
         while !world.frames.is_empty() {
             world.deliver(0, false);
         }
@@ -437,9 +447,19 @@ fn refused_frames_do_not_stop_the_others() {
         world.now_ms += 10_000;
     }
     let pending = world.queue.pending_records();
-    assert!((2_900..3_300).contains(&pending), "{pending} records are left, not the 3,000 refused");
-    let first = world.published.iter().filter(|(range, ..)| range.boot == 1 && range.first == 0).count();
-    assert!(first > 10, "what is refused is tried again now and then, not only {first} times");
+    assert!(
+        (2_900..3_300).contains(&pending),
+        "{pending} records are left, not the 3,000 refused"
+    );
+    let first = world
+        .published
+        .iter()
+        .filter(|(range, ..)| range.boot == 1 && range.first == 0)
+        .count();
+    assert!(
+        first > 10,
+        "what is refused is tried again now and then, not only {first} times"
+    );
     // The registry is corrected.
     world.heal();
     world.check();

@@ -12,14 +12,17 @@ mod courier;
 mod courier_tests;
 mod flights;
 mod jitter;
+mod lanes;
+mod port;
+mod run;
 mod session;
 
 pub use backoff::Backoff;
-pub use courier::{
-    BACKFILL_IN_FLIGHT_MAX, Courier, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane,
-    Outgoing, PARKED_IN_FLIGHT_MAX,
-};
+pub use courier::Courier;
 pub use jitter::Jitter;
-pub use session::{
-    Connector, LINK_RX_LEN, LINK_TX_LEN_MIN, Link, LinkError, LinkEvent, LinkSettings, Post, link_tx_len,
+pub use lanes::{
+    BACKFILL_IN_FLIGHT_MAX, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX,
+    Lane, Outgoing, PARKED_IN_FLIGHT_MAX,
 };
+pub use port::{Connector, LinkError, LinkEvent, LinkSettings, Post};
+pub use session::{LINK_RX_LEN, LINK_TX_LEN_MIN, Link, link_tx_len};

@@ -17,7 +17,7 @@ use minimq::{
 };
 use taraz_telemetry::{ACK_LEN_MAX, Channel, DeviceId, FRAME_LEN_MAX, TOPIC_LEN_MAX, Topic};
 
-use super::{Backoff, Jitter};
+use super::{Backoff, Connector, Jitter, LinkError, LinkEvent, LinkSettings, Post};
 use crate::config::Identity;
 
 /// The receive buffer: the longest acknowledgement with its topic and some properties.
@@ -47,108 +47,6 @@ const OFFLINE: &[u8] = b"offline";
 #[must_use]
 pub const fn link_tx_len(publications: usize) -> usize {
     CONNECT_LEN_MAX + publications * PUBLISH_LEN_MAX
-}
-
-/// Opens connections to the broker: the one thing in which boards and computers differ.
-pub trait Connector {
-    /// An open byte stream. Dropping a read or write that has not finished must lose nothing.
-    type Io: Read + Write;
-    /// Why none could be opened.
-    type Error: core::fmt::Debug;
-
-    /// Opens one.
-    ///
-    /// # Errors
-    /// The broker can't be reached; it will be tried again.
-    fn connect(&mut self) -> impl Future<Output = Result<Self::Io, Self::Error>>;
-}
-
-/// What the link carries: the device behind it.
-pub trait Post {
-    /// The next frame to publish, if there is one; it counts as published.
-    fn next_frame<'b>(&self, now: Instant, buffer: &'b mut [u8; FRAME_LEN_MAX]) -> Option<&'b [u8]>;
-    /// When `next_frame` has something again even if nothing changes.
-    fn next_due(&self) -> Option<Instant>;
-    /// Resolves when there may be something new to publish, or a stop.
-    fn changed(&self) -> impl Future<Output = ()>;
-    /// A message came on this channel.
-    fn received(&self, now: Instant, channel: Channel, payload: &[u8]);
-    /// How the session is.
-    fn event(&self, now: Instant, event: LinkEvent);
-    /// The link shall end.
-    fn is_stopping(&self) -> bool;
-}
-
-/// How a session is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkEvent {
-    /// Signed in and subscribed.
-    Connected,
-    /// The broker refused a publication with this reason code; the frame will be published again.
-    PublishRefused {
-        /// MQTT 5 reason code, 0x80 or above.
-        reason_code: u8,
-    },
-    /// The connection failed or ended; the next follows after a wait.
-    Failed {
-        /// Why.
-        error: LinkError,
-        /// How long the wait is.
-        retry_ms: u64,
-    },
-    /// Ended because it was told to.
-    Stopped,
-}
-
-/// Why a connection failed or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    /// No connection could be opened.
-    #[error("the broker can't be reached; check its address and the network")]
-    Unreachable,
-    /// The broker answered CONNECT with a reason code of 0x80 or above.
-    #[error("the broker refused the sign-in (reason {reason_code:#04x}); check device id and key")]
-    SignInRefused {
-        /// MQTT 5 reason code.
-        reason_code: u8,
-    },
-    /// The broker does not let the device listen to its own acknowledgements.
-    #[error("the broker refused the subscription (reason {reason_code:#04x}); check its access rules")]
-    SubscriptionRefused {
-        /// MQTT 5 reason code.
-        reason_code: u8,
-    },
-    /// Connecting, signing in or writing took too long.
-    #[error("the broker did not answer in time")]
-    TimedOut,
-    /// Publications stayed without PUBACK.
-    #[error("the broker accepts publications and does not acknowledge them")]
-    NoPuback,
-    /// The connection broke or was closed.
-    #[error("the connection to the broker was lost")]
-    Lost,
-    /// What came is not MQTT 5, or does not fit our buffers.
-    #[error("the broker sent what is not MQTT 5 or is too long")]
-    Malformed,
-}
-
-/// How the link behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkSettings {
-    /// MQTT keep-alive in s, 10 to 3600.
-    pub keep_alive_s: u16,
-    /// The first wait before connecting again, in ms.
-    pub backoff_min_ms: u64,
-    /// The longest wait before connecting again, in ms.
-    pub backoff_max_ms: u64,
-    /// The shortest wait after the broker refused the sign-in, in ms (`docs/protocol.md`, 4: "at least 10 s").
-    pub refused_wait_ms: u64,
-}
-
-impl Default for LinkSettings {
-    fn default() -> Self {
-        Self { keep_alive_s: 60, backoff_min_ms: 1_000, backoff_max_ms: 60_000, refused_wait_ms: 10_000 }
-    }
 }
 
 /// The session with the broker.
@@ -232,7 +130,11 @@ impl<'b, C: Connector> Link<'b, C> {
             };
             let wait_ms = self.backoff.after_failure_ms(&mut self.jitter);
             let refused = matches!(error, LinkError::SignInRefused { .. });
-            let retry_ms = if refused { wait_ms.max(self.settings.refused_wait_ms) } else { wait_ms };
+            let retry_ms = if refused {
+                wait_ms.max(self.settings.refused_wait_ms)
+            } else {
+                wait_ms
+            };
             let now = Instant::now();
             post.event(now, LinkEvent::Failed { error, retry_ms });
             let until = now + Duration::from_millis(retry_ms);
@@ -344,11 +246,11 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
     }
 
     /// Publishes and receives until the connection ends or the post stops.
-    async fn carry<P: Post>(&mut self, post: &P) -> Result<(), LinkError> {
+    async fn carry<P: Post>(mut self, post: &P) -> Result<(), LinkError> {
         let mut buffer = [0; FRAME_LEN_MAX];
         loop {
             if post.is_stopping() {
-                let _ = with_timeout(FAREWELL_TIMEOUT, self.farewell()).await;
+                let _ = with_timeout(FAREWELL_TIMEOUT, self.farewell(post)).await;
                 return Ok(());
             }
             let room = self.publish_all(post, &mut buffer).await?;
@@ -434,15 +336,30 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
         Ok(())
     }
 
-    async fn farewell(&mut self) -> Result<(), LinkError> {
+    /// Says that the device goes, and waits until the broker has closed: a connection torn down while something is still
+    /// on its way may cost the broker our DISCONNECT, and it would publish the last will.
+    async fn farewell<P: Post>(mut self, post: &P) -> Result<(), LinkError> {
         let offline = Publication::bytes(&self.topics.state, OFFLINE)
             .qos(QoS::AtLeastOnce)
             .retain();
-        self.connection
+        if let Some(op) = self
+            .connection
             .publish(offline)
             .await
-            .map_err(|error| publish_fault(&error))?;
-        self.connection.disconnect().await.map_err(|error| fault(&error))
+            .map_err(|error| publish_fault(&error))?
+        {
+            while self.connection.is_pending(&op) {
+                self.poll(post).await?;
+            }
+        }
+        self.connection
+            .disconnect()
+            .await
+            .map_err(|error| fault(&error))?;
+        let mut io = self.connection.into_inner();
+        let mut rest = [0; 64];
+        while io.read(&mut rest).await.is_ok_and(|len| len > 0) {}
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use taraz_firmware::{DROPPED_RESERVE_RECORDS, Position, Queue, Recovery};
 use taraz_telemetry::{Boot, Incarnation, RECORD_LEN_MAX, RecordRange, Recovered, Sequence};
 
 use super::entry::{self, Entry, Head};
-use super::segment::{self, MAGIC, Segment};
+use super::segment::{MAGIC, Segment};
 
 /// The smallest capacity in records.
 pub const QUEUE_RECORDS_MIN: u32 = 256;
@@ -47,11 +47,12 @@ pub enum FileQueueError {
     Exhausted,
 }
 
+/// Where a pending record stands.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    segment: u32,
-    offset: u32,
-    len: u16,
+pub(super) struct Slot {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+    pub(super) len: u16,
 }
 
 /// Read but not yet asked for.
@@ -65,17 +66,17 @@ struct ReadAhead {
 /// A queue in a folder.
 #[derive(Debug)]
 pub struct FileQueue {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     _lock: File,
-    incarnation: Incarnation,
-    boot: Boot,
-    next: Sequence,
-    mark: u64,
-    newest: Option<Recovered>,
-    recovery: Recovery,
+    pub(super) incarnation: Incarnation,
+    pub(super) boot: Boot,
+    pub(super) next: Sequence,
+    pub(super) mark: u64,
+    pub(super) newest: Option<Recovered>,
+    pub(super) recovery: Recovery,
     capacity_records: u32,
-    segments: VecDeque<Segment>,
-    pending: BTreeMap<Position, Slot>,
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) pending: BTreeMap<Position, Slot>,
     /// Entries not written yet, and the records in them.
     staged: Vec<u8>,
     staged_records: Vec<(Position, usize, u16)>,
@@ -216,109 +217,14 @@ impl FileQueue {
         self.mark
     }
 
-    fn recover(&mut self) -> io::Result<()> {
-        let numbers = segment::numbers(&self.dir)?;
-        // Segments are deleted from the front; one in front of a hole is a deletion that a power cut undid.
-        let last_hole = numbers.windows(2).rposition(|pair| pair[0] + 1 != pair[1]);
-        let (stale, numbers) = numbers.split_at(last_hole.map_or(0, |at| at + 1));
-        for number in stale {
-            segment::delete(&self.dir, *number)?;
-        }
-        let newest = numbers.last().copied();
-        for &number in numbers {
-            let (mut segment, bytes) = Segment::open(&self.dir, number)?;
-            let valid = self.replay(&mut segment, &bytes);
-            if Some(number) == newest && (valid as usize) < bytes.len() {
-                if valid == 0 {
-                    // Torn while it was created: nothing was in it yet.
-                    segment.delete()?;
-                    continue;
-                }
-                segment.truncate(valid)?;
-            }
-            segment.len = valid;
-            self.segments.push_back(segment);
-        }
-        Ok(())
-    }
-
-    /// Takes in a segment's entries; returns how much of it is valid.
-    fn replay(&mut self, segment: &mut Segment, bytes: &[u8]) -> u64 {
-        if !bytes.starts_with(&MAGIC) {
-            return 0;
-        }
-        let mut at = MAGIC.len();
-        while let Some((entry, len)) = entry::read(&bytes[at..]) {
-            match entry {
-                Entry::Head(head) => self.replay_head(head),
-                Entry::Boot(boot) => {
-                    self.boot = boot;
-                    self.next = 0;
-                }
-                Entry::Release { boot, first, last } => {
-                    self.forget(boot, first, last, Some(segment));
-                }
-                Entry::Run(run) => {
-                    let mut position = run.first;
-                    if position
-                        != (Position {
-                            boot: self.boot,
-                            sequence: self.next,
-                        })
-                    {
-                        // What is left of a write that failed and was written over.
-                        break;
-                    }
-                    for (offset, len) in run.records() {
-                        let offset = u32::try_from(at + offset).unwrap_or(u32::MAX);
-                        self.pending.insert(
-                            position,
-                            Slot {
-                                segment: segment.number,
-                                offset,
-                                len,
-                            },
-                        );
-                        segment.records += 1;
-                        segment.pending += 1;
-                        self.newest = Some(Recovered {
-                            boot: position.boot,
-                            sequence: position.sequence,
-                        });
-                        position = position.after();
-                    }
-                    segment.end = position;
-                    self.boot = position.boot;
-                    self.next = position.sequence;
-                    self.mark = run.mark;
-                }
-            }
-            at += len;
-        }
-        at as u64
-    }
-
-    fn replay_head(&mut self, head: Head) {
-        // The segment before ended earlier than it should: what is missing was durable and is lost.
-        let known = if head.boot == self.boot { self.next } else { 0 };
-        if head.next > known && !self.segments.is_empty() {
-            let _ = self.recovery.lost.add(head.boot, known, head.next - 1);
-        }
-        self.incarnation = head.incarnation;
-        self.boot = head.boot;
-        self.next = head.next;
-        self.mark = head.mark;
-        // Its last record may be gone with an earlier segment, but it was there.
-        if let Some(sequence) = head.next.checked_sub(1) {
-            self.newest = Some(Recovered {
-                boot: head.boot,
-                sequence,
-            });
-        }
-    }
-
     /// Takes a range out of what is pending, wherever its records stand.
-    fn forget(&mut self, boot: Boot, first: Sequence, last: Sequence, mut open: Option<&mut Segment>) -> u32 {
+    pub(super) fn forget(
+        &mut self,
+        boot: Boot,
+        first: Sequence,
+        last: Sequence,
+        mut open: Option<&mut Segment>,
+    ) -> u32 {
         if last < first {
             return 0;
         }

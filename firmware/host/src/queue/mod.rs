@@ -15,6 +15,7 @@
 mod crc32;
 mod entry;
 mod file;
+mod recovery;
 mod segment;
 #[cfg(test)]
 mod tests;

@@ -332,7 +332,7 @@ fn names(bytes: &[u8]) -> Vec<Position> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_queue_holds_what_the_model_holds(steps in proptest::collection::vec(step(), 1..120)) {

@@ -1,8 +1,10 @@
 //! A gateway in memory: opens frames, keeps records, acknowledges them unless told not to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use embedded_io_adapters::tokio_1::FromTokio;
@@ -49,7 +51,13 @@ impl Gateway {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(stopped.run_until_cancelled(serve(broker, state)));
+            // embassy-time tells wakers apart by `will_wake`, which a waker and its clone may fail.
+            let mut serving = std::pin::pin!(stopped.run_until_cancelled(serve(broker, state)));
+            let mut steady: Option<Waker> = None;
+            runtime.block_on(poll_fn(|context| {
+                let waker = steady.get_or_insert_with(|| context.waker().clone());
+                serving.as_mut().poll(&mut Context::from_waker(waker)).map(|_| ())
+            }));
         });
         Self { shared, stop }
     }
@@ -141,16 +149,20 @@ async fn serve(broker: SocketAddr, shared: Arc<Mutex<Shared>>) {
         if let Ok(stream) = TcpStream::connect(broker).await
             && let Ok(mut connection) = session.connect(FromTokio::new(stream)).await
         {
-            while receive(&mut connection, &shared).await.is_some() {}
+            let mut acks = Acks::new();
+            while receive(&mut connection, &shared, &mut acks).await.is_some() {}
         }
         shared.lock().unwrap().connected = false;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
+type Acks = VecDeque<(DeviceId, Vec<u8>)>;
+
 async fn receive(
     connection: &mut Connection<'_, '_, FromTokio<TcpStream>>,
     shared: &Mutex<Shared>,
+    acks: &mut Acks,
 ) -> Option<()> {
     if !shared.lock().unwrap().connected {
         let options = SubscriptionOptions::default().maximum_qos(QoS::AtLeastOnce);
@@ -162,28 +174,32 @@ async fn receive(
         }
         shared.lock().unwrap().connected = true;
     }
-    let message = connection.recv().await.ok()?;
+    let Some(message) = connection.poll().await.ok()? else {
+        return send(connection, acks).await;
+    };
     let (device, channel) = parse_topic(message.topic()).expect("one of our topics");
     if channel == Channel::State {
         let state = String::from_utf8(message.payload().to_vec()).unwrap();
         shared.lock().unwrap().states.push((device, state));
-        return Some(());
+    } else {
+        let ack = commit(&device, message.payload(), shared)?;
+        acks.push_back((device, ack));
     }
-    let ack = commit(&device, message.payload(), shared)?;
-    let topic = Channel::Ack.topic(&device);
-    loop {
-        match connection
+    send(connection, acks).await
+}
+
+/// Publishes acknowledgements while there is room for them.
+async fn send(connection: &mut Connection<'_, '_, FromTokio<TcpStream>>, acks: &mut Acks) -> Option<()> {
+    while connection.can_publish(QoS::AtLeastOnce)
+        && let Some((device, ack)) = acks.pop_front()
+    {
+        let topic = Channel::Ack.topic(&device);
+        connection
             .publish(Publication::bytes(&topic, &ack).qos(QoS::AtLeastOnce))
             .await
-        {
-            Ok(_) => return Some(()),
-            // Its window is full: let PUBACKs in. Frames that come meanwhile go unacknowledged and come again.
-            Err(minimq::PubError::Session(minimq::Error::NotReady | minimq::Error::Resource(_))) => {
-                connection.poll().await.ok()?;
-            }
-            Err(_) => return None,
-        }
+            .ok()?;
     }
+    Some(())
 }
 
 /// Keeps a frame's records; returns the acknowledgement (an empty list when mute).
