@@ -12,5 +12,5 @@ mod sun;
 pub(crate) use balance::{Balance, SiteEnergies, plant_energy, site_balance};
 pub(crate) use days::{date_start_ms, day_end_ms, day_start_ms};
 pub(crate) use peers::{PeerPlant, peer_ratios};
-pub(crate) use span::{Contribution, Point, QUARTER_MS, Span, quarter_of};
+pub(crate) use span::{Contribution, Point, QUARTER_MS, RATED_POWER_PERCENT_MAX, Span, quarter_of};
 pub(crate) use sun::{Place, elevation_deg};

@@ -25,8 +25,8 @@ const CONFLICTS_MAX: i64 = 100_000;
 /// The work of one transaction.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
-    connection: &'a Connection,
-    fleet: &'a Fleet,
+    pub(super) connection: &'a Connection,
+    pub(super) fleet: &'a Fleet,
     state: &'a mut State,
     gathered: Gathered,
     changes: Changes,
@@ -39,13 +39,13 @@ pub(super) struct Group<'a> {
 
 /// What a whole item shares.
 #[derive(Clone, Copy)]
-struct Context<'i> {
-    device: &'i DeviceId,
-    boot: BootKey,
+pub(super) struct Context<'i> {
+    pub(super) device: &'i DeviceId,
+    pub(super) boot: BootKey,
     /// Nothing older is believed, UTC ms.
-    commissioned_ms: i64,
-    received_ms: i64,
-    hold: Option<Hold>,
+    pub(super) commissioned_ms: i64,
+    pub(super) received_ms: i64,
+    pub(super) hold: Option<Hold>,
 }
 
 impl<'a> Group<'a> {
@@ -152,7 +152,7 @@ impl<'a> Group<'a> {
     }
 
     /// When a record was, and why it is held back if it is.
-    fn place(&self, context: &Context<'_>, record: &Record) -> (Option<i64>, Option<Hold>) {
+    pub(super) fn place(&self, context: &Context<'_>, record: &Record) -> (Option<i64>, Option<Hold>) {
         let stamp = record.stamp();
         let stated = match stamp.clock {
             Clock::Synced | Clock::Holdover => i64::try_from(stamp.ms).ok(),
@@ -266,8 +266,8 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// A record that was held comes again and is held no longer.
-    fn release(
+    /// A record that was held is held no longer.
+    pub(super) fn release(
         &mut self,
         context: &Context<'_>,
         sequence: Sequence,

@@ -6,9 +6,11 @@
 
 mod facts;
 mod group;
+mod plausible;
 mod points;
 mod read;
 mod rebuild;
+mod retry;
 mod rows;
 mod schema;
 mod state;

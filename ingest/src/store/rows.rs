@@ -97,6 +97,35 @@ pub(super) fn unsynced(connection: &Connection, key: BootKey) -> rusqlite::Resul
     rows.collect()
 }
 
+/// A record that is held, with what identifies it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) device: String,
+    pub(super) boot: BootKey,
+    pub(super) stored: Stored,
+}
+
+/// The held records behind a rowid, in the order of the feed.
+pub(super) fn held_after(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<Held>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, device, incarnation, boot, name
+         FROM record INDEXED BY record_held JOIN device ON device.id = record.device
+         WHERE hold IS NOT NULL AND record.id > ? ORDER BY record.id LIMIT ?",
+    )?;
+    let rows = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+        Ok(Held {
+            device: row.get(9)?,
+            boot: BootKey {
+                device: row.get(6)?,
+                incarnation: row.get(7)?,
+                boot: row.get(8)?,
+            },
+            stored: Stored::read(row)?,
+        })
+    })?;
+    rows.collect()
+}
+
 pub(super) fn delete(connection: &Connection, id: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM record WHERE id = ?")?

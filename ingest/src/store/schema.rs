@@ -11,7 +11,7 @@ use super::StoreError;
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 -- Devices by a short key.
@@ -139,6 +139,11 @@ CREATE TABLE newest (
 const VERSION_2: &str = "
 -- The meter's rated power in W, by which the series' spans and intervals were made; 0 bounds nothing.
 ALTER TABLE series ADD COLUMN rated_w INTEGER NOT NULL DEFAULT 0;
+";
+
+const VERSION_3: &str = "
+-- What is judged again at every start.
+CREATE INDEX record_held ON record (id) WHERE hold IS NOT NULL;
 ";
 
 /// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.

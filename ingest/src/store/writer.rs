@@ -93,6 +93,7 @@ impl Writer {
             now,
         };
         writer.follow_registry()?;
+        writer.judge_held_again()?;
         Ok(writer)
     }
 
@@ -104,6 +105,24 @@ impl Writer {
             rebuild::rebuild(&transaction, &mut self.state)?;
         }
         transaction.commit()
+    }
+
+    /// Releases what was held for a reason that has gone.
+    fn judge_held_again(&mut self) -> rusqlite::Result<()> {
+        let now_ms = (self.now)();
+        let transaction = self.connection.transaction()?;
+        let mut work = Group::new(&transaction, &self.fleet, &mut self.state, now_ms);
+        let released = work.judge_again(now_ms)?;
+        if released == 0 {
+            return Ok(());
+        }
+        work.finish()?;
+        let Group { arrivals, tally, .. } = work;
+        transaction.commit()?;
+        tally.count(&self.counters);
+        self.live.arrived(&arrivals);
+        tracing::info!(released, "records that were held are held no longer");
+        Ok(())
     }
 
     /// Works until every handle is gone or it is told to close.

@@ -1,0 +1,58 @@
+//! Held records judged again, at the start of the program: the registry may be right by now, and time has passed.
+
+use taraz_telemetry::{DeviceId, Record};
+
+use super::group::{Context, Group};
+use super::plausible::is_plausible;
+use super::rows::{self, Held};
+use crate::analytics::date_start_ms;
+
+/// How many held records are looked at at once.
+const HELD_AT_ONCE: usize = 10_000;
+
+impl Group<'_> {
+    /// Releases every held record that nothing speaks against any more; returns how many.
+    pub(super) fn judge_again(&mut self, now_ms: i64) -> rusqlite::Result<u64> {
+        let (mut after, mut released) = (0, 0);
+        loop {
+            let held = rows::held_after(self.connection, after, HELD_AT_ONCE)?;
+            let Some(last) = held.last() else {
+                return Ok(released);
+            };
+            after = last.stored.id;
+            for held in &held {
+                released += u64::from(self.judge_held(held, now_ms)?);
+            }
+        }
+    }
+
+    fn judge_held(&mut self, held: &Held, now_ms: i64) -> rusqlite::Result<bool> {
+        let fleet = self.fleet;
+        let id = DeviceId::new(&held.device).ok();
+        let Some(found) = id.as_ref().and_then(|id| fleet.device(id)) else {
+            return Ok(false);
+        };
+        let Ok((record, _)) = Record::decode(&held.stored.bytes) else {
+            return Ok(false);
+        };
+        let context = Context {
+            device: &found.device.id,
+            boot: held.boot,
+            commissioned_ms: date_start_ms(found.plant.commissioned),
+            received_ms: held.stored.received_ms,
+            hold: None,
+        };
+        let (time_ms, hold) = self.place(&context, &record);
+        if hold.is_some() || !is_plausible(found, &record, time_ms, context.commissioned_ms, now_ms) {
+            return Ok(false);
+        }
+        self.release(
+            &context,
+            held.stored.sequence,
+            &held.stored,
+            record,
+            &held.stored.bytes,
+        )?;
+        Ok(true)
+    }
+}
