@@ -22,6 +22,7 @@ mod tests;
 mod writer;
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,6 +47,8 @@ pub const READINGS_MAX: usize = 10_000;
 
 /// The store's file in its folder.
 const FILE_NAME: &str = "store.sqlite";
+/// Locked while an ingest works on the folder: two of them would each store the same record.
+const LOCK_NAME: &str = "store.lock";
 /// The most read connections that are kept open.
 const READERS_MAX: usize = 4;
 /// The most batches that wait for the writer; more wait at the door.
@@ -68,6 +71,9 @@ pub enum StoreError {
         /// Why.
         error: std::io::Error,
     },
+    /// Another process, or another store of this one, works on the folder.
+    #[error("another ingest works on the store in {0}: stop it, or use another data folder")]
+    InUse(PathBuf),
     /// A later version of the program has written it.
     #[error(
         "the store has schema version {found}, this program knows up to {known}: use a later version of the program"
@@ -108,12 +114,9 @@ impl Store {
     /// Opens the store in the folder `data`, makes or migrates it, and starts its writer.
     ///
     /// # Errors
-    /// [`StoreError::Folder`], [`StoreError::Newer`], [`StoreError::Sqlite`].
+    /// [`StoreError::Folder`], [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Sqlite`].
     pub fn open(data: &Path, fleet: Arc<Fleet>, now: Now) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(data).map_err(|error| StoreError::Folder {
-            path: data.to_owned(),
-            error,
-        })?;
+        let lock = lock(data)?;
         let path = data.join(FILE_NAME);
         let mut connection = Connection::open(&path)?;
         schema::prepare(&connection)?;
@@ -133,6 +136,7 @@ impl Store {
             live.clone(),
             Arc::clone(&counters),
             now,
+            lock,
         )?;
         std::thread::Builder::new()
             .name("ingest-store".to_owned())
@@ -308,6 +312,21 @@ impl fmt::Debug for Store {
         f.debug_struct("Store")
             .field("path", &self.path)
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes the folder and takes it for this store alone.
+fn lock(data: &Path) -> Result<File, StoreError> {
+    let at = |error| StoreError::Folder {
+        path: data.to_owned(),
+        error,
+    };
+    std::fs::create_dir_all(data).map_err(at)?;
+    let lock = File::create(data.join(LOCK_NAME)).map_err(at)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(data.to_owned())),
+        Err(TryLockError::Error(error)) => Err(at(error)),
     }
 }
 

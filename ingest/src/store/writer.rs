@@ -1,5 +1,6 @@
 //! The writer: one thread, one connection, several batches in one commit.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -65,6 +66,8 @@ pub(super) struct Writer {
     live: Live,
     counters: Arc<Counters>,
     now: Now,
+    /// Given up last, when nothing is written any more.
+    _lock: File,
 }
 
 /// What a group's transaction came to.
@@ -81,6 +84,7 @@ impl Writer {
         live: Live,
         counters: Arc<Counters>,
         now: Now,
+        lock: File,
     ) -> rusqlite::Result<Self> {
         let state = State::load(&connection)?;
         let mut writer = Self {
@@ -91,6 +95,7 @@ impl Writer {
             live,
             counters,
             now,
+            _lock: lock,
         };
         writer.follow_registry()?;
         writer.judge_held_again()?;

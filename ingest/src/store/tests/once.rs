@@ -243,6 +243,20 @@ async fn what_was_acknowledged_outlives_a_crash_and_is_still_known_as_received()
 }
 
 #[tokio::test]
+async fn two_stores_never_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let error = crate::store::Store::open(folder.path(), fleet(), clock.now()).unwrap_err();
+    assert!(
+        error.to_string().contains(&folder.path().display().to_string()),
+        "{error}"
+    );
+    store.close().await;
+    open(folder.path(), &clock).close().await;
+}
+
+#[tokio::test]
 async fn after_closing_nothing_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new(NOON_MS);
