@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use taraz_fleet::Fleet;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -107,6 +108,7 @@ impl Ingest {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, parts, cancel.clone()));
+        tasks.spawn(watch_writer(store.commits(), cancel.clone()));
         tasks.spawn(keep_figures(store.clone(), now, cancel.clone()));
         for sink in sinks {
             tasks.spawn(sink.run(cancel.clone()));
@@ -151,6 +153,18 @@ async fn serve(listener: TcpListener, parts: Parts, cancel: CancellationToken) {
         tracing::error!(%error, "HTTP has ended");
     }
     cancel.cancel();
+}
+
+/// When the store's writer ends before it is told to, by a panic, everything ends: nothing would be stored any more.
+async fn watch_writer(mut commits: watch::Receiver<u64>, cancel: CancellationToken) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        // The writer holds the sender; an error says that it is gone.
+        () = async { while commits.changed().await.is_ok() {} } => {
+            tracing::error!("the store's writer has ended; ingest stops");
+            cancel.cancel();
+        }
+    }
 }
 
 /// The store is closed after whoever uses it.

@@ -70,6 +70,30 @@ async fn what_comes_over_http_is_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_writer_that_panics_ends_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_broken = Arc::clone(&broken);
+    let now: Now = Arc::new(move || {
+        assert!(
+            !is_broken.load(std::sync::atomic::Ordering::SeqCst),
+            "the clock of a test that breaks"
+        );
+        NOON_MS
+    });
+    let store = Store::open(folder.path(), fleet(), now).unwrap();
+    let cancel = CancellationToken::new();
+    let watching = tokio::spawn(watch_writer(store.commits(), cancel.clone()));
+    let runs = [Run::new("a-01", 1, 0, &[inverter(NOON_MS, 1, 1)])];
+    store.receiver().receive(batch(&runs)).await.unwrap();
+    assert!(!cancel.is_cancelled());
+    broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    store.receiver().receive(batch(&runs)).await.unwrap_err();
+    watching.await.unwrap();
+    assert!(cancel.is_cancelled());
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
