@@ -164,10 +164,26 @@ impl Writer {
         }
     }
 
+    /// On an error the tables are as they were, and the state is loaded from them before it is used again.
     fn rebuild(&mut self) -> Result<(), StoreError> {
+        let result = self.attempt_rebuild();
+        self.is_state_lost |= result.is_err();
+        result
+    }
+
+    fn attempt_rebuild(&mut self) -> Result<(), StoreError> {
+        self.find_state()?;
         let transaction = self.connection.transaction()?;
         rebuild::rebuild(&transaction, &mut self.state)?;
         transaction.commit()?;
+        Ok(())
+    }
+
+    fn find_state(&mut self) -> rusqlite::Result<()> {
+        if self.is_state_lost {
+            self.state = State::load(&self.connection)?;
+            self.is_state_lost = false;
+        }
         Ok(())
     }
 
@@ -189,10 +205,7 @@ impl Writer {
 
     /// One transaction for all; on an error nothing of it stays, in the tables and in the state.
     fn attempt(&mut self, group: &[Command]) -> rusqlite::Result<Done> {
-        if self.is_state_lost {
-            self.state = State::load(&self.connection)?;
-            self.is_state_lost = false;
-        }
+        self.find_state()?;
         let transaction = self.connection.transaction()?;
         let mut work = Group::new(&transaction, &self.fleet, &mut self.state, (self.now)());
         let mut verdicts = Vec::new();
