@@ -210,7 +210,9 @@ async fn nothing_is_lost_while_broker_and_gateway_fail_and_the_device_restarts()
                 .map(|(id, _)| id.sequence)
         };
         let whole = |boot| of_boot(boot).eq(0..u32::try_from(of_boot(boot).count()).unwrap());
-        start.is_some_and(|recovered| of_boot(1).last() == Some(recovered.sequence)) && whole(1) && whole(2)
+        start.is_some_and(|recovered| of_boot(1).next_back() == Some(recovered.sequence))
+            && whole(1)
+            && whole(2)
     })
     .await;
     running.stop().await;
