@@ -93,12 +93,19 @@ impl DeviceClock {
         self.doubted = None;
         self.sample = Some(sample);
         // A boot with unsynced stamps is anchored again now and then: the nearest anchor has the least drift.
-        let again = self.anchored_ms.is_some_and(|at_ms| monotonic_ms >= at_ms + ANCHOR_INTERVAL_MS);
+        let again = self
+            .anchored_ms
+            .is_some_and(|at_ms| monotonic_ms >= at_ms + ANCHOR_INTERVAL_MS);
         if !core::mem::take(&mut self.owes_anchor) && !again {
             return None;
         }
         self.anchored_ms = Some(monotonic_ms);
-        Some(Anchor { boot: self.boot, monotonic_ms, utc_ms, error_ms })
+        Some(Anchor {
+            boot: self.boot,
+            monotonic_ms,
+            utc_ms,
+            error_ms,
+        })
     }
 
     /// UTC now, in ms, if it is known well enough to be stamped.
