@@ -70,24 +70,26 @@ impl<'a> Group<'a> {
     /// Stores an item whole. The inner error is the reason why it can never be taken.
     pub(super) fn item(&mut self, item: &BatchItem<'_>) -> rusqlite::Result<Result<(), String>> {
         let fleet = self.fleet;
-        let Some(registered) = DeviceId::new(item.device).ok().and_then(|id| fleet.device(&id)) else {
-            return Ok(Err(format!("device \"{}\" is not in the registry", item.device)));
+        let Ok(id) = DeviceId::new(item.device) else {
+            return Ok(Err(format!("\"{}\" is no device id", item.device)));
         };
+        let registered = fleet.device(&id);
         let records = match decode(item) {
             Ok(records) => records,
             Err(reason) => return Ok(Err(reason)),
         };
-        let device = self.state.device(self.connection, &registered.device.id)?;
+        let device = self.state.device(self.connection, &id)?;
         let context = Context {
-            device: &registered.device.id,
+            device: &id,
             boot: BootKey {
                 device,
                 incarnation: item.incarnation,
                 boot: item.boot,
             },
-            commissioned_ms: date_start_ms(registered.plant.commissioned),
+            commissioned_ms: registered.map_or(i64::MIN, |found| date_start_ms(found.plant.commissioned)),
             received_ms: i64::try_from(item.received_ms).unwrap_or(i64::MAX),
-            hold: item.hold,
+            // A gateway's registry may be ahead of ours: its devices' records wait here for our next start.
+            hold: item.hold.or(registered.is_none().then_some(Hold::UnknownMeter)),
         };
         self.arrivals.device(context.device);
         for (sequence, (record, bytes)) in (item.first..).zip(records) {

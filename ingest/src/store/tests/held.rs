@@ -105,3 +105,33 @@ async fn a_time_in_the_future_is_believed_when_it_has_passed() {
     .await;
     assert_eq!(readings(&store, "duplicate"), 1);
 }
+
+#[tokio::test]
+async fn a_device_that_the_registry_does_not_know_yet_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS + HOUR_MS);
+    let store = open(folder.path(), &clock);
+    let records = [
+        inverter(NOON_MS, 1, 100),
+        unsynced(1_000, 150),
+        inverter(NOON_MS + MINUTE_MS, 1, 200),
+        anchor(1, 0, NOON_MS, 10),
+    ];
+    let verdict = deliver(&store, &[Run::new("n-01", 1, 0, &records)]).await;
+    assert_eq!((verdict.accepted, verdict.rejected.len()), (1, 0));
+    assert_eq!((readings(&store, "held"), holds(folder.path()).len()), (3, 4));
+    assert!(store.readings_after(0, 10).unwrap().is_empty());
+    is_rebuilt_equal(&store, folder.path()).await;
+    store.close().await;
+
+    let known = fleet_text().replace("id = \"b-01\"", "id = \"n-01\"");
+    let store = Store::open(folder.path(), fleet_of(&known), clock.now()).unwrap();
+    assert!(holds(folder.path()).is_empty());
+    assert_eq!(store.readings_after(0, 10).unwrap().len(), 3);
+    let row = store
+        .intervals("b", NOON_MS, NOON_MS + 1, Step::Quarter)
+        .unwrap()
+        .remove(0);
+    assert_eq!((row.generated_wh, row.flags.held), (Some(100), false));
+    is_rebuilt_equal(&store, folder.path()).await;
+}

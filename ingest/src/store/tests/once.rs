@@ -64,7 +64,7 @@ async fn an_item_that_can_never_be_taken_spoils_only_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), &TestClock::new(NOON_MS));
     let good = Run::new("a-01", 1, 0, &ten_minutes());
-    let stranger = Run::new("zz-99", 1, 0, &ten_minutes());
+    let stranger = Run::new("ZZ 99", 1, 0, &ten_minutes());
     let mut torn = Run::new("b-01", 1, 0, &ten_minutes());
     torn.bytes.pop();
     let empty = Run::new("b-01", 1, 50, &[]);
@@ -79,7 +79,7 @@ async fn an_item_that_can_never_be_taken_spoils_only_itself() {
         .collect();
     assert_eq!(refused.len(), 4, "{refused:?}");
     for (at, (position, part)) in [
-        (2, "\"zz-99\" is not in the registry"),
+        (2, "\"ZZ 99\" is no device id"),
         (3, "record 9"),
         (4, "no record"),
         (5, "32 bits"),
