@@ -51,8 +51,9 @@ impl HostBus {
                     Some(bus) => bus.reopen(io),
                     None => self.bus = Some(Bus::new(io, NoDriverEnable, HostTimer::new(), self.line)),
                 }
-                tracing::info!(bus = %self.address, "bus open");
-                self.failing = false;
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!(bus = %self.address, "the bus is open again");
+                }
                 true
             }
             Err(error) => {

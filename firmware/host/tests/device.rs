@@ -7,7 +7,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{Gateway, Meters, Mosquitto, eventually, master_key};
+use support::{Gateway, Meters, Mosquitto, Proxy, eventually, master_key};
 use taraz_device_host::{
     BrokerAddress, BusAddress, CourierSettings, DeviceConfig, History, LinkError, LinkSettings,
     MeterSettings, Progress, RunError, run,
@@ -61,6 +61,7 @@ fn config(device: &DeviceId, meters: &Meters, broker_port: u16, state: &TempDir)
             backoff_min_ms: 50,
             backoff_max_ms: 500,
             refused_wait_ms: 300,
+            puback_timeout_ms: 1_000,
         },
         courier: CourierSettings {
             ack_timeout_ms: 1_000,
@@ -213,6 +214,33 @@ async fn nothing_is_lost_while_broker_and_gateway_fail_and_the_device_restarts()
         start.is_some_and(|recovered| of_boot(1).next_back() == Some(recovered.sequence))
             && whole(1)
             && whole(2)
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_accepts_and_never_answers_is_left_and_tried_again() {
+    let (device, state) = (id(1), tempfile::tempdir().unwrap());
+    let mosquitto = broker(std::slice::from_ref(&device));
+    let (meters, gateway) = (Meters::start(false).await, Gateway::start(mosquitto.addr()));
+    let proxy = Proxy::start(mosquitto.addr()).await;
+    let running = Running::start(config(&device, &meters, proxy.port(), &state));
+    eventually("readings arrive", SOON, || gateway.answered(&device, 1) >= 4).await;
+    proxy.set_swallow(true);
+    let offline = |wanted| running.saw(|p| matches!(p, Progress::Offline { error } if *error == wanted));
+    eventually("missing PUBACKs are noticed", SOON, || {
+        offline(LinkError::NoPuback)
+    })
+    .await;
+    eventually("a missing CONNACK is noticed", SOON, || {
+        offline(LinkError::TimedOut)
+    })
+    .await;
+    proxy.set_swallow(false);
+    let before = gateway.answered(&device, 1);
+    eventually("readings arrive again", SOON, || {
+        gateway.answered(&device, 1) >= before + 10
     })
     .await;
     running.stop().await;

@@ -100,6 +100,8 @@ pub struct LinkSettings {
     pub backoff_max_ms: u64,
     /// The shortest wait after the broker refused the sign-in, in ms (`docs/protocol.md`, 4: "at least 10 s").
     pub refused_wait_ms: u64,
+    /// How long the broker may leave a publication without PUBACK before the connection is given up, in ms.
+    pub puback_timeout_ms: u64,
 }
 
 impl Default for LinkSettings {
@@ -109,6 +111,7 @@ impl Default for LinkSettings {
             backoff_min_ms: 1_000,
             backoff_max_ms: 60_000,
             refused_wait_ms: 10_000,
+            puback_timeout_ms: 30_000,
         }
     }
 }

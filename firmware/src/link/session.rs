@@ -1,7 +1,7 @@
 //! The MQTT 5 session: connect, sign in, subscribe, publish, reconnect; for ever, until told to stop.
 //!
 //! Every wait has an end. A connection is given up when the handshake takes longer than [`HANDSHAKE_TIMEOUT`], when a write
-//! is stuck for [`WRITE_TIMEOUT`], when the broker leaves a publication without PUBACK for [`PUBACK_TIMEOUT`] (it accepts and
+//! is stuck for [`WRITE_TIMEOUT`], when the broker leaves a publication without PUBACK for [`LinkSettings::puback_timeout_ms`] (it accepts and
 //! never acknowledges), or when nothing at all went through for the keep-alive and [`SILENCE_GRACE`] (half-open TCP). The
 //! next one follows after a jittered back-off.
 
@@ -35,7 +35,6 @@ const WINDOW_MAX: usize = 7;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-const PUBACK_TIMEOUT: Duration = Duration::from_secs(30);
 const SILENCE_GRACE: Duration = Duration::from_secs(15);
 /// How long the farewell may take at a stop.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(1_000);
@@ -128,6 +127,9 @@ impl<'b, C: Connector> Link<'b, C> {
             let Err(error) = self.connection(post).await else {
                 break;
             };
+            if post.is_stopping() {
+                break;
+            }
             let wait_ms = self.backoff.after_failure_ms(&mut self.jitter);
             let refused = matches!(error, LinkError::SignInRefused { .. });
             let retry_ms = if refused {
@@ -172,6 +174,7 @@ impl<'b, C: Connector> Link<'b, C> {
             window: self.window,
             unacknowledged: Vec::new(),
             silence_max: Duration::from_secs(u64::from(self.settings.keep_alive_s)) + SILENCE_GRACE,
+            puback_timeout: Duration::from_millis(self.settings.puback_timeout_ms),
             progress: Instant::now(),
         };
         with_timeout(HANDSHAKE_TIMEOUT, live.begin(post))
@@ -204,6 +207,7 @@ struct Live<'l, 'b, IO> {
     /// Publications without PUBACK, oldest first, and when they went out.
     unacknowledged: Vec<(Op, Instant), { WINDOW_MAX + 1 }>,
     silence_max: Duration,
+    puback_timeout: Duration,
     progress: Instant,
 }
 
@@ -302,7 +306,7 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
         let puback = self
             .unacknowledged
             .first()
-            .map(|(_, sent)| *sent + PUBACK_TIMEOUT);
+            .map(|(_, sent)| *sent + self.puback_timeout);
         if puback.is_some_and(|puback| puback <= now) {
             return Err(LinkError::NoPuback);
         }

@@ -13,10 +13,12 @@
 mod gateway;
 mod meters;
 mod mosquitto;
+mod proxy;
 
 pub use gateway::{Gateway, master_key};
 pub use meters::Meters;
 pub use mosquitto::Mosquitto;
+pub use proxy::Proxy;
 
 use std::time::{Duration, Instant};
 
