@@ -19,7 +19,7 @@ Examples:
   taraz up --demo                           twelve simulated plants, nothing to install, page at http://127.0.0.1:8080
   taraz config example > taraz.toml         a complete, commented configuration
   taraz up --config taraz.toml              gateway and ingest for real devices in one process
-  taraz device config sari-01 --config taraz.toml > sari-01.toml
+  taraz device config sari-01 --config taraz.toml --out sari-01.toml
   taraz device run sari-01.toml             this computer as a meter device (USB to RS-485)
 
 Set RUST_LOG (e.g. info, debug, taraz_gateway=debug) for more or less to read.";
@@ -115,7 +115,12 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
     /// Shift the replayed plants by this many seconds (noon at midnight: 43200).
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     pub(crate) offset_s: i64,
     /// Let a bus master set its connection's clock (unit 247), for devices with simulated history.
     #[arg(long)]
@@ -147,6 +152,9 @@ pub(crate) enum DeviceCommand {
         /// Where the device keeps its queue.
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,
+        /// Write to this new file, which only you can read, instead of printing.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! `taraz.toml`: where everything is, for gateway and ingest, together or apart; and the examples of every file.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,10 +41,14 @@ pub(crate) struct Config {
 impl Config {
     /// Reads a configuration and the files it names; paths in it count from its own folder.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{}: can't be read; `taraz config example` prints one", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "{}: can't be read; `taraz config example` prints one",
+                path.display()
+            )
+        })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        let file: File = parse_toml(path, &text)?;
         let mut gateway = file.gateway;
         let mut ingest = file.ingest;
         if let Some(gateway) = &mut gateway {
@@ -59,25 +63,41 @@ impl Config {
         let fleet_text = std::fs::read_to_string(&fleet_path)
             .with_context(|| format!("fleet = {}: can't be read", fleet_path.display()))?;
         let fleet = Fleet::parse(&fleet_text).with_context(|| fleet_path.display().to_string())?;
-        let master_key = file.master_key.map(|key| read_master_key(&folder.join(key))).transpose()?;
-        Ok(Self { path: path.to_owned(), fleet: Arc::new(fleet), master_key, gateway, ingest })
+        let master_key = file
+            .master_key
+            .map(|key| read_master_key(&folder.join(key)))
+            .transpose()?;
+        Ok(Self {
+            path: path.to_owned(),
+            fleet: Arc::new(fleet),
+            master_key,
+            gateway,
+            ingest,
+        })
     }
 
     /// The master key, which gateway and field kit need.
     pub(crate) fn master_key(&self) -> anyhow::Result<&MasterKey> {
         self.master_key.as_ref().with_context(|| {
-            format!("{}: master_key is missing; `taraz config master-key FILE` draws one", self.path.display())
+            format!(
+                "{}: master_key is missing; `taraz config master-key FILE` draws one",
+                self.path.display()
+            )
         })
     }
 
     /// The gateway's part.
     pub(crate) fn gateway(&self) -> anyhow::Result<&taraz_gateway::Config> {
-        self.gateway.as_ref().with_context(|| format!("{}: the table [gateway] is missing", self.path.display()))
+        self.gateway
+            .as_ref()
+            .with_context(|| format!("{}: the table [gateway] is missing", self.path.display()))
     }
 
     /// Ingest's part.
     pub(crate) fn ingest(&self) -> anyhow::Result<&taraz_ingest::Config> {
-        self.ingest.as_ref().with_context(|| format!("{}: the table [ingest] is missing", self.path.display()))
+        self.ingest
+            .as_ref()
+            .with_context(|| format!("{}: the table [ingest] is missing", self.path.display()))
     }
 }
 
@@ -91,7 +111,10 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
         ConfigCommand::Check { config: path } => check(path),
         ConfigCommand::MasterKey { file } => {
             draw_master_key(file)?;
-            eprintln!("{}: a new master key; keep a copy where the installation's secrets are kept", file.display());
+            eprintln!(
+                "{}: a new master key; keep a copy where the installation's secrets are kept",
+                file.display()
+            );
             Ok(())
         }
     }
@@ -134,27 +157,37 @@ master_key = \"master.key\"
 ";
 
 fn taraz_example() -> String {
-    let part = |name: &str, text: &str| {
-        let nested = text.replace("\n[[", &format!("\n[[{name}.")).replace("\n[", &format!("\n[{name}."));
-        // The second replacement also met the first one's result; put it right.
-        let nested = nested.replace(&format!("\n[{name}.[{name}."), &format!("\n[[{name}."));
-        format!("\n[{name}]\n{}", nested.trim_start_matches('\n'))
-    };
-    let gateway = part("gateway", taraz_gateway::EXAMPLE);
-    let ingest = part("ingest", taraz_ingest::CONFIG_EXAMPLE);
+    let gateway = nested("gateway", taraz_gateway::EXAMPLE);
+    let ingest = nested("ingest", taraz_ingest::CONFIG_EXAMPLE);
     format!("{EXAMPLE_HEAD}{gateway}{ingest}")
+}
+
+/// A part's own example as the table `[name]`; its tables go below it, those that are commented out included.
+fn nested(name: &str, text: &str) -> String {
+    let mut nested = format!("\n[{name}]\n");
+    for line in text.lines() {
+        let (mark, line) = line.strip_prefix("# ").map_or(("", line), |line| ("# ", line));
+        // The longer bracket first: `[[` begins with `[` too.
+        let table = ["[[", "["]
+            .into_iter()
+            .find_map(|bracket| Some((bracket, line.strip_prefix(bracket)?)));
+        nested += &match table {
+            Some((bracket, rest)) => format!("{mark}{bracket}{name}.{rest}\n"),
+            None => format!("{mark}{line}\n"),
+        };
+    }
+    nested
 }
 
 /// Reads a master key that only its owner may read.
 pub(crate) fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let metadata = std::fs::metadata(path).with_context(|| {
-        format!("master_key = {}: can't be read; `taraz config master-key {0}` draws one", path.display())
-    })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        bail!("master_key = {0}: others can read it (mode {mode:03o}); `chmod 600 {0}`", path.display());
+    if !path.exists() {
+        bail!(
+            "master_key = {0}: there is no such file; `taraz config master-key {0}` draws one",
+            path.display()
+        );
     }
+    check_is_private(path)?;
     let text = std::fs::read_to_string(path).with_context(|| format!("master_key = {}", path.display()))?;
     MasterKey::from_hex(&text).with_context(|| format!("master_key = {}", path.display()))
 }
@@ -162,32 +195,98 @@ pub(crate) fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
 /// Draws a master key into a new file.
 pub(crate) fn draw_master_key(path: &Path) -> anyhow::Result<()> {
     let mut secret = [0_u8; taraz_telemetry::KEY_LEN];
-    rand::rngs::OsRng.try_fill_bytes(&mut secret).context("the system gives no random numbers")?;
-    let text = secret.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut secret)
+        .context("the system gives no random numbers")?;
+    write_secret(path, &(hex(&secret) + "\n"))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
+}
+
+/// Writes a secret into a new file that only its owner can read.
+pub(crate) fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("{}: can't be made (an existing key is never replaced)", path.display()))?;
-    writeln!(file, "{text}")?;
+        .with_context(|| {
+            format!(
+                "{}: can't be made (an existing file is never replaced)",
+                path.display()
+            )
+        })?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
     Ok(())
+}
+
+/// Refuses a file with a secret that others can read.
+pub(crate) fn check_is_private(path: &Path) -> anyhow::Result<()> {
+    let metadata = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        bail!(
+            "{0}: it holds a secret and others can read it (mode {mode:03o}); `chmod 600 {0}`",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Parses TOML; an error names place and reason, never the line itself, which may hold a secret.
+pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> anyhow::Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(0, |span| {
+            text[..span.start.min(text.len())].matches('\n').count() + 1
+        });
+        anyhow::anyhow!("{}: line {line}: {}", path.display(), error.message())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_examples_are_one_working_installation() {
+    /// An example with its optional tables in force.
+    fn uncommented(text: &str) -> String {
+        let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_toml =
+            |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        let in_force = |line| str::strip_prefix(line, "# ").filter(is_toml).unwrap_or(line);
+        text.lines().flat_map(|line| [in_force(line), "\n"]).collect()
+    }
+
+    /// This `taraz.toml` beside the other examples.
+    fn read_beside_the_examples(taraz: &str) -> Config {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        std::fs::write(at("taraz.toml"), example(ExampleKind::Taraz)).unwrap();
+        std::fs::write(at("taraz.toml"), taraz).unwrap();
         std::fs::write(at("fleet.toml"), example(ExampleKind::Fleet)).unwrap();
         draw_master_key(&at("master.key")).unwrap();
-        let config = Config::read(&at("taraz.toml")).unwrap();
-        assert!(config.master_key().is_ok() && config.gateway().is_ok() && config.ingest().is_ok());
+        Config::read(&at("taraz.toml")).unwrap()
+    }
+
+    #[test]
+    fn the_examples_are_one_working_installation_that_needs_no_other_server() {
+        let config = read_beside_the_examples(&example(ExampleKind::Taraz));
+        assert!(config.master_key().is_ok());
+        let (gateway, ingest) = (config.gateway().unwrap(), config.ingest().unwrap());
+        assert!(gateway.broker.is_none() && gateway.ingest.is_none() && ingest.influx.is_empty());
+        assert_eq!(gateway.data_dir.parent(), ingest.data.parent(), "one data folder");
+    }
+
+    #[test]
+    fn the_optional_tables_belong_to_their_part_when_they_are_uncommented() {
+        let config = read_beside_the_examples(&uncommented(&example(ExampleKind::Taraz)));
+        let (gateway, ingest) = (config.gateway().unwrap(), config.ingest().unwrap());
+        assert!(gateway.broker.is_some() && gateway.ingest.is_some());
+        assert_eq!(ingest.influx.len(), 1);
     }
 
     #[test]
@@ -196,18 +295,25 @@ mod tests {
         let path = folder.path().join("taraz.toml");
         std::fs::write(&path, example(ExampleKind::Taraz).replace("fleet =", "flet =")).unwrap();
         let message = format!("{:#}", Config::read(&path).unwrap_err());
-        assert!(message.contains("flet") && message.contains("expected one of"), "{message}");
+        assert!(
+            message.contains("flet") && message.contains("expected one of"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_master_key_is_never_replaced_and_never_read_by_others() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         draw_master_key(&path).unwrap();
         assert!(draw_master_key(&path).is_err());
         assert!(read_master_key(&path).is_ok());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(read_master_key(&path).unwrap_err().to_string().contains("chmod 600"));
+        assert!(
+            read_master_key(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("chmod 600")
+        );
     }
 }

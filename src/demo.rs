@@ -43,10 +43,24 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
         let running = up::start(parts, &stop).await?;
-        let options = Options { follow_clock: true, faults: Some(faults.clone()), ..Options::default() };
+        let options = Options {
+            follow_clock: true,
+            faults: Some(faults.clone()),
+            ..Options::default()
+        };
         let simulator = Simulator::start(simulation, options, stop.child_token()).await?;
-        let mqtt = running.gateway.mqtt_addr.context("the demo's gateway has no door")?;
-        let configs = devices(&fleet, &master_key, &simulator.buses, mqtt, &data, args.history_days)?;
+        let mqtt = running
+            .gateway
+            .mqtt_addr
+            .context("the demo's gateway has no door")?;
+        let configs = devices(
+            &fleet,
+            &master_key,
+            &simulator.buses,
+            mqtt,
+            &data,
+            args.history_days,
+        )?;
         say_where(&running, mqtt, &data, &faults);
         let board = Arc::new(Board::new(configs.len()));
         let devices_stop = CancellationToken::new();
@@ -62,7 +76,10 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
         while devices.join_next().await.is_some() {}
         simulator.stopped().await?;
         running.stopped().await?;
-        println!("taraz: stopped; `taraz up --demo` continues with {}", data.display());
+        println!(
+            "taraz: stopped; `taraz up --demo` continues with {}",
+            data.display()
+        );
         Ok(())
     })
 }
@@ -75,7 +92,13 @@ async fn report_until(
     devices: &mut JoinSet<Result<(), taraz_device_host::RunError>>,
 ) -> anyhow::Result<()> {
     let store = running.ingest.store();
-    let earlier = store.live().view(now_ms()).devices.iter().filter_map(|device| device.last_reading_ms).max();
+    let earlier = store
+        .live()
+        .view(now_ms())
+        .devices
+        .iter()
+        .filter_map(|device| device.last_reading_ms)
+        .max();
     let mut report = Report::new(earlier);
     let mut tick = tokio::time::interval(REPORT_INTERVAL);
     loop {
@@ -114,7 +137,9 @@ fn parts(args: &UpArgs, data: &Path, fleet: &Arc<Fleet>) -> anyhow::Result<Parts
         bucket: "taraz".to_owned(),
         token: String::new(),
     });
-    let token = (0..TOKEN_LEN).map(|_| char::from(rand::random_range(b'a'..=b'z'))).collect();
+    let token = (0..TOKEN_LEN)
+        .map(|_| char::from(rand::random_range(b'a'..=b'z')))
+        .collect();
     let ingest = taraz_ingest::Config {
         data: data.join("ingest"),
         listen: args.http.unwrap_or(HTTP_DEFAULT),
@@ -140,18 +165,32 @@ fn devices(
 ) -> anyhow::Result<Vec<DeviceConfig>> {
     let config = |registered: taraz_fleet::DeviceRef<'_>| {
         let device = registered.device;
-        let bus = buses.get(device.id.as_str()).with_context(|| format!("{}: no simulated bus", device.id))?;
-        let meters = device.meters.iter().map(|m| MeterSettings { address: m.address, driver: m.driver }).collect();
+        let bus = buses
+            .get(device.id.as_str())
+            .with_context(|| format!("{}: no simulated bus", device.id))?;
+        let meters = device
+            .meters
+            .iter()
+            .map(|m| MeterSettings {
+                address: m.address,
+                driver: m.driver,
+            })
+            .collect();
         let mut config = DeviceConfig::new(
             device.id.clone(),
             master_key.device_key(&device.id, device.key_generation),
-            BusAddress::Tcp { host: bus.ip().to_string(), port: bus.port() },
+            BusAddress::Tcp {
+                host: bus.ip().to_string(),
+                port: bus.port(),
+            },
             format!("mqtt://{mqtt}").parse()?,
             data.join("devices").join(device.id.as_str()),
             meters,
         );
-        config.history =
-            (history_days > 0).then(|| History { days: u32::from(history_days), step_s: HISTORY_STEP_S });
+        config.history = (history_days > 0).then(|| History {
+            days: u32::from(history_days),
+            step_s: HISTORY_STEP_S,
+        });
         config.check()?;
         Ok(config)
     };
@@ -163,7 +202,10 @@ fn fleet(noon: bool, data: &Path) -> anyhow::Result<Fleet> {
     let mut fleet = Fleet::parse(demo::fleet_toml())?;
     let kept = data.join("moved-east-deg");
     let moved_deg = match std::fs::read_to_string(&kept) {
-        Ok(text) => text.trim().parse().with_context(|| format!("{}: not a number", kept.display()))?,
+        Ok(text) => text
+            .trim()
+            .parse()
+            .with_context(|| format!("{}: not a number", kept.display()))?,
         Err(_) if noon => {
             let first = fleet.plants.first().context("the demo has no plants")?;
             let moved_deg = noon_longitude_deg(now_ms()) - first.longitude_deg;
@@ -192,7 +234,13 @@ fn faults_file(data: &Path) -> anyhow::Result<PathBuf> {
     let path = data.join("faults.toml");
     if !path.exists() {
         let example = taraz_simulator::FAULTS_EXAMPLE.lines();
-        let commented = example.map(|line| if line.is_empty() { "\n".to_owned() } else { format!("# {line}\n") });
+        let commented = example.map(|line| {
+            if line.is_empty() {
+                "\n".to_owned()
+            } else {
+                format!("# {line}\n")
+            }
+        });
         std::fs::write(&path, commented.collect::<String>())?;
     }
     Ok(path)

@@ -10,23 +10,36 @@ use taraz_telemetry::DeviceId;
 use tokio::task::JoinSet;
 
 use crate::cli::DeviceCommand;
-use crate::config::Config;
+use crate::config::{Config, check_is_private, hex, write_secret};
 use crate::{runtime, stop};
 
 /// `taraz device …`
 pub(crate) fn run(command: DeviceCommand) -> anyhow::Result<()> {
     match command {
         DeviceCommand::Run { files } => run_all(&files),
-        DeviceCommand::Config { device, config, bus, broker, state } => {
-            let config = Config::read(&config)?;
-            print!("{}", device_toml(&config, &device, &bus, &broker, state)?);
+        DeviceCommand::Config {
+            device,
+            config,
+            bus,
+            broker,
+            state,
+            out,
+        } => {
+            let text = device_toml(&Config::read(&config)?, &device, &bus, &broker, state)?;
+            match out {
+                Some(path) => write_secret(&path, &text)?,
+                None => print!("{text}"),
+            }
             Ok(())
         }
     }
 }
 
 fn run_all(files: &[PathBuf]) -> anyhow::Result<()> {
-    let configs = files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let configs = files
+        .iter()
+        .map(|file| read(file))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
         let mut devices = JoinSet::new();
@@ -47,9 +60,13 @@ fn run_all(files: &[PathBuf]) -> anyhow::Result<()> {
 /// Reads a device's configuration; paths in it count from its own folder.
 fn read(path: &Path) -> anyhow::Result<DeviceConfig> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{shown}: can't be read; `taraz device config ID --config taraz.toml` prints one"))?;
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("{shown}: can't be read; `taraz device config ID --config taraz.toml` prints one")
+    })?;
     let mut config = DeviceConfig::parse(&text).with_context(|| shown.to_string())?;
+    if matches!(config.key, taraz_device_host::KeySource::Key(_)) {
+        check_is_private(path)?;
+    }
     let folder = path.parent().unwrap_or(Path::new("."));
     config.state = folder.join(&config.state);
     if let taraz_device_host::KeySource::File(file) = &mut config.key {
@@ -73,7 +90,10 @@ struct Said {
 
 impl Told {
     fn new(device: DeviceId) -> Self {
-        Self { device, said: Mutex::default() }
+        Self {
+            device,
+            said: Mutex::default(),
+        }
     }
 
     fn tell(&self, progress: Progress) {
@@ -90,7 +110,9 @@ impl Told {
                 }
             }
             Progress::HistoryDone => println!("{device}: history read; polling live"),
-            Progress::Acknowledged { pending_records: 0, .. } if said.history && !said.delivered => {
+            Progress::Acknowledged {
+                pending_records: 0, ..
+            } if said.history && !said.delivered => {
                 said.delivered = true;
                 println!("{device}: history delivered");
             }
@@ -109,12 +131,20 @@ fn device_toml(
 ) -> anyhow::Result<String> {
     let id = DeviceId::new(device).with_context(|| format!("\"{device}\""))?;
     let registered = config.fleet.device(&id).with_context(|| {
-        let known: Vec<_> = config.fleet.devices().take(12).map(|known| known.device.id.to_string()).collect();
-        format!("device \"{device}\" is not in the registry; it has {}, …", known.join(", "))
+        let known: Vec<_> = config
+            .fleet
+            .devices()
+            .take(12)
+            .map(|known| known.device.id.to_string())
+            .collect();
+        format!(
+            "device \"{device}\" is not in the registry; it has {}, …",
+            known.join(", ")
+        )
     })?;
     let generation = registered.device.key_generation;
     let key = config.master_key()?.device_key(&id, generation);
-    let digits = key.bytes().iter().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
+    let digits = hex(key.bytes());
     let state = state.unwrap_or_else(|| PathBuf::from(format!("device-{id}")));
     let state = state.to_str().context("--state: the path is not UTF-8")?;
     let quoted = |text: &str| toml::Value::from(text).to_string();
@@ -129,7 +159,12 @@ fn device_toml(
     );
     for meter in &registered.device.meters {
         let name = meter.name.as_deref().unwrap_or(meter.role.as_str());
-        write!(text, "\n# {name}\n[[meter]]\naddress = {}\ndriver = \"{}\"\n", meter.address, meter.driver.as_str())?;
+        write!(
+            text,
+            "\n# {name}\n[[meter]]\naddress = {}\ndriver = \"{}\"\n",
+            meter.address,
+            meter.driver.as_str()
+        )?;
     }
     DeviceConfig::parse(&text).with_context(|| format!("the configuration of {id}"))?;
     Ok(text)

@@ -31,7 +31,9 @@ impl Board {
     /// Takes down what a device told.
     pub(crate) fn tell(&self, device: usize, progress: Progress) {
         let Ok(mut states) = self.0.lock() else { return };
-        let Some(state) = states.get_mut(device) else { return };
+        let Some(state) = states.get_mut(device) else {
+            return;
+        };
         match progress {
             Progress::History { done, total } => (state.done, state.total) = (done, total),
             Progress::HistoryDone => state.live = true,
@@ -43,7 +45,9 @@ impl Board {
     }
 
     fn sum(&self) -> Sum {
-        let Ok(states) = self.0.lock() else { return Sum::default() };
+        let Ok(states) = self.0.lock() else {
+            return Sum::default();
+        };
         let reading_past = |state: &&State| state.total > 0 && !state.live;
         Sum {
             done: states.iter().map(|s| u64::from(s.done)).sum(),
@@ -80,13 +84,22 @@ impl Report {
         if let Some(earlier_ms) = earlier_ms {
             println!("{}", continued(earlier_ms));
         }
-        Self { begun: Instant::now(), terminal: std::io::stdout().is_terminal(), last: None, ready: false }
+        Self {
+            begun: Instant::now(),
+            terminal: std::io::stdout().is_terminal(),
+            last: None,
+            ready: false,
+        }
     }
 
     /// Shows how it is now.
     pub(crate) fn show(&mut self, board: &Board, view: &View, counters: &CounterSnapshot) {
         let sum = board.sum();
-        let live = view.plants.iter().filter(|plant| plant.last_reading_ms.is_some() && !plant.draining).count();
+        let live = view
+            .plants
+            .iter()
+            .filter(|plant| plant.last_reading_ms.is_some() && !plant.draining)
+            .count();
         let line = self.line(&sum, live, view.plants.len(), stored(counters));
         if self.terminal {
             print!("\r\x1b[2K{line}");
@@ -100,7 +113,10 @@ impl Report {
             self.ready = true;
             let seconds = self.begun.elapsed().as_secs();
             let start = if self.terminal { "\r\x1b[2K" } else { "" };
-            println!("{start}ready after {seconds} s: {live} plants live, {} readings stored", stored(counters));
+            println!(
+                "{start}ready after {seconds} s: {live} plants live, {} readings stored",
+                stored(counters)
+            );
         }
     }
 
@@ -108,8 +124,16 @@ impl Report {
         if self.ready {
             return format!("{live} of {plants} plants live · {stored} readings stored since the start");
         }
-        let percent = if sum.total == 0 { 100 } else { sum.done * 100 / sum.total };
-        let history = if sum.total == 0 { String::new() } else { format!("history {percent:>3} % read · ") };
+        let percent = if sum.total == 0 {
+            100
+        } else {
+            sum.done * 100 / sum.total
+        };
+        let history = if sum.total == 0 {
+            String::new()
+        } else {
+            format!("history {percent:>3} % read · ")
+        };
         format!(
             "{history}{} records wait on the devices · {stored} stored · {live} of {plants} plants up to date",
             sum.pending
@@ -119,12 +143,18 @@ impl Report {
 
 /// Readings stored since the start.
 fn stored(counters: &CounterSnapshot) -> u64 {
-    counters.readings.iter().find(|(result, _)| *result == "stored").map_or(0, |(_, count)| *count)
+    counters
+        .readings
+        .iter()
+        .find(|(result, _)| *result == "stored")
+        .map_or(0, |(_, count)| *count)
 }
 
 /// What a second start says: the downtime is a gap, and shown as one.
 fn continued(earlier_ms: i64) -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     let minutes = (now_ms - earlier_ms).max(0) / 60_000;
     format!(

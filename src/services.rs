@@ -14,7 +14,10 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
     let part = config.gateway()?.clone();
     let master = config.master_key()?.clone();
     let ingest = part.ingest.clone().with_context(|| {
-        format!("{}: [gateway.ingest] with url and token is missing: where do readings go?", args.config.display())
+        format!(
+            "{}: [gateway.ingest] with url and token is missing: where do readings go?",
+            args.config.display()
+        )
     })?;
     let uplink = HttpUplink::new(&ingest.url, &ingest.token)?;
     runtime()?.block_on(async {
@@ -25,7 +28,11 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
         let served = taraz_gateway::http::serve(http, registry, running.view(), stop)
             .await
             .with_context(|| format!("gateway.http_listen = {http}: can't listen there"))?;
-        println!("taraz gateway: MQTT at {}, status at http://{}", shown(running.mqtt_addr), served.addr);
+        println!(
+            "taraz gateway: MQTT at {}, status at http://{}",
+            shown(running.mqtt_addr),
+            served.addr
+        );
         running.stopped().await?;
         Ok(())
     })
@@ -46,5 +53,8 @@ pub(crate) fn ingest(args: &ConfigArgs) -> anyhow::Result<()> {
 
 /// An address that may be closed.
 pub(crate) fn shown(addr: Option<std::net::SocketAddr>) -> String {
-    addr.map_or_else(|| "no own door, only the broker".to_owned(), |addr| addr.to_string())
+    addr.map_or_else(
+        || "no own door, only the broker".to_owned(),
+        |addr| addr.to_string(),
+    )
 }

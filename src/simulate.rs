@@ -13,7 +13,11 @@ use crate::{runtime, stop};
 pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let simulation = read(args)?;
     let options = Options {
-        transport: if args.tcp { Transport::ModbusTcp } else { Transport::RtuOverTcp },
+        transport: if args.tcp {
+            Transport::ModbusTcp
+        } else {
+            Transport::RtuOverTcp
+        },
         listen: args.listen,
         first_port: (args.first_port != 0).then_some(args.first_port),
         pty: args.pty,
@@ -33,7 +37,10 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
             }
         }
         println!("taraz simulate: {} buses · Ctrl-C stops", running.buses.len());
-        running.stopped().await.context("the journal could not be written")?;
+        running
+            .stopped()
+            .await
+            .context("the journal could not be written")?;
         println!("taraz simulate: stopped");
         Ok(())
     })
@@ -42,7 +49,11 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
 fn read(args: &SimulateArgs) -> anyhow::Result<Simulation> {
     let text = |path: &Option<_>, demo: &str| path.as_deref().map_or(Ok(demo.to_owned()), read_file);
     let fleet = Fleet::parse(&text(&args.fleet, demo::fleet_toml())?)?;
-    Ok(Simulation::parse_with_fleet(&text(&args.plants, demo::simulation_toml())?, &fleet, None)?)
+    Ok(Simulation::parse_with_fleet(
+        &text(&args.plants, demo::simulation_toml())?,
+        &fleet,
+        None,
+    )?)
 }
 
 fn read_file(path: &Path) -> anyhow::Result<String> {

@@ -45,8 +45,14 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
         let running = start(parts, &stop).await?;
-        println!("taraz: page at http://{} · {devices} devices registered · Ctrl-C stops", running.ingest.http_addr);
-        println!("       MQTT at {}", crate::services::shown(running.gateway.mqtt_addr));
+        println!(
+            "taraz: page at http://{} · {devices} devices registered · Ctrl-C stops",
+            running.ingest.http_addr
+        );
+        println!(
+            "       MQTT at {}",
+            crate::services::shown(running.gateway.mqtt_addr)
+        );
         running.stopped().await?;
         println!("taraz: stopped; everything acknowledged is on disk");
         Ok(())
@@ -58,18 +64,36 @@ pub(crate) async fn start(parts: Parts, stop: &CancellationToken) -> anyhow::Res
     let registry = prometheus::Registry::new();
     // The gateway ends first and ingest after it, so that what is under way is still taken.
     let ingest_stop = CancellationToken::new();
-    let ingest =
-        Ingest::start(parts.ingest, Arc::clone(&parts.fleet), registry.clone(), ingest_stop.clone()).await?;
-    let uplink = InProcess { receiver: ingest.receiver() };
-    let gateway =
-        Gateway::start(parts.gateway, parts.fleet, parts.master_key, uplink, &registry, stop.clone()).await?;
+    let ingest = Ingest::start(
+        parts.ingest,
+        Arc::clone(&parts.fleet),
+        registry.clone(),
+        ingest_stop.clone(),
+    )
+    .await?;
+    let uplink = InProcess {
+        receiver: ingest.receiver(),
+    };
+    let gateway = Gateway::start(
+        parts.gateway,
+        parts.fleet,
+        parts.master_key,
+        uplink,
+        &registry,
+        stop.clone(),
+    )
+    .await?;
     // Should ingest end by itself, there is nobody to deliver to: everything ends.
     let (ingest_ended, all) = (ingest_stop.clone(), stop.clone());
     tokio::spawn(async move {
         ingest_ended.cancelled().await;
         all.cancel();
     });
-    Ok(Running { gateway, ingest, ingest_stop })
+    Ok(Running {
+        gateway,
+        ingest,
+        ingest_stop,
+    })
 }
 
 impl Running {
@@ -95,7 +119,12 @@ fn from_config(path: &Path, args: &UpArgs) -> anyhow::Result<Parts> {
     }
     gateway.mqtt_listen = args.mqtt.or(gateway.mqtt_listen);
     let master_key = config.master_key()?.clone();
-    Ok(Parts { fleet: config.fleet, master_key, gateway, ingest })
+    Ok(Parts {
+        fleet: config.fleet,
+        master_key,
+        gateway,
+        ingest,
+    })
 }
 
 /// The hop from gateway to ingest within one process: the same batch, the same verdict, no HTTP.
@@ -109,12 +138,16 @@ impl Uplink for InProcess {
             Ok(verdict) if verdict.rejected.is_empty() => Ok(()),
             Ok(verdict) => Err(UplinkError::Rejected(verdict.rejected)),
             Err(ReceiveError::Malformed(BatchError::Length(_))) => Err(UplinkError::TooLarge),
-            Err(error) => Err(UplinkError::Unavailable { reason: error.to_string(), retry_after: None }),
+            Err(error) => Err(UplinkError::Unavailable {
+                reason: error.to_string(),
+                retry_after: None,
+            }),
         }
     }
 }
 
 /// A data folder that exists.
 pub(crate) fn data_folder(path: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("--data {}: the folder can't be made", path.display()))
+    std::fs::create_dir_all(path)
+        .with_context(|| format!("--data {}: the folder can't be made", path.display()))
 }

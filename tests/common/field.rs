@@ -104,6 +104,9 @@ pub(crate) fn assert_whole(journal: &Journal, stored: &Stored) {
         stored.records
     );
     assert!(polls > 100_000, "only {polls} polls: the history is missing");
+    let live = oracle::assert_equal_live(journal, &stored.polls);
+    println!("{live} live polls equal");
+    assert!(live > 0, "nothing was polled live");
     assert_eq!(
         (stored.repeated, stored.conflicts, stored.held),
         (0, 0, 0),

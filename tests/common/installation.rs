@@ -68,7 +68,7 @@ impl Installation {
             gateway_http,
             http,
         };
-        installation.write_key();
+        installation.write_private("master.key", &"07".repeat(32));
         installation
     }
 
@@ -169,7 +169,7 @@ impl Installation {
             format!("history = {{ days = {history_days}, step_s = 300 }}\n")
         };
         let file = format!("{device}.toml");
-        std::fs::write(self.folder().join(&file), format!("{history}{config}")).unwrap();
+        self.write_private(&file, &format!("{history}{config}"));
         Process::taraz(
             TARAZ,
             &format!("device-{device}"),
@@ -197,16 +197,17 @@ impl Installation {
             .expect("the store's file")
     }
 
-    fn write_key(&self) {
+    /// Writes a file that only its owner can read.
+    fn write_private(&self, name: &str, text: &str) {
         use std::os::unix::fs::OpenOptionsExt as _;
-        let path = self.folder().join("master.key");
+        let path = self.folder().join(name);
         let mut file = std::fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)
             .unwrap();
-        std::io::Write::write_all(&mut file, "07".repeat(32).as_bytes()).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the simulator says it served, and what the store says it holds, in the same shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
@@ -19,8 +19,14 @@ pub(crate) type Polls = BTreeMap<Meter, BTreeMap<i64, Values>>;
 pub(crate) struct Journal {
     /// The reads of one poll put together: those at the same instant of the connection's clock.
     pub(crate) polls: Polls,
-    /// Up to here polls had a clock that their bus master set, so that both sides name the same instants.
-    pub(crate) history_until_ms: i64,
+    /// Up to here polls of a bus had a clock that their bus master set, so that both sides name the same instants.
+    history_until_ms: BTreeMap<String, i64>,
+}
+
+impl Journal {
+    fn history_until_ms(&self, meter: &Meter) -> i64 {
+        self.history_until_ms.get(&meter.0).copied().unwrap_or(0)
+    }
 }
 
 /// A connection whose clock differs by more than this from the wall's follows its bus master.
@@ -41,7 +47,8 @@ pub(crate) fn journal(path: &Path) -> Journal {
         );
         let (at_ms, wall_ms) = (line["at_ms"].as_i64().unwrap(), line["wall_ms"].as_i64().unwrap());
         if wall_ms - at_ms > FOLLOWS_MS {
-            journal.history_until_ms = journal.history_until_ms.max(at_ms + 1);
+            let until_ms = journal.history_until_ms.entry(meter.0.clone()).or_default();
+            *until_ms = at_ms.max(*until_ms - 1) + 1;
         }
         let poll = journal.polls.entry(meter).or_default().entry(at_ms).or_default();
         add(poll, values);
@@ -158,12 +165,17 @@ fn values(quantities: &Quantities) -> Values {
 /// # Panics
 /// At the first difference, saying where.
 pub(crate) fn assert_equal_history(journal: &Journal, stored: &Polls) -> (usize, usize) {
-    let (journal, until_ms) = (&journal.polls, journal.history_until_ms);
     let (mut polls, mut compared) = (0, 0);
-    let meters: std::collections::BTreeSet<_> = journal.keys().chain(stored.keys()).collect();
+    let meters: BTreeSet<_> = journal.polls.keys().chain(stored.keys()).collect();
     let none = BTreeMap::new();
     for meter in meters {
-        let served: Vec<_> = journal.get(meter).unwrap_or(&none).range(..until_ms).collect();
+        let until_ms = journal.history_until_ms(meter);
+        let served: Vec<_> = journal
+            .polls
+            .get(meter)
+            .unwrap_or(&none)
+            .range(..until_ms)
+            .collect();
         let kept: Vec<_> = stored.get(meter).unwrap_or(&none).range(..until_ms).collect();
         for (served, kept) in served.iter().zip(&kept) {
             assert_eq!(served, kept, "{meter:?}: served (left) and stored (right) differ");
@@ -177,6 +189,56 @@ pub(crate) fn assert_equal_history(journal: &Journal, stored: &Polls) -> (usize,
         polls += served.len();
     }
     (polls, compared)
+}
+
+/// A live poll's reads are answered at most this long before its stamp, ms: what a first look at a slow meter takes.
+const LIVE_BEFORE_MS: i64 = 5_000;
+/// And at most this long after it: device and simulator read the same clock at slightly different instants.
+const LIVE_AFTER_MS: i64 = 1_000;
+
+/// Compares what was polled live, where the device has a clock of its own: every value of every stored poll was served at
+/// about that time, no quantity is missing, and what was served is stored, but for a poll that was under way when the device
+/// was stopped. Returns the number of polls that are equal.
+///
+/// # Panics
+/// At the first difference, saying where.
+pub(crate) fn assert_equal_live(journal: &Journal, stored: &Polls) -> usize {
+    let mut polls = 0;
+    for (meter, served) in &journal.polls {
+        let until_ms = journal.history_until_ms(meter);
+        let none = BTreeMap::new();
+        let kept = stored.get(meter).unwrap_or(&none);
+        for (&at_ms, values) in kept.range(until_ms..) {
+            let around = served.range((at_ms - LIVE_BEFORE_MS).max(until_ms)..=at_ms + LIVE_AFTER_MS);
+            let read: BTreeSet<_> = around.flat_map(|(_, values)| values.clone()).collect();
+            let wrong: Vec<_> = values
+                .iter()
+                .filter(|(name, value)| !read.contains(&((*name).clone(), **value)))
+                .collect();
+            assert!(
+                wrong.is_empty(),
+                "{meter:?}: stored at {at_ms} but not served: {wrong:?}"
+            );
+            let absent: Vec<_> = read
+                .iter()
+                .filter(|(name, _)| !values.contains_key(name))
+                .collect();
+            assert!(
+                absent.is_empty(),
+                "{meter:?}: served but absent at {at_ms}: {absent:?}"
+            );
+            polls += 1;
+        }
+        let last_ms = kept.keys().next_back().copied().unwrap_or(0);
+        for at_ms in served.range(until_ms..=last_ms.max(until_ms)).map(|(at_ms, _)| *at_ms) {
+            let is_kept = kept
+                .range(at_ms - LIVE_AFTER_MS..=at_ms + LIVE_BEFORE_MS)
+                .next()
+                .is_some();
+            assert!(is_kept, "{meter:?}: served at {at_ms} and not stored");
+        }
+    }
+    polls
 }
 
 /// One stored record.
