@@ -1,7 +1,8 @@
-//! The workshop: `cargo xtask setup | test | tidy`.
+//! The workshop: `cargo xtask setup | test | bench | tidy`.
 //!
 //! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
 
+mod bench;
 mod command;
 mod setup;
 mod steps;
@@ -22,6 +23,10 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     (
         "test",
         "everything CI runs; --quick leaves out the end-to-end tests, --only NAME runs one step or one file of tests/",
+    ),
+    (
+        "bench",
+        "measure the data path on the release binary: --days N, --json FILE, --binary PATH (minutes)",
     ),
     (
         "tidy",
@@ -46,6 +51,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["setup"] => setup::run().map(|_| ()),
         ["test", options @ ..] => test::run(&test::Selection::parse(options)?),
+        ["bench", options @ ..] => bench::run(&bench::Options::parse(options)?),
         ["tidy"] => tidy::run(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{}", usage());
