@@ -121,3 +121,34 @@ impl Connector for BrokerConnector {
         Ok(FromTokio::new(stream))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use embedded_io_async::{Read, Write};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_serial::{SerialPort, SerialStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_serial_device_carries_bytes_both_ways() {
+        let (mut far, near) = SerialStream::pair().unwrap();
+        let path = near.name().unwrap();
+        let address: BusAddress = format!("serial:{path}?baud=19200&parity=even").parse().unwrap();
+        drop(near);
+        let mut bus = open_bus(&address).await.unwrap();
+        bus.write_all(b"request").await.unwrap();
+        let mut there = [0; 7];
+        far.read_exact(&mut there).await.unwrap();
+        far.write_all(b"answer").await.unwrap();
+        let mut back = [0; 6];
+        bus.read_exact(&mut back).await.unwrap();
+        assert_eq!((&there, &back), (b"request", b"answer"));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_an_error() {
+        let address: BusAddress = "serial:/dev/no-such-line".parse().unwrap();
+        assert!(open_bus(&address).await.is_err());
+    }
+}
