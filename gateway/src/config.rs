@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// A complete, commented example; a test holds it parseable and equal to the defaults where it says so.
+/// A complete, commented example, what is optional commented out; tests hold it parseable either way, and equal to the
+/// defaults where it says so.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// Megabytes in the spool's bound, least and most.
@@ -233,19 +234,32 @@ fn default_client_id() -> String {
 mod tests {
     use super::*;
 
+    /// The example with its optional tables in force.
+    fn uncommented() -> String {
+        let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_toml =
+            |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        let in_force = |line| str::strip_prefix(line, "# ").filter(is_toml).unwrap_or(line);
+        EXAMPLE.lines().flat_map(|line| [in_force(line), "\n"]).collect()
+    }
+
     #[test]
     fn the_example_parses_passes_and_states_the_defaults() {
         let config: Config = toml::from_str(EXAMPLE).unwrap();
         config.check().unwrap();
         let defaults = Config::new("taraz-data/gateway".into(), "0.0.0.0:1883".parse().unwrap());
-        assert_eq!(config.http_listen, defaults.http_listen);
-        assert_eq!(config.spool_max_mib, defaults.spool_max_mib);
-        assert_eq!(config.connections_max, defaults.connections_max);
-        assert_eq!(config.mqtt_listen, defaults.mqtt_listen);
-        assert_eq!(
-            config.broker.unwrap().address(),
-            ("broker.example.org".to_owned(), 1_883)
-        );
+        assert_eq!(config, defaults);
+    }
+
+    #[test]
+    fn the_examples_optional_tables_are_right_when_they_are_uncommented() {
+        let config: Config = toml::from_str(&uncommented()).unwrap();
+        config.check().unwrap();
+        let broker = config.broker.unwrap();
+        assert_eq!(broker.address(), ("broker.example.org".to_owned(), 1_883));
+        assert_eq!(broker.client_id, default_client_id());
+        assert!(broker.username.is_some() && broker.password.is_some());
+        assert_eq!(config.ingest.unwrap().url, "http://127.0.0.1:8080");
     }
 
     #[test]
@@ -283,17 +297,18 @@ mod tests {
                 "broker.password = (not shown): only together with broker.username",
             ),
             (
-                "token = \"change-me\"",
+                "token = \"replace-me-with-a-long-random-text\"",
                 "token = \"\"",
                 "ingest.token = (not shown): the token of ingest's configuration, not empty, ASCII",
             ),
         ];
+        let example = uncommented();
         for (from, to, expected) in cases {
-            assert!(EXAMPLE.contains(from), "{from}");
-            let config: Config = toml::from_str(&EXAMPLE.replacen(from, to, 1)).unwrap();
+            assert!(example.contains(from), "{from}");
+            let config: Config = toml::from_str(&example.replacen(from, to, 1)).unwrap();
             assert_eq!(config.check().unwrap_err().to_string(), expected);
         }
-        let https = EXAMPLE.replace("http://127.0.0.1:8080", "https://ingest.example.org");
+        let https = example.replace("http://127.0.0.1:8080", "https://ingest.example.org");
         let error = toml::from_str::<Config>(&https)
             .unwrap()
             .check()
@@ -314,8 +329,12 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let text = format!("{:?}", toml::from_str::<Config>(EXAMPLE).unwrap());
-        assert!(!text.contains("change-me") && !text.contains("secret"), "{text}");
+        let text = format!("{:?}", toml::from_str::<Config>(&uncommented()).unwrap());
+        assert!(text.contains("broker.example.org"), "{text}");
+        assert!(
+            !text.contains("replace-me-with-a-long-random-text") && !text.contains("secret"),
+            "{text}"
+        );
     }
 
     #[test]

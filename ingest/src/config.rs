@@ -12,7 +12,7 @@ pub const TOKEN_LEN_MIN: usize = 16;
 /// The most InfluxDB sinks.
 pub const SINKS_MAX: usize = 8;
 
-/// A complete, commented example; a test holds it parseable.
+/// A complete, commented example, what is optional commented out; tests hold it parseable either way.
 pub const CONFIG_EXAMPLE: &str = include_str!("config.example.toml");
 
 /// The configuration of ingest.
@@ -126,7 +126,11 @@ impl InfluxConfig {
         }
         if !self.token.bytes().all(|b| b.is_ascii_graphic()) {
             let shown = format!("({} bytes)", self.token.len());
-            return Err(value("influx.token", &shown, "visible ASCII characters, or nothing"));
+            return Err(value(
+                "influx.token",
+                &shown,
+                "visible ASCII characters, or nothing",
+            ));
         }
         for (key, text) in [("influx.org", &self.org), ("influx.bucket", &self.bucket)] {
             if text.is_empty() {
@@ -153,11 +157,33 @@ fn default_listen() -> SocketAddr {
 mod tests {
     use super::*;
 
+    /// The example with its optional tables in force.
+    fn uncommented() -> String {
+        let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_toml =
+            |line: &&str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        let in_force = |line| str::strip_prefix(line, "# ").filter(is_toml).unwrap_or(line);
+        CONFIG_EXAMPLE
+            .lines()
+            .flat_map(|line| [in_force(line), "\n"])
+            .collect()
+    }
+
     #[test]
     fn the_example_parses_and_states_the_defaults() {
         let config = Config::parse(CONFIG_EXAMPLE).unwrap();
         assert_eq!(config.listen, default_listen());
-        assert_eq!(config.influx.len(), 1);
+        assert!(
+            config.influx.is_empty(),
+            "nothing is asked for that a new machine has not"
+        );
+    }
+
+    #[test]
+    fn the_examples_sink_is_right_when_it_is_uncommented() {
+        let config = Config::parse(&uncommented()).unwrap();
+        let names: Vec<_> = config.influx.iter().map(|sink| sink.name.as_str()).collect();
+        assert_eq!(names, ["local"]);
     }
 
     #[test]
@@ -170,9 +196,15 @@ mod tests {
         );
         let unknown = format!("{CONFIG_EXAMPLE}\n[extra]\n");
         assert!(Config::parse(&unknown).unwrap_err().to_string().contains("extra"));
-        let tls = CONFIG_EXAMPLE.replace("http://127.0.0.1:8086", "https://influx.example");
+        let example = uncommented();
+        let tls = example.replace("http://127.0.0.1:8086", "https://influx.example");
         assert!(Config::parse(&tls).unwrap_err().to_string().contains("side-car"));
-        let unreadable = CONFIG_EXAMPLE.replace("http://127.0.0.1:8086", "http://127.0.0.1:808600");
-        assert!(Config::parse(&unreadable).unwrap_err().to_string().contains("influx.url"));
+        let unreadable = example.replace("http://127.0.0.1:8086", "http://127.0.0.1:808600");
+        assert!(
+            Config::parse(&unreadable)
+                .unwrap_err()
+                .to_string()
+                .contains("influx.url")
+        );
     }
 }
