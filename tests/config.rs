@@ -1,5 +1,8 @@
 //! A wrong configuration stops the program before it opens a socket, naming key, value and what is allowed.
 
+// clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
+#![allow(clippy::unwrap_used)]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -85,8 +88,8 @@ fn what_is_wrong_is_named_before_a_socket_opens() {
         ),
         (
             "taraz.toml",
-            "token = \"replace-me-with-a-long-random-text\"",
-            "token = \"short\"",
+            "\ntoken = \"replace-me-with-a-long-random-text\"",
+            "\ntoken = \"short\"",
             "16",
         ),
         ("fleet.toml", "kind = \"municipality\"", "kind = \"city\"", "city"),
