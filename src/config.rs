@@ -59,6 +59,7 @@ impl Config {
             ingest.check().with_context(|| path.display().to_string())?;
             ingest.data = folder.join(&ingest.data);
         }
+        check_tokens(path, gateway.as_ref(), ingest.as_ref())?;
         let fleet_path = folder.join(&file.fleet);
         let fleet_text = std::fs::read_to_string(&fleet_path)
             .with_context(|| format!("fleet = {}: can't be read", fleet_path.display()))?;
@@ -99,6 +100,28 @@ impl Config {
             .as_ref()
             .with_context(|| format!("{}: the table [ingest] is missing", self.path.display()))
     }
+}
+
+/// One file that configures both sides of the hop must give them one token.
+fn check_tokens(
+    path: &Path,
+    gateway: Option<&taraz_gateway::Config>,
+    ingest: Option<&taraz_ingest::Config>,
+) -> anyhow::Result<()> {
+    let sent = gateway
+        .and_then(|gateway| gateway.ingest.as_ref())
+        .map(|ingest| &ingest.token);
+    let expected = ingest.map(|ingest| &ingest.token);
+    if sent
+        .zip(expected)
+        .is_some_and(|(sent, expected)| sent != expected)
+    {
+        bail!(
+            "{}: gateway.ingest.token = (not shown): must be the same as ingest.token",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// `taraz config …`

@@ -26,6 +26,24 @@ const DATA_DEFAULT: &str = "taraz-data";
 const TOKEN_LEN: usize = 32;
 /// From one poll of the past to the next.
 const HISTORY_STEP_S: u32 = 300;
+/// What the demo's fault list holds at first.
+const FAULTS: &str = "\
+# Faults for the demo's plants. Take the '# ' away from one and save: it begins at once, and ends when it is taken out again.
+# Every kind of fault: `taraz config example faults`.
+
+# [[fault]]
+# plant = \"sari-town-hall\"
+# kind = \"zero_power\"        # the inverter answers, reports a fault, and generates nothing
+
+# [[fault]]
+# plant = \"farahabad-school\"
+# kind = \"derate\"            # this share of its power
+# factor = 0.6
+
+# [[fault]]
+# plant = \"sari-library\"
+# kind = \"silent\"            # no answer
+";
 /// How often the terminal's line changes.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// The earth turns by this in a second, in degrees.
@@ -229,19 +247,11 @@ fn noon_longitude_deg(now_ms: i64) -> f64 {
     -since_noon_s * DEGREES_PER_SECOND
 }
 
-/// The fault list of the demo: nothing but a commented example at first.
+/// The fault list of the demo: nothing but commented faults of its own plants at first.
 fn faults_file(data: &Path) -> anyhow::Result<PathBuf> {
     let path = data.join("faults.toml");
     if !path.exists() {
-        let example = taraz_simulator::FAULTS_EXAMPLE.lines();
-        let commented = example.map(|line| {
-            if line.is_empty() {
-                "\n".to_owned()
-            } else {
-                format!("# {line}\n")
-            }
-        });
-        std::fs::write(&path, commented.collect::<String>())?;
+        std::fs::write(&path, FAULTS)?;
     }
     Ok(path)
 }
@@ -260,6 +270,19 @@ mod tests {
         // 12:00 UTC at Greenwich, 08:28 UTC at 53° east.
         assert!(noon_longitude_deg(43_200_000).abs() < 1e-9);
         assert!((noon_longitude_deg(30_480_000) - 53.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_fault_list_holds_faults_of_the_demos_plants() {
+        let faults = FAULTS
+            .lines()
+            .skip(2)
+            .map(|line| line.strip_prefix("# ").unwrap_or(line));
+        let faults = faults.collect::<Vec<_>>().join("\n");
+        let fleet = Fleet::parse(demo::fleet_toml()).unwrap();
+        Simulation::parse_with_fleet(demo::simulation_toml(), &fleet, Some(FAULTS)).unwrap();
+        Simulation::parse_with_fleet(demo::simulation_toml(), &fleet, Some(&faults)).unwrap();
+        assert_eq!(faults.matches("[[fault]]").count(), 3);
     }
 
     #[test]

@@ -20,10 +20,13 @@ use cli::{Cli, Command};
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const LOG_DEFAULT: &str = "info";
+/// The demo's terminal tells how it goes by itself.
+const LOG_DEFAULT_DEMO: &str = "warn";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_logging();
+    let is_demo = matches!(&cli.command, Command::Up(args) if args.demo);
+    start_logging(if is_demo { LOG_DEFAULT_DEMO } else { LOG_DEFAULT });
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,8 +48,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn start_logging() {
-    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+fn start_logging(default: &str) {
+    let filter = EnvFilter::try_from_env("RUST_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

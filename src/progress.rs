@@ -124,11 +124,7 @@ impl Report {
         if self.ready {
             return format!("{live} of {plants} plants live · {stored} readings stored since the start");
         }
-        let percent = if sum.total == 0 {
-            100
-        } else {
-            sum.done * 100 / sum.total
-        };
+        let percent = (sum.done * 100).checked_div(sum.total).unwrap_or(100);
         let history = if sum.total == 0 {
             String::new()
         } else {
@@ -150,16 +146,16 @@ fn stored(counters: &CounterSnapshot) -> u64 {
         .map_or(0, |(_, count)| *count)
 }
 
-/// What a second start says: the downtime is a gap, and shown as one.
+/// What a second start says: how long nothing was read, which intervals show as a gap when it is long enough.
 fn continued(earlier_ms: i64) -> String {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     let minutes = (now_ms - earlier_ms).max(0) / 60_000;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
     format!(
-        "continuing; nothing was polled for {} h {:02} min: the page shows that gap, energy over it is known by the registers\n",
-        minutes / 60,
-        minutes % 60
+        "continuing; the newest reading is {hours} h {minutes:02} min old. A gap above 15 min is shown as one: its energy is \
+         known by the registers, its shape is not\n"
     )
 }

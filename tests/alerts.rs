@@ -1,5 +1,8 @@
 //! A simulated fault reaches a webhook through a real Prometheus and a real Alertmanager, and is resolved after the repair.
 
+// clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

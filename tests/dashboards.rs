@@ -1,5 +1,8 @@
 //! Every query of the dashboards, run on a real Prometheus and a real VictoriaMetrics beside the demo: none is empty.
 
+// clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::net::SocketAddr;

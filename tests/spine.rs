@@ -1,6 +1,9 @@
 //! The whole path, every part its own process, twelve devices with thirty days in their queues: what the simulator's
 //! journal says it served is what is stored, value by value, whatever is killed in the middle.
 
+// clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -26,7 +26,7 @@ const INTERVALS_KEPT: usize = 4;
 /// A reading this far behind the newest is a backlog's.
 const LATE_MS: i64 = 15 * 60_000;
 /// A backlog has drained when none of its readings came for so long.
-const DRAINED_AFTER_MS: i64 = 30_000;
+const DRAINED_AFTER_MS: i64 = 10_000;
 /// Figures older than this are unknown.
 const FIGURES_AGE_MS_MAX: i64 = 60_000;
 

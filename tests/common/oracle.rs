@@ -230,7 +230,10 @@ pub(crate) fn assert_equal_live(journal: &Journal, stored: &Polls) -> usize {
             polls += 1;
         }
         let last_ms = kept.keys().next_back().copied().unwrap_or(0);
-        for at_ms in served.range(until_ms..=last_ms.max(until_ms)).map(|(at_ms, _)| *at_ms) {
+        for at_ms in served
+            .range(until_ms..=last_ms.max(until_ms))
+            .map(|(at_ms, _)| *at_ms)
+        {
             let is_kept = kept
                 .range(at_ms - LIVE_AFTER_MS..=at_ms + LIVE_BEFORE_MS)
                 .next()

@@ -319,12 +319,7 @@ impl Courier {
         queue: &mut Q,
         buffer: &mut [u8],
     ) -> Result<Option<Plan>, Q::Error> {
-        let in_flight_max = if lane == Lane::Live {
-            LIVE_IN_FLIGHT_MAX
-        } else {
-            BACKFILL_IN_FLIGHT_MAX
-        };
-        if self.flights.count(lane) >= in_flight_max {
+        if self.flights.count(lane) >= lane.in_flight_max() {
             return Ok(None);
         }
         if lane == Lane::Parked && self.parked.is_none() && self.lap_ms.is_some_and(|lap_ms| lap_ms <= now_ms)

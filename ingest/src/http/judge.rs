@@ -83,7 +83,8 @@ pub(super) fn judge(plant: &PlantView, now_ms: i64) -> Judgement {
         (Need::Fault, state == State::Fault),
         (
             Need::Silent,
-            state == State::Unclear && plant.last_reading_ms.is_some(),
+            // Who is sending its history is not silent: its newest readings are still on their way.
+            state == State::Unclear && plant.last_reading_ms.is_some() && !plant.draining,
         ),
         (
             Need::NoPowerInSun,
