@@ -15,7 +15,7 @@ pub(crate) struct Arrivals {
 /// What one device said of itself.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceArrivals {
-    /// Its newest poll, UTC ms.
+    /// Its newest reading with values, UTC ms; not after it came.
     pub(crate) newest_ms: Option<i64>,
     /// Its newest statement of its queue: UTC ms, records.
     pub(crate) queue: Option<(i64, u32)>,
@@ -92,12 +92,9 @@ impl Arrivals {
         }
     }
 
-    /// A run of polls that failed until `time_ms`: the device was there.
-    pub(crate) fn failure(&mut self, device: &DeviceId, time_ms: i64) {
-        self.heard(device, time_ms);
-    }
-
     fn heard(&mut self, device: &DeviceId, time_ms: i64) {
+        // A clock that is a little ahead must not make a device look read in the future.
+        let time_ms = time_ms.min(self.now_ms);
         let arrivals = self.device(device);
         arrivals.newest_ms = arrivals.newest_ms.max(Some(time_ms));
     }

@@ -294,3 +294,37 @@ async fn a_restart_remembers_the_newest_readings_and_when_devices_were_heard() {
         (Some(NOON_MS), Some(NOON_MS + 500))
     );
 }
+
+#[tokio::test]
+async fn only_a_reading_with_values_counts_as_read_and_never_in_the_future() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let failed = |time_ms: i64| {
+        Record::Reading(taraz_telemetry::Reading {
+            meter: meter(1),
+            stamp: taraz_telemetry::Stamp {
+                ms: time_ms.unsigned_abs(),
+                clock: taraz_telemetry::Clock::Synced,
+            },
+            outcome: taraz_telemetry::Outcome::Failed(taraz_telemetry::PollFailure {
+                status: taraz_telemetry::PollStatus::Timeout,
+                count: 5,
+                span_ms: 30_000,
+            }),
+        })
+    };
+    let last_ms = || {
+        let view = store.live().view(NOON_MS);
+        let id: DeviceId = "a-01".parse().unwrap();
+        let device = view.devices.iter().find(|device| device.id == id).unwrap();
+        device.last_reading_ms
+    };
+    let mut device = Device::new(&store, "a-01");
+    device.send(&[failed(NOON_MS - MINUTE_MS)]).await;
+    assert_eq!(last_ms(), None);
+    device.send(&[inverter(NOON_MS - 5 * MINUTE_MS, 1, 1)]).await;
+    device.send(&[failed(NOON_MS - MINUTE_MS)]).await;
+    assert_eq!(last_ms(), Some(NOON_MS - 5 * MINUTE_MS));
+    device.send(&[inverter(NOON_MS + 2 * MINUTE_MS, 1, 1)]).await;
+    assert_eq!(last_ms(), Some(NOON_MS));
+}

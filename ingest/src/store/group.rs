@@ -9,11 +9,12 @@ use taraz_telemetry::{
 };
 
 use super::facts::{TIME_MS_MAX, decode, is_usable, kind_of, meter_of, placed_ms, rank, registers};
+use super::plausible::oldest_ms;
 use super::points::{self, Changes, Gathered};
 use super::rows::{self, Row, Stored};
 use super::state::{BootKey, SeriesKey, State};
 use super::tally::Tally;
-use crate::analytics::{Point, date_start_ms, quarter_of};
+use crate::analytics::{Point, quarter_of};
 use crate::arrivals::Arrivals;
 use crate::counters::ReadingResult;
 
@@ -86,7 +87,7 @@ impl<'a> Group<'a> {
                 incarnation: item.incarnation,
                 boot: item.boot,
             },
-            commissioned_ms: registered.map_or(i64::MIN, |found| date_start_ms(found.plant.commissioned)),
+            commissioned_ms: registered.map_or(i64::MIN, |found| oldest_ms(found.plant)),
             received_ms: i64::try_from(item.received_ms).unwrap_or(i64::MAX),
             // A gateway's registry may be ahead of ours: its devices' records wait here for our next start.
             hold: item.hold.or(registered.is_none().then_some(Hold::UnknownMeter)),
@@ -223,9 +224,10 @@ impl<'a> Group<'a> {
                 self.arrivals
                     .reading(context.device, reading.meter, time_ms, values, bytes)
             }
-            Outcome::Failed(failure) => self
-                .arrivals
-                .failure(context.device, time_ms + i64::from(failure.span_ms)),
+            // The device was there, but nothing was read.
+            Outcome::Failed(_) => {
+                self.arrivals.device(context.device);
+            }
         }
         Ok(())
     }

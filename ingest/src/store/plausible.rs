@@ -8,10 +8,13 @@
 
 use std::ops::RangeInclusive;
 
-use taraz_fleet::DeviceRef;
+use taraz_fleet::{DeviceRef, Plant};
 use taraz_telemetry::{Outcome, Quantities, Record};
 
-use crate::analytics::RATED_POWER_PERCENT_MAX;
+use crate::analytics::{RATED_POWER_PERCENT_MAX, date_start_ms};
+
+/// Before the commissioning date: a day for time zones and for tests of the plant on the eve.
+const COMMISSIONING_SLACK_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// AC voltages in 0.1 V.
 const AC_VOLTAGE_DV_MAX: u32 = 10_000;
@@ -23,6 +26,12 @@ const FREQUENCY_MHZ: RangeInclusive<u32> = 40_000..=70_000;
 const IRRADIANCE_DWM2: RangeInclusive<i32> = -500..=20_000;
 /// Temperatures in 0.1 °C.
 const TEMPERATURE_DC: RangeInclusive<i32> = -600..=2_000;
+
+/// The oldest time that is believed of a plant, UTC ms. Its day begins in Tehran, before the gateway's day in UTC, so
+/// nothing that a gateway lets pass is held here.
+pub(super) fn oldest_ms(plant: &Plant) -> i64 {
+    date_start_ms(plant.commissioned) - COMMISSIONING_SLACK_MS
+}
 
 /// Nothing speaks against the record; `time_ms` is where it is placed, if it is.
 pub(super) fn is_plausible(

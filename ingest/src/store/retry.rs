@@ -3,9 +3,8 @@
 use taraz_telemetry::{DeviceId, Record};
 
 use super::group::{Context, Group};
-use super::plausible::is_plausible;
+use super::plausible::{is_plausible, oldest_ms};
 use super::rows::{self, Held};
-use crate::analytics::date_start_ms;
 
 /// How many held records are looked at at once.
 const HELD_AT_ONCE: usize = 10_000;
@@ -38,7 +37,7 @@ impl Group<'_> {
         let context = Context {
             device: &found.device.id,
             boot: held.boot,
-            commissioned_ms: date_start_ms(found.plant.commissioned),
+            commissioned_ms: oldest_ms(found.plant),
             received_ms: held.stored.received_ms,
             hold: None,
         };

@@ -135,3 +135,17 @@ async fn a_device_that_the_registry_does_not_know_yet_waits_for_it() {
     assert_eq!((row.generated_wh, row.flags.held), (Some(100), false));
     is_rebuilt_equal(&store, folder.path()).await;
 }
+
+#[tokio::test]
+async fn the_eve_of_the_commissioning_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    // 2024-03-20T00:00:00Z, the commissioning date of every plant here, as the gateway reckons it.
+    let midnight_ms = 1_710_892_800_000;
+    let records = [
+        inverter(midnight_ms - 24 * HOUR_MS, 1, 1),
+        inverter(midnight_ms - 28 * HOUR_MS, 1, 1),
+    ];
+    deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
+    assert_eq!(holds(folder.path()), ["[Integer(1), Text(\"implausible_time\")]"]);
+}
