@@ -60,7 +60,9 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
     let master_key = parts.master_key.clone();
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
-        let running = up::start(parts, &stop).await?;
+        // Devices end first, so that they part from a gateway that still listens.
+        let services_stop = CancellationToken::new();
+        let running = up::start(parts, &services_stop).await?;
         let options = Options {
             follow_clock: true,
             faults: Some(faults.clone()),
@@ -88,11 +90,12 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
             let told = move |progress| board.tell(index, progress);
             devices.spawn(taraz_device_host::run(config, devices_stop.clone(), told));
         }
-        report_until(&stop, &running, &board, &mut devices).await?;
+        report_until(&stop, &services_stop, &running, &board, &mut devices).await?;
         println!("\ntaraz: stopping");
         devices_stop.cancel();
         while devices.join_next().await.is_some() {}
         simulator.stopped().await?;
+        services_stop.cancel();
         running.stopped().await?;
         println!(
             "taraz: stopped; `taraz up --demo` continues with {}",
@@ -105,6 +108,7 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
 /// Shows how far it is until a stop is asked for. A device that ends by itself ends the demo with its reason.
 async fn report_until(
     stop: &CancellationToken,
+    services_stop: &CancellationToken,
     running: &Running,
     board: &Board,
     devices: &mut JoinSet<Result<(), taraz_device_host::RunError>>,
@@ -122,6 +126,7 @@ async fn report_until(
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            () = services_stop.cancelled() => anyhow::bail!("gateway or ingest ended by itself; the log says why"),
             ended = devices.join_next() => {
                 ended.context("the demo has no devices")???;
                 anyhow::bail!("a device of the demo ended by itself");
