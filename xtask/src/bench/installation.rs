@@ -50,12 +50,7 @@ impl Installation {
              [ingest]\ndata = \"ingest\"\nlisten = \"{ingest}\"\ntoken = \"{TOKEN}\"\n"
         );
         std::fs::write(folder.join("taraz.toml"), config)?;
-        let key = std::fs::File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(folder.join("master.key"));
-        std::io::Write::write_all(&mut key?, "07".repeat(32).as_bytes())?;
+        write_private(&folder.join("master.key"), &"07".repeat(32))?;
         Ok(Self {
             meters: meters(&std::fs::read_to_string(folder.join("fleet.toml"))?)?,
             folder: folder.to_owned(),
@@ -152,7 +147,7 @@ impl Installation {
             let config = String::from_utf8(printed.stdout)?;
             let history = format!("history = {{ days = {}, step_s = {STEP_S} }}\n", self.days);
             let file = format!("{device}.toml");
-            std::fs::write(self.folder.join(&file), history + &config)?;
+            write_private(&self.folder.join(&file), &(history + &config))?;
             files.push(file);
         }
         Ok(Devices { files })
@@ -234,6 +229,20 @@ fn meters(fleet: &str) -> Result<usize> {
     let plants = list(&fleet, "plant");
     let devices = plants.iter().flat_map(|plant| list(plant, "device"));
     Ok(devices.map(|device| list(&device, "meter").len()).sum())
+}
+
+/// Writes a file with a secret, which only its owner can read: programs refuse others. An existing one is replaced.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    if path.exists() {
+        std::fs::remove_file(path)?;
+    }
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    Ok(())
 }
 
 #[cfg(test)]
