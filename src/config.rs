@@ -268,7 +268,13 @@ pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str
         let line = error.span().map_or(0, |span| {
             text[..span.start.min(text.len())].matches('\n').count() + 1
         });
-        anyhow::anyhow!("{}: line {line}: {}", path.display(), error.message())
+        // What stands before the sign is the key; what follows may be a secret.
+        let key = text
+            .lines()
+            .nth(line.saturating_sub(1))
+            .and_then(|line| line.split_once('='));
+        let key = key.map_or(String::new(), |(key, _)| format!(" {}:", key.trim()));
+        anyhow::anyhow!("{}: line {line}:{key} {}", path.display(), error.message())
     })
 }
 
