@@ -19,12 +19,13 @@ const LEAKED_PREFIXES: &[&str] = &[
     "CARGO_PRIMARY_",
 ];
 
-/// A command line, run from the root of the checkout.
+/// A command line, run from the root of the checkout or a folder of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandLine {
     program: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    folder: Option<PathBuf>,
 }
 
 impl CommandLine {
@@ -35,7 +36,14 @@ impl CommandLine {
             program: (*program).to_owned(),
             arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
             environment: Vec::new(),
+            folder: None,
         }
+    }
+
+    /// Run from `folder` instead of the root.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
     }
 
     /// With one environment variable more.
@@ -116,7 +124,8 @@ impl CommandLine {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(workspace::root());
+        let folder = self.folder.clone().unwrap_or_else(workspace::root);
+        command.args(&self.arguments).current_dir(folder);
         for (name, _) in std::env::vars_os() {
             if LEAKED_PREFIXES
                 .iter()
@@ -134,6 +143,11 @@ impl CommandLine {
 /// As a person would type it into a shell.
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(folder) = &self.folder {
+            let root = workspace::root();
+            let folder = folder.strip_prefix(&root).unwrap_or(folder);
+            write!(f, "cd {} && ", quoted(&folder.to_string_lossy()))?;
+        }
         for (name, value) in &self.environment {
             write!(f, "{name}={} ", quoted(value))?;
         }
@@ -190,6 +204,8 @@ mod tests {
             line.to_string(),
             r"RUSTDOCFLAGS='-D warnings' cargo doc 'it'\''s'"
         );
+        let line = CommandLine::new(&["cargo", "build"]).within(&workspace::root().join("firmware"));
+        assert_eq!(line.to_string(), "cd firmware && cargo build");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The workshop: `cargo xtask setup | test | bench | tidy`.
+//! The workshop: `cargo xtask setup | test | boards | size | bench | tidy`.
 //!
 //! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
 
 mod bench;
+mod boards;
 mod command;
 mod setup;
 mod steps;
@@ -18,11 +19,19 @@ use anyhow::{Result, bail};
 pub(crate) const COMMANDS: &[(&str, &str)] = &[
     (
         "setup",
-        "install what the tests need: servers from Debian, the Python venv, the bare-metal target",
+        "install what the tests need: servers and qemu from Debian, the Python venv, the bare-metal targets",
     ),
     (
         "test",
         "everything CI runs; --quick leaves out the end-to-end tests, --only NAME runs one step or one file of tests/",
+    ),
+    (
+        "boards",
+        "format, lints and release build of the firmware for every board, into target/boards, and its size",
+    ),
+    (
+        "size",
+        "flash, memory and stack of every board; fails above firmware/boards/budgets.toml; --json",
     ),
     (
         "bench",
@@ -51,6 +60,8 @@ fn run(arguments: &[String]) -> Result<()> {
     match words.as_slice() {
         ["setup"] => setup::run().map(|_| ()),
         ["test", options @ ..] => test::run(&test::Selection::parse(options)?),
+        ["boards"] => boards::run(),
+        ["size", options @ ..] => boards::size(options),
         ["bench", options @ ..] => bench::run(&bench::Options::parse(options)?),
         ["tidy"] => tidy::run(),
         [] | ["help" | "-h" | "--help"] => {

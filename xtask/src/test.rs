@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::command::CommandLine;
-use crate::setup::{self, BARE_METAL_TARGET};
+use crate::setup::{self, LIBRARY_TARGET};
 use crate::steps::{self, Action, Step};
 use crate::{tidy, workspace};
 
@@ -65,7 +65,7 @@ fn all_steps(environment: &[(String, String)], quick: bool) -> Vec<Step> {
         "-p",
         "taraz-firmware",
         "--target",
-        BARE_METAL_TARGET,
+        LIBRARY_TARGET,
     ];
     let clippy = [
         "clippy",

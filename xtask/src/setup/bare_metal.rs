@@ -1,4 +1,4 @@
-//! `core` and `alloc` for the bare-metal target, by what works first: already there, `rustup target add`, built from
+//! `core` and `alloc` for the bare-metal targets, by what works first: already there, `rustup target add`, built from
 //! the library source beside the checkout, built from Debian's source package of the same release.
 //!
 //! What we build is kept in the user's cache and handed to cargo by a variable. It never goes into the toolchain: next
@@ -13,10 +13,10 @@ use crate::command::{CommandLine, find_program, text};
 use crate::workspace;
 
 /// The target that shows that telemetry and firmware need no operating system.
-pub(crate) const TARGET: &str = "thumbv7m-none-eabi";
+pub(crate) const LIBRARY_TARGET: &str = "thumbv7m-none-eabi";
 
-/// How cargo takes `rustflags` for [`TARGET`] alone.
-const FLAGS_VARIABLE: &str = "CARGO_TARGET_THUMBV7M_NONE_EABI_RUSTFLAGS";
+/// What the boards in `firmware/boards` are: Cortex-M0+, Cortex-M3, and Cortex-M4 or M7 with a floating-point unit.
+const TARGETS: &[&str] = &["thumbv6m-none-eabi", LIBRARY_TARGET, "thumbv7em-none-eabihf"];
 
 /// `rustup target add` ends at once where its server is out of reach; this is for one that hangs.
 const RUSTUP_TIMEOUT: Duration = Duration::from_secs(180);
@@ -25,50 +25,68 @@ const RUSTUP_TIMEOUT: Duration = Duration::from_secs(180);
 const PROBE: &str =
     "#![no_std]\nextern crate alloc;\npub fn probe() -> alloc::vec::Vec<u8> { alloc::vec![1] }\n";
 
-/// Finds or makes the target's libraries; gives the variables that cargo needs to see them (none, mostly).
+/// Finds or makes the libraries of all targets; gives the variables that cargo needs to see them (none, mostly).
 ///
 /// # Errors
-/// When none of the four ways works; the message has the reason of each.
-pub(crate) fn prepare() -> Result<Option<(String, String)>> {
+/// When none of the four ways works for one of them; the message has the reason of each.
+pub(crate) fn prepare() -> Result<Vec<(String, String)>> {
     let compiler = Compiler::find()?;
-    if compiler.builds_for_target(None).is_ok() {
-        println!("bare metal: {TARGET} is there");
-        return Ok(None);
-    }
     let out = cache_folder().join(format!("rust-std-{}-{}", compiler.release, compiler.commit));
-    let libraries = out.join(TARGET).join("lib");
-    if compiler.builds_for_target(Some(&libraries)).is_ok() {
-        println!("bare metal: {TARGET} is in {}", libraries.display());
-        return flags(&libraries).map(Some);
+    let mut missing: Vec<&str> = TARGETS.to_vec();
+    missing.retain(|target| !compiler.builds_for(target, None));
+    let known = missing.clone();
+    missing.retain(|target| !compiler.builds_for(target, Some(&libraries(&out, target))));
+    if !missing.is_empty() {
+        make(&compiler, &out, &mut missing)?;
     }
-    let mut reasons = Vec::new();
-    match compiler.add_by_rustup() {
-        Ok(()) => return Ok(None),
-        Err(error) => reasons.push(format!("rustup: {error:#}")),
-    }
-    let archive = workspace::root().join(format!("../shared/tools/library-{}.tar.xz", compiler.release));
-    let sources = if archive.is_file() {
-        vec![Some(archive), None]
-    } else {
-        vec![None]
-    };
-    for source in sources {
-        match compiler
-            .build(&out, source.as_deref())
-            .and_then(|()| compiler.builds_for_target(Some(&libraries)))
-        {
-            Ok(()) => return flags(&libraries).map(Some),
-            Err(error) => reasons.push(format!("{}: {error:#}", origin(source.as_deref()))),
-        }
-    }
-    bail!(
-        "no core library for {TARGET}. On an ordinary machine: rustup target add {TARGET}\n  {}",
-        reasons.join("\n  ")
-    )
+    eprintln!("bare metal: {} are there", TARGETS.join(", "));
+    let built = known
+        .iter()
+        .filter(|target| !compiler.builds_for(target, None))
+        .map(|target| flags(target, &libraries(&out, target)));
+    built.collect()
 }
 
-fn flags(libraries: &Path) -> Result<(String, String)> {
-    Ok((FLAGS_VARIABLE.to_owned(), format!("-L {}", text(libraries)?)))
+/// Gets what is `missing`, all at once, by the first way that brings each.
+fn make(compiler: &Compiler, out: &Path, missing: &mut Vec<&str>) -> Result<()> {
+    let mut reasons = Vec::new();
+    if let Err(error) = compiler.add_by_rustup(missing) {
+        reasons.push(format!("rustup: {error:#}"));
+    }
+    missing.retain(|target| !compiler.builds_for(target, None));
+    let archive = workspace::root().join(format!("../shared/tools/library-{}.tar.xz", compiler.release));
+    let sources = [archive.is_file().then_some(archive), None];
+    // Without an archive the first is the second.
+    for source in sources.iter().skip(usize::from(sources[0].is_none())) {
+        if missing.is_empty() {
+            break;
+        }
+        if let Err(error) = compiler.build(out, source.as_deref(), missing) {
+            reasons.push(format!("{}: {error:#}", origin(source.as_deref())));
+        }
+        missing.retain(|target| !compiler.builds_for(target, Some(&libraries(out, target))));
+    }
+    if !missing.is_empty() {
+        let targets = missing.join(" ");
+        bail!(
+            "no core library for {targets}. On an ordinary machine: rustup target add {targets}\n  {}",
+            reasons.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+fn libraries(out: &Path, target: &str) -> PathBuf {
+    out.join(target).join("lib")
+}
+
+/// How cargo takes `rustflags` for one target alone.
+fn flags(target: &str, libraries: &Path) -> Result<(String, String)> {
+    let target = target.to_uppercase().replace('-', "_");
+    Ok((
+        format!("CARGO_TARGET_{target}_RUSTFLAGS"),
+        format!("-L {}", text(libraries)?),
+    ))
 }
 
 fn origin(source: Option<&Path>) -> String {
@@ -120,20 +138,18 @@ impl Compiler {
         })
     }
 
-    fn builds_for_target(&self, libraries: Option<&Path>) -> Result<()> {
+    /// Whether a program for `target` compiles, with the toolchain's libraries or with these.
+    fn builds_for(&self, target: &str, libraries: Option<&Path>) -> bool {
+        self.probe(target, libraries).is_ok()
+    }
+
+    fn probe(&self, target: &str, libraries: Option<&Path>) -> Result<()> {
         let folder = workspace::root().join("target/bare-metal-probe");
         std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let source = folder.join("probe.rs");
         std::fs::write(&source, PROBE).with_context(|| format!("writing {}", source.display()))?;
-        let mut words = vec![
-            text(&self.rustc)?,
-            "--target",
-            TARGET,
-            "--edition",
-            "2024",
-            "--crate-type",
-            "lib",
-        ];
+        let mut words = vec![text(&self.rustc)?, "--target", target, "--edition", "2024"];
+        words.extend(["--crate-type", "lib", "--emit", "metadata"]);
         words.extend(["--out-dir", text(&folder)?, text(&source)?]);
         if let Some(libraries) = libraries {
             words.extend(["-L", text(libraries)?]);
@@ -141,28 +157,33 @@ impl Compiler {
         CommandLine::new(&words).output().map(|_| ())
     }
 
-    fn add_by_rustup(&self) -> Result<()> {
+    fn add_by_rustup(&self, targets: &[&str]) -> Result<()> {
         if find_program("rustup").is_none() {
             bail!("there is no rustup");
         }
-        println!("bare metal: rustup target add {TARGET}");
-        CommandLine::new(&["rustup", "target", "add", TARGET]).run_within(RUSTUP_TIMEOUT)?;
-        self.builds_for_target(None)
+        let line = CommandLine::new(&[&["rustup", "target", "add"], targets].concat());
+        eprintln!("bare metal: {line}");
+        line.run_within(RUSTUP_TIMEOUT)
     }
 
     /// Builds with `bare-metal-sysroot.sh` from an archive, or from Debian's source package.
-    fn build(&self, out: &Path, archive: Option<&Path>) -> Result<()> {
-        println!("bare metal: building {TARGET} from {}", origin(archive));
+    fn build(&self, out: &Path, archive: Option<&Path>, targets: &[&str]) -> Result<()> {
+        eprintln!(
+            "bare metal: building {} from {}",
+            targets.join(", "),
+            origin(archive)
+        );
         let begun = Instant::now();
         let script = workspace::root().join("xtask/bare-metal-sysroot.sh");
-        let mut line = CommandLine::new(&["bash", text(&script)?, text(out)?, TARGET])
+        let words = [&["bash", text(&script)?, text(out)?], targets].concat();
+        let mut line = CommandLine::new(&words)
             .env("RUSTC", text(&self.rustc)?)
             .env("CARGO", text(&self.cargo)?);
         if let Some(archive) = archive {
             line = line.env("LIB_SRC", text(archive)?);
         }
         line.run()?;
-        println!("bare metal: built in {:.0} s", begun.elapsed().as_secs_f64());
+        eprintln!("bare metal: built in {:.0} s", begun.elapsed().as_secs_f64());
         Ok(())
     }
 }
@@ -186,6 +207,13 @@ mod tests {
             release: "0".into(),
             commit: "0".into(),
         };
-        assert!(compiler.builds_for_target(Some(Path::new("nowhere"))).is_err());
+        assert!(!compiler.builds_for(LIBRARY_TARGET, Some(Path::new("nowhere"))));
+    }
+
+    #[test]
+    fn cargo_is_told_for_each_target_alone() {
+        let (name, value) = flags("thumbv7em-none-eabihf", Path::new("cache/lib")).unwrap();
+        assert_eq!(name, "CARGO_TARGET_THUMBV7EM_NONE_EABIHF_RUSTFLAGS");
+        assert_eq!(value, "-L cache/lib");
     }
 }

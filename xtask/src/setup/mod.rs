@@ -1,13 +1,13 @@
 //! `cargo xtask setup`: what the tests need and a checkout does not bring.
 //!
 //! Servers and a browser from Debian, a Python venv with second implementations to compare with, and `core` for the
-//! bare-metal target. Each part looks first and does nothing when all is there. No daemon is left running.
+//! bare-metal targets. Each part looks first and does nothing when all is there. No daemon is left running.
 
 mod bare_metal;
 mod packages;
 mod python;
 
-pub(crate) use bare_metal::TARGET as BARE_METAL_TARGET;
+pub(crate) use bare_metal::{LIBRARY_TARGET, prepare as prepare_bare_metal};
 
 use anyhow::{Context, Result};
 
@@ -19,6 +19,6 @@ pub(crate) fn run() -> Result<Vec<(String, String)>> {
     packages::prepare().context("setup: programs")?;
     let python = python::prepare().context("setup: Python")?;
     let mut environment = vec![("TARAZ_PYTHON".to_owned(), python)];
-    environment.extend(bare_metal::prepare().context("setup: bare-metal target")?);
+    environment.extend(bare_metal::prepare().context("setup: bare-metal targets")?);
     Ok(environment)
 }

@@ -30,6 +30,9 @@ const NEEDS: &[Need] = &[
     need("influxd", "influxdb"),
     need("chromium", "chromium"),
     need("python3", "python3"),
+    need("qemu-system-arm", "qemu-system-arm"),
+    need("node", "nodejs"),
+    need("npm", "npm"),
 ];
 
 /// A package without a program of its own: Debian's Python leaves out what a venv needs.

@@ -1,0 +1,193 @@
+//! `cargo xtask boards` and `cargo xtask size`: the firmware for each board, and what of its memory it takes.
+//!
+//! The boards are a workspace of their own, each with its target in its `.cargo/config.toml`, which cargo reads only
+//! from inside the board's folder: so each is built from there.
+
+mod budget;
+mod elf;
+mod size;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{CommandLine, text};
+use crate::{setup, workspace};
+use budget::Budget;
+
+pub(crate) use size::run as size;
+
+/// Where the boards are, from the root of the checkout.
+const FOLDER: &str = "firmware/boards";
+
+/// Where the images are put, from the root of the checkout.
+const IMAGES: &str = "target/boards";
+
+/// A board's package.
+struct Board {
+    /// The folder's and the package's name.
+    name: String,
+    folder: PathBuf,
+    target: String,
+}
+
+impl Board {
+    /// Every folder of `firmware/boards` that has a program.
+    fn all() -> Result<Vec<Self>> {
+        let root = workspace::root().join(FOLDER);
+        let entries = fs::read_dir(&root).with_context(|| format!("reading {}", root.display()))?;
+        let mut boards = Vec::new();
+        for entry in entries {
+            let folder = entry
+                .with_context(|| format!("reading {}", root.display()))?
+                .path();
+            if folder.join("src/main.rs").is_file() {
+                boards.push(Self::read(folder)?);
+            }
+        }
+        boards.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(boards)
+    }
+
+    fn read(folder: PathBuf) -> Result<Self> {
+        let name = folder.file_name().context("a folder without a name")?;
+        let name = text(name)?.to_owned();
+        let path = folder.join(".cargo/config.toml");
+        let config = fs::read_to_string(&path)
+            .with_context(|| format!("reading the target from {}", path.display()))?;
+        let target = target(&config).with_context(|| format!("in {}", path.display()))?;
+        Ok(Self { name, folder, target })
+    }
+
+    fn cargo(&self, words: &[&str], environment: &[(String, String)]) -> CommandLine {
+        CommandLine::new(&[&["cargo"], words].concat())
+            .envs(environment)
+            .within(&self.folder)
+    }
+
+    /// Where [`build`] puts the program.
+    fn elf(&self) -> PathBuf {
+        workspace::root().join(IMAGES).join(format!("{}.elf", self.name))
+    }
+}
+
+/// The target of a board's `.cargo/config.toml`.
+fn target(config: &str) -> Result<String> {
+    let table: toml::Table = config.parse()?;
+    let target = table.get("build").and_then(|build| build.get("target"));
+    let target = target.and_then(toml::Value::as_str);
+    Ok(target.context("expected `target` in [build]")?.to_owned())
+}
+
+/// Checks the format and the lints of all boards, builds them, puts the images into `target/boards` and holds them
+/// against their budgets.
+///
+/// # Errors
+/// At the first command that fails, and when a board is above its budget.
+pub(crate) fn run() -> Result<()> {
+    build()?;
+    size::check()
+}
+
+fn build() -> Result<()> {
+    let environment = setup::prepare_bare_metal()?;
+    let folder = workspace::root().join(FOLDER);
+    run_shown(&CommandLine::new(&["cargo", "fmt", "--all", "--check"]).within(&folder))?;
+    let built = target_folder(&folder)?;
+    let images = workspace::root().join(IMAGES);
+    fs::create_dir_all(&images).with_context(|| format!("creating {}", images.display()))?;
+    for board in Board::all()? {
+        // The profile of the build: what both need (build scripts, macros) is compiled once.
+        run_shown(&board.cargo(
+            &["clippy", "--release", "--locked", "--", "-D", "warnings"],
+            &environment,
+        ))?;
+        run_shown(&board.cargo(&["build", "--release", "--locked"], &environment))?;
+        let program = built.join(&board.target).join("release").join(&board.name);
+        copy(&program, &board.elf())?;
+    }
+    Ok(())
+}
+
+fn run_shown(line: &CommandLine) -> Result<()> {
+    // Standard output is for what `size` prints.
+    eprintln!("$ {line}");
+    line.run()
+}
+
+/// Where cargo puts what it builds in `folder`.
+fn target_folder(folder: &Path) -> Result<PathBuf> {
+    let words = [
+        "cargo",
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--locked",
+    ];
+    let output = CommandLine::new(&words).within(folder).output()?;
+    let metadata: serde_json::Value = serde_json::from_str(&output)?;
+    let folder = metadata["target_directory"].as_str();
+    Ok(folder.context("cargo metadata names no target_directory")?.into())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    eprintln!("boards: {}", to.display());
+    Ok(())
+}
+
+/// The boards with their budgets.
+///
+/// # Errors
+/// When a board has no budget, or a budget no board.
+fn with_budgets() -> Result<Vec<(Board, Budget)>> {
+    let path = workspace::root().join(FOLDER).join("budgets.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let budgets = budget::parse(&text).with_context(|| format!("in {}", path.display()))?;
+    pair(Board::all()?, budgets).with_context(|| format!("in {}", path.display()))
+}
+
+fn pair(boards: Vec<Board>, mut budgets: BTreeMap<String, Budget>) -> Result<Vec<(Board, Budget)>> {
+    let mut pairs = Vec::new();
+    for board in boards {
+        let budget = budgets
+            .remove(&board.name)
+            .with_context(|| format!("the board {} has no budget: add [{}]", board.name, board.name))?;
+        pairs.push((board, budget));
+    }
+    if let Some(name) = budgets.keys().next() {
+        bail!("there is a budget for {name}, but no such board: remove it");
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(name: &str) -> Board {
+        Board {
+            name: name.to_owned(),
+            folder: PathBuf::new(),
+            target: "thumbv7m-none-eabi".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_target_is_read() {
+        assert_eq!(target("[build]\ntarget = \"t\"").unwrap(), "t");
+        assert!(target("[build]\n").unwrap_err().to_string().contains("`target`"));
+    }
+
+    #[test]
+    fn every_board_has_a_budget_and_every_budget_a_board() {
+        let budgets = || budget::parse("[a]\nflash = 4\nram = 3\nstack = 2\n").unwrap();
+        assert_eq!(pair(vec![board("a")], budgets()).unwrap().len(), 1);
+        let error = |boards| pair(boards, budgets()).err().unwrap().to_string();
+        assert!(error(vec![board("a"), board("b")]).contains("b has no budget"));
+        assert!(error(Vec::new()).contains("budget for a, but no such board"));
+    }
+}
