@@ -17,6 +17,7 @@ mod frame;
 mod identity;
 mod key;
 mod meter;
+mod page;
 mod quantities;
 #[cfg(feature = "alloc")]
 mod ranges;
@@ -40,6 +41,12 @@ pub use key::{
     DeviceKey, Direction, KEY_LEN, KeyGeneration, MasterKey, MasterKeyError, PASSWORD_LEN, TAG_LEN, Tag,
 };
 pub use meter::{MeterAddress, MeterDriver, MeterRole};
+pub use page::{
+    BOARD_MARKER_PREFIX, BOARD_NAME_LEN_MAX, BoardMarker, DevicePage, HOST_LEN_MAX, PAGE_BAUD_MAX,
+    PAGE_BAUD_MIN, PAGE_LEN, PAGE_METERS_MAX, PAGE_POLL_INTERVAL_MS_MAX, PAGE_POLL_INTERVAL_MS_MIN,
+    PAGE_RESPONSE_TIMEOUT_MS_MAX, PAGE_RESPONSE_TIMEOUT_MS_MIN, PAGE_VERSION, PageBus, PageError,
+    PageNetwork, PageParity, board_markers,
+};
 pub use quantities::{Field, MPPT_MAX, Mppt, Quantities};
 #[cfg(feature = "alloc")]
 pub use ranges::RangeSet;

@@ -6,6 +6,7 @@ mod describe;
 mod document;
 mod frame;
 mod golden;
+mod page;
 mod python;
 mod record;
 mod strategies;
