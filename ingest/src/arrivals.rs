@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use taraz_telemetry::{DeviceId, MeterAddress, Quantities};
 
+use crate::view::DeviceHealth;
+
 /// What came in with one commit.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
@@ -17,8 +19,8 @@ pub(crate) struct Arrivals {
 pub(crate) struct DeviceArrivals {
     /// Its newest reading with values, UTC ms; not after it came.
     pub(crate) newest_ms: Option<i64>,
-    /// Its newest statement of its queue: UTC ms, records.
-    pub(crate) queue: Option<(i64, u32)>,
+    /// Its newest statement of how it is.
+    pub(crate) health: Option<DeviceHealth>,
 }
 
 /// The readings of one meter.
@@ -57,10 +59,9 @@ impl Arrivals {
         self.devices.entry(device.clone()).or_default()
     }
 
-    /// A device said how many records wait in its queue.
-    pub(crate) fn queue(&mut self, device: &DeviceId, time_ms: i64, records: u32) {
-        let arrivals = self.device(device);
-        arrivals.queue = arrivals.queue.max(Some((time_ms, records)));
+    /// A device said how it is.
+    pub(crate) fn health(&mut self, device: &DeviceId, health: DeviceHealth) {
+        keep_newer(&mut self.device(device).health, &health);
     }
 
     /// A poll that was answered.
@@ -119,5 +120,12 @@ impl Arrivals {
                 .as_ref()
                 .map(|newest| (device, meter, newest.time_ms, newest.bytes.as_slice()))
         })
+    }
+}
+
+/// Takes what a device said later; what comes out of a backlog is older.
+pub(crate) fn keep_newer(known: &mut Option<DeviceHealth>, health: &DeviceHealth) {
+    if known.as_ref().is_none_or(|known| known.time_ms <= health.time_ms) {
+        *known = Some(health.clone());
     }
 }

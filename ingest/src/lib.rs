@@ -5,6 +5,7 @@ mod arrivals;
 mod config;
 mod counters;
 mod figures;
+mod health;
 mod http;
 mod live;
 mod metrics;
@@ -23,5 +24,6 @@ pub use run::{Ingest, RunningIngest, StartError};
 pub use sinks::SinkError;
 pub use store::{INTERVALS_MAX, Now, READINGS_MAX, Store, StoreError};
 pub use view::{
-    DeviceView, IntervalFlags, IntervalRow, MeterView, PlantView, SiteView, Step, StoredReading, View,
+    DeviceHealth, DeviceView, IntervalFlags, IntervalRow, MeterHealth, MeterView, PlantView, SiteView, Step,
+    StoredReading, View,
 };

@@ -10,10 +10,10 @@ use taraz_fleet::{Device, Fleet, Meter, Plant, Site};
 use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Quantities};
 
 use crate::analytics::{Place, day_start_ms, elevation_deg};
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, keep_newer};
 use crate::figures::Figures;
 use crate::store::{Store, StoreError};
-use crate::view::{DeviceView, MeterView, PlantView, SiteView, View};
+use crate::view::{DeviceHealth, DeviceView, MeterView, PlantView, SiteView, View};
 
 /// A meter's values are gone after this many polls were missed.
 const POLLS_MISSED_MAX: i64 = 3;
@@ -50,8 +50,8 @@ struct Present {
 struct DeviceState {
     last_reading_ms: Option<i64>,
     last_received_ms: Option<i64>,
-    /// When, by the device's clock, and how many.
-    queue: Option<(i64, u32)>,
+    /// What it said of itself last.
+    health: Option<DeviceHealth>,
 }
 
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Live {
                 DeviceState {
                     last_reading_ms,
                     last_received_ms,
-                    queue: None,
+                    health: None,
                 },
             );
         }
@@ -150,12 +150,14 @@ impl Live {
             .collect();
         let devices = self.fleet.devices().map(|found| {
             let state = present.devices.get(&found.device.id);
+            let health = state.and_then(|state| state.health.as_ref());
             DeviceView {
                 id: found.device.id.clone(),
                 plant: found.plant.id.clone(),
                 last_reading_ms: state.and_then(|state| state.last_reading_ms),
                 last_received_ms: state.and_then(|state| state.last_received_ms),
-                queue_records: state.and_then(|state| state.queue).map(|(_, records)| records),
+                queue_records: health.map(|health| health.queue_records),
+                health: health.filter(|health| health.is_fresh(now_ms)).cloned(),
             }
         });
         View {
@@ -173,7 +175,9 @@ impl Live {
             let state = present.devices.entry(id.clone()).or_default();
             state.last_reading_ms = state.last_reading_ms.max(device.newest_ms);
             state.last_received_ms = Some(arrivals.now_ms());
-            state.queue = state.queue.max(device.queue);
+            if let Some(health) = &device.health {
+                keep_newer(&mut state.health, health);
+            }
         }
         for (device, meter, meter_arrivals) in arrivals.meters() {
             let Some(found) = self.fleet.device(device) else {

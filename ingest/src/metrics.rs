@@ -14,7 +14,7 @@ use taraz_telemetry::MeterRole;
 use crate::counters::CounterSnapshot;
 use crate::sinks::{SinkSnapshot, SinkStatus};
 use crate::store::{Now, Store};
-use crate::view::View;
+use crate::view::{DeviceHealth, View};
 
 const JOULES_PER_WH: f64 = 3_600.0;
 
@@ -121,6 +121,26 @@ families! {
         "A registered plant.";
     device_info: GaugeVec "solar_device_info" ["device", "plant"]
         "A registered device.";
+    boots: CounterVec "solar_device_boots_total" ["device"]
+        "Starts of a device since its queue was formatted. This and what follows by its newest diagnostics; counters absent while a backlog drains.";
+    start_info: GaugeVec "solar_device_start_info" ["device", "cause", "firmware"]
+        "Why a device started last, and what runs on it.";
+    uptime: GaugeVec "solar_device_uptime_seconds" ["device"]
+        "Time since a device started.";
+    queue_records: GaugeVec "solar_device_queue_records" ["device"]
+        "Records that a device has written and not yet had acknowledged.";
+    queue_capacity: GaugeVec "solar_device_queue_capacity_records" ["device"]
+        "Records that the queue of a device can hold.";
+    dropped_records: CounterVec "solar_device_dropped_records_total" ["device"]
+        "Records that the full queue of a device overwrote, since its start.";
+    link_connects: CounterVec "solar_device_link_connects_total" ["device"]
+        "Sessions of a device with the broker, since its start.";
+    stack_high_water: GaugeVec "solar_device_stack_high_water_bytes" ["device"]
+        "The most stack that the program of a device ever used; absent where it can't be measured.";
+    bus_requests: CounterVec "solar_bus_requests_total" ["plant", "device", "meter"]
+        "Modbus requests to a meter since its device started, each try counted.";
+    bus_errors: CounterVec "solar_bus_errors_total" ["plant", "device", "meter", "kind"]
+        "Modbus requests that gave nothing, since the device started. crc: damaged answer; timeout: no answer; exception: refused.";
     readings: CounterVec "ingest_readings_total" ["result"]
         "Readings received since the start, by what became of them.";
     batches: CounterVec "ingest_batches_total" ["result"]
@@ -200,6 +220,55 @@ impl Families {
         for device in &view.devices {
             let seconds = device.last_reading_ms.map(|ms| float(ms) / 1_000.0);
             set(&self.last_reading, &[device.id.as_str()], seconds);
+            if let Some(health) = &device.health {
+                self.device_gauges(device.id.as_str(), health);
+            }
+        }
+        let draining = |id: &str| view.plants.iter().any(|plant| plant.id == id && plant.draining);
+        for device in view.devices.iter().filter(|device| !draining(&device.plant)) {
+            if let Some(health) = &device.health {
+                self.device_counters(&device.plant, device.id.as_str(), health);
+            }
+        }
+    }
+
+    fn device_gauges(&self, device: &str, health: &DeviceHealth) {
+        let labels = [device];
+        set(&self.uptime, &labels, Some(float(health.uptime_s)));
+        set(&self.queue_records, &labels, Some(float(health.queue_records)));
+        set(
+            &self.queue_capacity,
+            &labels,
+            Some(float(health.queue_capacity_records)),
+        );
+        set(
+            &self.stack_high_water,
+            &labels,
+            health.stack_high_water_bytes.map(float),
+        );
+        if let (Some(cause), Some(firmware)) = (health.reset_cause, &health.firmware) {
+            set(&self.start_info, &[device, cause, firmware.as_str()], Some(1.0));
+        }
+    }
+
+    /// Counters of a device: they fall when it starts anew, which Prometheus knows as a reset.
+    fn device_counters(&self, plant: &str, device: &str, health: &DeviceHealth) {
+        let count = |family: &CounterVec, labels: &[&str], value: u32| {
+            family.with_label_values(labels).inc_by(float(value));
+        };
+        count(&self.boots, &[device], health.boot);
+        count(&self.dropped_records, &[device], health.dropped_records);
+        count(&self.link_connects, &[device], health.link_connects);
+        for meter in &health.meters {
+            let address = meter.meter.to_string();
+            count(&self.bus_requests, &[plant, device, &address], meter.requests);
+            for (kind, value) in [
+                ("crc", meter.crc_errors),
+                ("timeout", meter.timeouts),
+                ("exception", meter.exceptions),
+            ] {
+                count(&self.bus_errors, &[plant, device, &address, kind], value);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use taraz_telemetry::MeterAddress;
 
 use super::*;
 use crate::counters::Counters;
-use crate::view::{DeviceView, MeterView, PlantView, SiteView};
+use crate::view::{DeviceHealth, DeviceView, MeterHealth, MeterView, PlantView, SiteView};
 
 const NOW_MS: i64 = 1_795_000_000_000;
 
@@ -57,12 +57,36 @@ fn view() -> View {
         last_reading_ms: Some(NOW_MS - 1_500),
         last_received_ms: Some(NOW_MS),
         queue_records: Some(3),
+        health: Some(health()),
     };
     View {
         now_ms: NOW_MS,
         plants: vec![plant],
         sites: vec![site],
         devices: vec![device],
+    }
+}
+
+fn health() -> DeviceHealth {
+    let meter = |address, requests, crc_errors, timeouts, exceptions| MeterHealth {
+        meter: MeterAddress::new(address).unwrap(),
+        requests,
+        crc_errors,
+        timeouts,
+        exceptions,
+    };
+    DeviceHealth {
+        time_ms: NOW_MS - 60_000,
+        boot: 7,
+        reset_cause: Some("watchdog"),
+        firmware: Some("0.1.0".into()),
+        uptime_s: 3_600,
+        queue_records: 3,
+        queue_capacity_records: 9_000,
+        dropped_records: 2,
+        link_connects: 5,
+        stack_high_water_bytes: Some(6_144),
+        meters: vec![meter(1, 400, 3, 20, 1), meter(2, 100, 0, 0, 0)],
     }
 }
 
@@ -102,6 +126,19 @@ fn what_is_known_is_stated_in_base_units() {
         r#"solar_backlog_draining{plant="sari-roof-1"} 0"#,
         r#"solar_plant_capacity_watts{plant="sari-roof-1"} 30000"#,
         r#"solar_device_info{device="sari-01",plant="sari-roof-1"} 1"#,
+        r#"solar_device_boots_total{device="sari-01"} 7"#,
+        r#"solar_device_start_info{cause="watchdog",device="sari-01",firmware="0.1.0"} 1"#,
+        r#"solar_device_uptime_seconds{device="sari-01"} 3600"#,
+        r#"solar_device_queue_records{device="sari-01"} 3"#,
+        r#"solar_device_queue_capacity_records{device="sari-01"} 9000"#,
+        r#"solar_device_dropped_records_total{device="sari-01"} 2"#,
+        r#"solar_device_link_connects_total{device="sari-01"} 5"#,
+        r#"solar_device_stack_high_water_bytes{device="sari-01"} 6144"#,
+        r#"solar_bus_requests_total{device="sari-01",meter="1",plant="sari-roof-1"} 400"#,
+        r#"solar_bus_errors_total{device="sari-01",kind="crc",meter="1",plant="sari-roof-1"} 3"#,
+        r#"solar_bus_errors_total{device="sari-01",kind="timeout",meter="1",plant="sari-roof-1"} 20"#,
+        r#"solar_bus_errors_total{device="sari-01",kind="exception",meter="1",plant="sari-roof-1"} 1"#,
+        r#"solar_bus_errors_total{device="sari-01",kind="crc",meter="2",plant="sari-roof-1"} 0"#,
         r#"ingest_readings_total{result="stored"} 0"#,
         r#"ingest_sink_lag_readings{sink="local"} 7"#,
         r#"ingest_sink_readings_total{result="quarantined",sink="local"} 1"#,
@@ -134,8 +171,25 @@ fn what_is_not_known_is_absent_and_never_zero() {
         view.sites[0].grid_w,
     ) = (None, None, None);
     view.devices[0].last_reading_ms = None;
-    let text = text(&view);
+    let draining = text(&view);
+    assert!(has(
+        &draining,
+        r#"solar_device_queue_records{device="sari-01"} 3"#
+    ));
+    view.devices[0].health = None;
+    let gone = text(&view);
+    assert!(
+        !gone
+            .lines()
+            .any(|line| line.starts_with("solar_device_queue_records{"))
+    );
+    let text = draining;
     let absent = [
+        "solar_device_boots_total{",
+        "solar_device_dropped_records_total{",
+        "solar_device_link_connects_total{",
+        "solar_bus_requests_total{",
+        "solar_bus_errors_total{",
         "solar_ac_power_watts{",
         "solar_generation_power_watts{",
         "solar_inverter_state{",

@@ -4,7 +4,7 @@
 //! is unknown is `None` (`null` in JSON), never zero and never the last value.
 
 use serde::{Deserialize, Serialize};
-use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Quantities};
+use taraz_telemetry::{Boot, DeviceId, MeterAddress, MeterRole, Quantities};
 
 /// The present of the whole fleet at one instant.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,6 +103,50 @@ pub struct DeviceView {
     pub last_received_ms: Option<i64>,
     /// Records that it had written and not yet had acknowledged, by its newest diagnostics since the program started.
     pub queue_records: Option<u32>,
+    /// How it is; `None` once its newest diagnostics are too old, and before the first since the program started.
+    pub health: Option<DeviceHealth>,
+}
+
+/// How a device is, by its newest diagnostics. Counters count since its start, so a restart sets them back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceHealth {
+    /// When it said so, UTC ms.
+    pub time_ms: i64,
+    /// How often it has started since its queue was formatted.
+    pub boot: Boot,
+    /// Why it started last; `None` while that record is not here.
+    pub reset_cause: Option<&'static str>,
+    /// What runs on it, by the same record.
+    pub firmware: Option<String>,
+    /// Seconds since the start.
+    pub uptime_s: u32,
+    /// Records that it had written and not yet had acknowledged.
+    pub queue_records: u32,
+    /// Records that its queue can hold.
+    pub queue_capacity_records: u32,
+    /// Records that its full queue overwrote.
+    pub dropped_records: u32,
+    /// Sessions with the broker.
+    pub link_connects: u32,
+    /// The most stack ever used in bytes; `None` where it can't be measured.
+    pub stack_high_water_bytes: Option<u32>,
+    /// Its bus, by meter.
+    pub meters: Vec<MeterHealth>,
+}
+
+/// What became of the requests to one meter since its device started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MeterHealth {
+    /// Its address.
+    pub meter: MeterAddress,
+    /// Requests sent, each try counted.
+    pub requests: u32,
+    /// Answers that were damaged.
+    pub crc_errors: u32,
+    /// Requests to which nothing came.
+    pub timeouts: u32,
+    /// Refusals.
+    pub exceptions: u32,
 }
 
 /// The length of an interval.

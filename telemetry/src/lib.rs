@@ -54,7 +54,7 @@ pub use reading::{
     Clock, HOLDOVER_ERROR_MS_MAX, Outcome, PollFailure, PollStatus, Reading, SYNCED_ERROR_MS_MAX, Stamp,
 };
 pub use record::{
-    Anchor, DROPPED_RANGES_MAX, Diagnostics, Dropped, FirmwareVersion, RECORD_LEN_MAX, Record, RecordError,
-    Recovered, ResetCause, Start,
+    Anchor, DIAGNOSTICS_METERS_MAX, DROPPED_RANGES_MAX, Diagnostics, Dropped, FirmwareVersion,
+    MeterDiagnostics, RECORD_LEN_MAX, Record, RecordError, Recovered, ResetCause, Start,
 };
 pub use topic::{Channel, TOPIC_LEN_MAX, TOPIC_PREFIX, Topic, parse_topic};

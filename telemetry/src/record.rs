@@ -11,12 +11,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::quantities::element;
 use crate::reading::SYNCED_ERROR_MS_MAX;
-use crate::{Boot, Clock, Outcome, Reading, Sequence, Stamp};
+use crate::{Boot, Clock, MeterAddress, Outcome, Reading, Sequence, Stamp};
 
 /// The longest encoded record in bytes (a reading with every field at its widest and eight MPPT inputs; tested).
 pub const RECORD_LEN_MAX: usize = 384;
 /// The most ranges that one `Dropped` names.
 pub const DROPPED_RANGES_MAX: usize = 16;
+/// The most meters that one `Diagnostics` counts apart.
+pub const DIAGNOSTICS_METERS_MAX: usize = 8;
 
 /// The device's firmware version, as `MAJOR.MINOR.PATCH` with an optional suffix.
 pub type FirmwareVersion = String<24>;
@@ -101,7 +103,7 @@ pub struct Anchor {
 }
 
 /// How the device is. Counters count since the boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnostics {
     /// When.
     pub stamp: Stamp,
@@ -113,16 +115,27 @@ pub struct Diagnostics {
     pub queue_capacity_records: u32,
     /// Records overwritten because the queue was full.
     pub dropped_records: u32,
-    /// Modbus answers with a wrong CRC.
-    pub bus_crc_errors: u32,
-    /// Modbus requests without an answer in time.
-    pub bus_timeouts: u32,
-    /// Modbus exceptions.
-    pub bus_exceptions: u32,
     /// Sessions with the broker, the first included.
     pub link_connects: u32,
     /// The most stack ever used in bytes; `None` where it can't be measured.
     pub stack_high_water_bytes: Option<u32>,
+    /// What became of the requests of polls to each meter, each address once.
+    pub meters: Vec<MeterDiagnostics, DIAGNOSTICS_METERS_MAX>,
+}
+
+/// The Modbus requests to one meter. Each try counts: `requests` less the three others were answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterDiagnostics {
+    /// Its address.
+    pub meter: MeterAddress,
+    /// Requests sent.
+    pub requests: u32,
+    /// What came was damaged: a wrong CRC, cut short, or only noise (baud rate, parity, termination, a second master).
+    pub crc_errors: u32,
+    /// Nothing came in time (address, wiring, power).
+    pub timeouts: u32,
+    /// The meter refused with a Modbus exception.
+    pub exceptions: u32,
 }
 
 /// A record can't be written or read.

@@ -12,7 +12,7 @@ import hmac
 VERSION = 1
 FRAME_LEN_MIN, FRAME_LEN_MAX = 24, 1200
 ACK_LEN_MAX, ACK_RANGES_MAX = 627, 32
-DROPPED_RANGES_MAX, MPPT_MAX = 16, 8
+DROPPED_RANGES_MAX, MPPT_MAX, DIAGNOSTICS_METERS_MAX = 16, 8, 8
 DEVICE_ID_LEN_MAX, FIRMWARE_LEN_MAX = 32, 24
 TAG_LEN = 16
 UP, DOWN = b"U", b"D"
@@ -22,9 +22,9 @@ STATUSES = ["timeout", "bad_frame", "exception", "not_understood", "unstable"]
 RESET_CAUSES = ["unknown", "power_on", "watchdog", "panic", "requested", "brown_out"]
 HOLDS = ["implausible_time", "implausible_value", "unknown_meter"]
 DIAGNOSTICS = [
-    "uptime_s", "queue_records", "queue_capacity_records", "dropped_records", "bus_crc_errors", "bus_timeouts",
-    "bus_exceptions", "link_connects",
+    "uptime_s", "queue_records", "queue_capacity_records", "dropped_records", "link_connects",
 ]
+METER_DIAGNOSTICS = ["requests", "crc_errors", "timeouts", "exceptions"]
 
 U8, U32, U63, U64 = (0, 2**8 - 1), (0, 2**32 - 1), (0, 2**63 - 1), (0, 2**64 - 1)
 I32 = (-(2**31), 2**31 - 1)
@@ -270,7 +270,13 @@ def write_diagnostics(record):
     for name in DIAGNOSTICS:
         out += varint(record[name], U32, name)
     stack = record["stack_high_water_bytes"]
-    return out + (b"\x00" if stack is None else b"\x01" + varint(stack, U32))
+    out += b"\x00" if stack is None else b"\x01" + varint(stack, U32)
+    out += varint(len(record["meters"]), (0, DIAGNOSTICS_METERS_MAX), "number of meters")
+    for meter in record["meters"]:
+        out += bytes([within(meter["meter"], (1, 247), "meter")])
+        for name in METER_DIAGNOSTICS:
+            out += varint(meter[name], U32, name)
+    return out
 
 
 WRITERS = {
@@ -348,7 +354,11 @@ def read_anchor(reader):
 
 def read_diagnostics(reader):
     record = {"kind": "diagnostics"} | read_stamp(reader) | {name: reader.varint(U32, name) for name in DIAGNOSTICS}
-    return record | {"stack_high_water_bytes": reader.option(lambda: reader.varint(U32))}
+    record |= {"stack_high_water_bytes": reader.option(lambda: reader.varint(U32)), "meters": []}
+    for _ in range(reader.varint((0, DIAGNOSTICS_METERS_MAX), "number of meters")):
+        meter = {"meter": reader.u8((1, 247), "meter")}
+        record["meters"].append(meter | {name: reader.varint(U32, name) for name in METER_DIAGNOSTICS})
+    return record
 
 
 READERS = [read_reading, read_failed, read_start, read_dropped, read_anchor, read_diagnostics]

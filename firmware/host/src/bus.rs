@@ -101,7 +101,7 @@ impl MeterBus for HostBus {
         }
     }
 
-    fn counters(&self) -> BusCounters {
-        self.bus.as_ref().map(Bus::counters).unwrap_or_default()
+    fn counters(&self, index: usize) -> BusCounters {
+        self.meters.get(index).map(Meter::counters).unwrap_or_default()
     }
 }

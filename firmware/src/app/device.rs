@@ -5,6 +5,7 @@ use core::cell::{Cell, RefCell};
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
 use embassy_time::{Duration, Instant, Timer};
+use heapless::Vec;
 use taraz_telemetry::{Boot, PollStatus, Quantities, ResetCause};
 
 use super::notify::Notify;
@@ -13,7 +14,6 @@ use super::{DeviceEvent, MeterBus, Observer};
 use crate::clock::DeviceClock;
 use crate::config::{DeviceSettings, Identity};
 use crate::link::{Connector, Courier, Link};
-use crate::modbus::BusCounters;
 use crate::poll::{FailureRuns, Schedule, Turn};
 use crate::queue::Queue;
 
@@ -98,7 +98,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             runs: FailureRuns::new(),
             dropped_records: 0,
             link_connects: 0,
-            bus: BusCounters::default(),
+            bus: Vec::new(),
             stack_high_water_bytes: None,
         };
         Self {
@@ -191,7 +191,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         let mut diagnostics_ms = 0;
         while !self.stopping.get() {
             let now_ms = self.now_ms();
-            self.housekeep(now_ms, bus.counters(), &mut diagnostics_ms);
+            self.housekeep(now_ms, bus, &mut diagnostics_ms);
             match schedule.next(now_ms) {
                 Turn::Poll(index) => {
                     let Some(result) = self.until_stopped(bus.poll(index)).await else {
@@ -232,12 +232,15 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         self.link_wake.notify();
     }
 
-    fn housekeep(&self, now_ms: u64, bus: BusCounters, diagnostics_ms: &mut u64) {
+    fn housekeep(&self, now_ms: u64, bus: &impl MeterBus, diagnostics_ms: &mut u64) {
         let core = &mut *self.core.borrow_mut();
         core.record_overdue(now_ms, &self.observer);
         if now_ms >= *diagnostics_ms {
             *diagnostics_ms = now_ms + DIAGNOSTICS_INTERVAL_MS;
-            core.bus = bus;
+            let meters = self.settings.meters.iter().enumerate();
+            core.bus = meters
+                .map(|(index, meter)| bus.counters(index).diagnostics(meter.address))
+                .collect();
             core.record_diagnostics(now_ms, &self.observer);
             self.link_wake.notify();
         }

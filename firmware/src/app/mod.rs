@@ -25,8 +25,8 @@ pub trait MeterBus {
     /// Polls one meter; it ends within the bus's time-outs. Dropping it must leave the bus usable.
     fn poll(&mut self, index: usize) -> impl Future<Output = Result<Quantities, PollStatus>>;
 
-    /// What happened on the bus so far.
-    fn counters(&self) -> BusCounters;
+    /// What became of the requests to one meter so far.
+    fn counters(&self, index: usize) -> BusCounters;
 }
 
 /// What happens in a device.

@@ -1,15 +1,16 @@
 //! What the device shares between its futures, and how something becomes a record.
 
+use heapless::Vec;
 use taraz_telemetry::{
-    Diagnostics, Dropped, FirmwareVersion, PollStatus, Quantities, Record, ResetCause, Stamp, Start,
+    Diagnostics, Dropped, FirmwareVersion, MeterDiagnostics, PollStatus, Quantities, Record, ResetCause,
+    Stamp, Start,
 };
 
 use super::{DeviceEvent, Observer};
 use crate::clock::DeviceClock;
 use crate::config::MeterSettings;
 use crate::link::Courier;
-use crate::modbus::BusCounters;
-use crate::poll::FailureRuns;
+use crate::poll::{FailureRuns, METERS_MAX};
 use crate::queue::{Queue, store};
 
 /// The state behind a device's futures; borrowed for a moment at a time, never across an await.
@@ -20,7 +21,8 @@ pub(super) struct Core<Q> {
     pub(super) runs: FailureRuns,
     pub(super) dropped_records: u32,
     pub(super) link_connects: u32,
-    pub(super) bus: BusCounters,
+    /// By the index of the meter in the settings.
+    pub(super) bus: Vec<MeterDiagnostics, METERS_MAX>,
     pub(super) stack_high_water_bytes: Option<u32>,
 }
 
@@ -90,11 +92,9 @@ impl<Q: Queue> Core<Q> {
             queue_records: self.queue.pending_records(),
             queue_capacity_records: self.queue.capacity_records(),
             dropped_records: self.dropped_records,
-            bus_crc_errors: self.bus.crc_errors,
-            bus_timeouts: self.bus.timeouts,
-            bus_exceptions: self.bus.exceptions,
             link_connects: self.link_connects,
             stack_high_water_bytes: self.stack_high_water_bytes,
+            meters: self.bus.clone(),
         };
         self.record(&Record::Diagnostics(diagnostics), stamp, observer);
     }

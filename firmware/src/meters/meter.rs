@@ -8,7 +8,7 @@ use super::growatt::{self, Growatt};
 use super::map::MapPoll;
 use super::sdm630;
 use super::si_rs485::SiRs485;
-use crate::modbus::{Bus, BusError, BusTimer, READ_REGISTERS_MAX, ReadRegisters, Registers};
+use crate::modbus::{Bus, BusCounters, BusError, BusTimer, READ_REGISTERS_MAX, ReadRegisters, Registers};
 use crate::sunspec::{BASES, MODELS_MAX, Sunspec, UNSTABLE_RETRIES_MAX};
 
 /// The most reads of one poll: a survey of the longest chain after a model had moved, then every retry of its values.
@@ -33,6 +33,7 @@ pub enum MeterStep {
 pub struct Meter {
     address: MeterAddress,
     driver: Driver,
+    counters: BusCounters,
 }
 
 #[derive(Debug)]
@@ -55,7 +56,11 @@ impl Meter {
             MeterDriver::Growatt => Driver::Growatt(Growatt::new()),
             MeterDriver::SiRs485 => Driver::SiRs485,
         };
-        Self { address, driver }
+        Self {
+            address,
+            driver,
+            counters: BusCounters::default(),
+        }
     }
 
     /// Where it answers.
@@ -73,6 +78,12 @@ impl Meter {
             Driver::Growatt(_) => MeterDriver::Growatt,
             Driver::SiRs485 => MeterDriver::SiRs485,
         }
+    }
+
+    /// What became of the requests of its polls.
+    #[must_use]
+    pub const fn counters(&self) -> BusCounters {
+        self.counters
     }
 
     /// How long the meter wants to be left alone between two requests, in µs.
@@ -118,7 +129,12 @@ where
     loop {
         match step {
             MeterStep::Done(result) => return result,
-            MeterStep::Read(read) => step = meter.answer(bus.read(meter.address(), read).await),
+            MeterStep::Read(read) => {
+                let before = bus.counters();
+                let error = bus.read(meter.address(), read).await.err();
+                meter.counters.credit(&before, &bus.counters());
+                step = meter.answer(error.map_or_else(|| Ok(bus.registers()), Err));
+            }
         }
         if matches!(step, MeterStep::Read(_)) {
             bus.rest_us(meter.rest_us());

@@ -110,6 +110,12 @@ impl<S: Read + Write, D: OutputPin, T: BusTimer> Bus<S, D, T> {
         Ok(self.master.registers())
     }
 
+    /// What the last exchange read; empty after a write or a failure.
+    #[must_use]
+    pub fn registers(&self) -> Registers<'_> {
+        self.master.registers()
+    }
+
     /// Writes registers of `unit` from `start` on, function 16.
     ///
     /// # Errors

@@ -135,6 +135,7 @@ impl BusMaster {
 
     /// The request was put on the line, its last byte at `now_us`.
     pub fn sent(&mut self, now_us: u64) {
+        bump(&mut self.counters.requests);
         self.last_byte_us = now_us;
         self.sent_us = now_us;
         self.received.clear();
@@ -217,6 +218,8 @@ impl BusMaster {
             return BusStep::Transmit;
         }
         if now_us >= give_up_us.max(self.not_before_us) {
+            bump(&mut self.counters.requests);
+            bump(&mut self.counters.noise_answers);
             return self.end(Err(BusError::BadFrame));
         }
         BusStep::Pause { until_us: silent_us }
@@ -253,15 +256,14 @@ impl BusMaster {
         self.drop_unfinished();
         self.expect_late();
         self.owed = true;
-        bump(&mut self.counters.timeouts);
-        self.retry(
-            if self.disturbed {
-                BusError::BadFrame
-            } else {
-                BusError::Timeout
-            },
-            now_us,
-        )
+        let error = if self.disturbed {
+            bump(&mut self.counters.noise_answers);
+            BusError::BadFrame
+        } else {
+            bump(&mut self.counters.timeouts);
+            BusError::Timeout
+        };
+        self.retry(error, now_us)
     }
 
     /// Looks for the answer in what was received.

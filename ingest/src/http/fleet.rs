@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::judge::{Need, State as PlantState, judge};
 use crate::analytics::day_start_ms;
 use crate::sinks::SinkSnapshot;
-use crate::view::{IntervalRow, PlantView, SiteView, Step, View};
+use crate::view::{DeviceHealth, IntervalRow, PlantView, SiteView, Step, View};
 
 /// How old today's quarter-hours may be: every page asks every few seconds, and a quarter-hour lasts 900.
 const TODAY_AGE_MS: i64 = 10_000;
@@ -106,6 +106,8 @@ struct DeviceJson {
     id: String,
     last_reading_ms: Option<i64>,
     stale: bool,
+    /// How it is, by its own diagnostics; `null` while it has not said it lately.
+    health: Option<DeviceHealth>,
 }
 
 #[derive(Serialize)]
@@ -262,6 +264,7 @@ fn plant_json(
         id: device.id.to_string(),
         last_reading_ms: device.last_reading_ms,
         stale: !fresh(device.id.as_str()),
+        health: device.health.clone(),
     });
     let owner = fleet.owner(&registered.owner);
     let district = fleet.district(&registered.district);

@@ -26,6 +26,7 @@ fn device(plant: &str, queue_records: Option<u32>) -> DeviceView {
         last_reading_ms: None,
         last_received_ms: None,
         queue_records,
+        health: None,
     }
 }
 

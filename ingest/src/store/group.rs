@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{
-    Anchor, BatchItem, Clock, DeviceId, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
+    Anchor, BatchItem, Clock, DeviceId, Diagnostics, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
 };
 
 use super::facts::{TIME_MS_MAX, decode, is_usable, kind_of, meter_of, placed_ms, rank, registers};
@@ -17,6 +17,7 @@ use super::tally::Tally;
 use crate::analytics::{Point, quarter_of};
 use crate::arrivals::Arrivals;
 use crate::counters::ReadingResult;
+use crate::view::DeviceHealth;
 
 /// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
 const REGISTER_WH_MAX: i64 = 10_000_000_000_000;
@@ -146,12 +147,29 @@ impl<'a> Group<'a> {
             Record::Anchor(anchor) if hold.is_none() => self.anchor(context, anchor),
             Record::Diagnostics(state) if hold.is_none() => {
                 if let Some(time_ms) = time_ms {
-                    self.arrivals.queue(context.device, time_ms, state.queue_records);
+                    self.health(context, time_ms, &state)?;
                 }
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    /// A device said how it is; how it started stands in the first record of the boot.
+    fn health(
+        &mut self,
+        context: &Context<'_>,
+        time_ms: i64,
+        diagnostics: &Diagnostics,
+    ) -> rusqlite::Result<()> {
+        let first = rows::find(self.connection, context.boot, 0)?;
+        let start = first.and_then(|stored| match Record::decode(&stored.bytes) {
+            Ok((Record::Start(start), _)) => Some(start),
+            _ => None,
+        });
+        let health = DeviceHealth::new(time_ms, context.boot.boot, diagnostics, start.as_ref());
+        self.arrivals.health(context.device, health);
+        Ok(())
     }
 
     /// When a record was, and why it is held back if it is.

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use taraz_telemetry::{
-    Ack, BatchItem, Frame, Mppt, Outcome, PollFailure, PollStatus, Quantities, Record, Records, ResetCause,
-    Stamp,
+    Ack, BatchItem, Frame, MeterDiagnostics, Mppt, Outcome, PollFailure, PollStatus, Quantities, Record,
+    Records, ResetCause, Stamp,
 };
 
 pub(crate) fn record(record: &Record) -> Value {
@@ -46,12 +46,19 @@ pub(crate) fn record(record: &Record) -> Value {
             json!({
                 "uptime_s": d.uptime_s, "queue_records": d.queue_records,
                 "queue_capacity_records": d.queue_capacity_records, "dropped_records": d.dropped_records,
-                "bus_crc_errors": d.bus_crc_errors, "bus_timeouts": d.bus_timeouts, "bus_exceptions": d.bus_exceptions,
                 "link_connects": d.link_connects, "stack_high_water_bytes": d.stack_high_water_bytes,
+                "meters": d.meters.iter().map(meter_diagnostics).collect::<Value>(),
             }),
             &json!({}),
         ),
     }
+}
+
+fn meter_diagnostics(m: &MeterDiagnostics) -> Value {
+    json!({
+        "meter": m.meter.get(), "requests": m.requests, "crc_errors": m.crc_errors, "timeouts": m.timeouts,
+        "exceptions": m.exceptions,
+    })
 }
 
 pub(crate) fn records(records: Records<'_>) -> Value {

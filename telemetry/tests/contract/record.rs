@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use taraz_telemetry::{
-    Anchor, Clock, DROPPED_RANGES_MAX, Diagnostics, Dropped, Field, HOLDOVER_ERROR_MS_MAX, MPPT_MAX,
-    MeterAddress, Mppt, Outcome, PollFailure, PollStatus, Quantities, RECORD_LEN_MAX, Reading, Record,
-    RecordError, Recovered, ResetCause, SYNCED_ERROR_MS_MAX, Stamp, Start,
+    Anchor, Clock, DIAGNOSTICS_METERS_MAX, DROPPED_RANGES_MAX, Diagnostics, Dropped, Field,
+    HOLDOVER_ERROR_MS_MAX, MPPT_MAX, MeterAddress, MeterDiagnostics, Mppt, Outcome, PollFailure, PollStatus,
+    Quantities, RECORD_LEN_MAX, Reading, Record, RecordError, Recovered, ResetCause, SYNCED_ERROR_MS_MAX,
+    Stamp, Start,
 };
 
 use crate::strategies;
@@ -63,6 +64,13 @@ fn dropped(ranges: &[(u32, u32, u32)]) -> Record {
 
 #[test]
 fn record_len_max_bounds_the_widest_of_every_form() {
+    let widest_meter = MeterDiagnostics {
+        meter: MeterAddress::new(247).expect("an address"),
+        requests: u32::MAX,
+        crc_errors: u32::MAX,
+        timeouts: u32::MAX,
+        exceptions: u32::MAX,
+    };
     let widest = [
         widest_reading(),
         reading(Outcome::Failed(PollFailure {
@@ -92,11 +100,9 @@ fn record_len_max_bounds_the_widest_of_every_form() {
             queue_records: u32::MAX,
             queue_capacity_records: u32::MAX,
             dropped_records: u32::MAX,
-            bus_crc_errors: u32::MAX,
-            bus_timeouts: u32::MAX,
-            bus_exceptions: u32::MAX,
             link_connects: u32::MAX,
             stack_high_water_bytes: Some(u32::MAX),
+            meters: [widest_meter; DIAGNOSTICS_METERS_MAX].into(),
         }),
     ];
     for record in &widest {

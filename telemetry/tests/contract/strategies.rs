@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use taraz_telemetry::{
-    Anchor, Clock, DROPPED_RANGES_MAX, DeviceId, DeviceKey, Diagnostics, Dropped, Field, MPPT_MAX,
-    MeterAddress, Mppt, Outcome, PollFailure, PollStatus, Quantities, Reading, Record, RecordRange,
-    Recovered, ResetCause, Stamp, Start,
+    Anchor, Clock, DIAGNOSTICS_METERS_MAX, DROPPED_RANGES_MAX, DeviceId, DeviceKey, Diagnostics, Dropped,
+    Field, MPPT_MAX, MeterAddress, MeterDiagnostics, Mppt, Outcome, PollFailure, PollStatus, Quantities,
+    Reading, Record, RecordRange, Recovered, ResetCause, Stamp, Start,
 };
 
 pub(crate) fn device_id() -> impl Strategy<Value = DeviceId> {
@@ -109,20 +109,27 @@ fn dropped() -> impl Strategy<Value = Dropped> {
 }
 
 fn diagnostics() -> impl Strategy<Value = Diagnostics> {
-    (stamp(), any::<[u32; 8]>(), option::of(any::<u32>())).prop_map(|(stamp, n, stack_high_water_bytes)| {
-        Diagnostics {
+    let address = (1..=247_u8).prop_map(|address| MeterAddress::new(address).expect("an address"));
+    let meter = (address, any::<[u32; 4]>()).prop_map(|(meter, n)| MeterDiagnostics {
+        meter,
+        requests: n[0],
+        crc_errors: n[1],
+        timeouts: n[2],
+        exceptions: n[3],
+    });
+    let meters = vec(meter, 0..=DIAGNOSTICS_METERS_MAX);
+    (stamp(), any::<[u32; 5]>(), option::of(any::<u32>()), meters).prop_map(
+        |(stamp, n, stack_high_water_bytes, meters)| Diagnostics {
             stamp,
             uptime_s: n[0],
             queue_records: n[1],
             queue_capacity_records: n[2],
             dropped_records: n[3],
-            bus_crc_errors: n[4],
-            bus_timeouts: n[5],
-            bus_exceptions: n[6],
-            link_connects: n[7],
+            link_connects: n[4],
             stack_high_water_bytes,
-        }
-    })
+            meters: meters.into_iter().collect(),
+        },
+    )
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {
