@@ -10,12 +10,14 @@ mod modbus;
 mod poll;
 mod queue;
 mod scale;
+mod sntp;
 mod sunspec;
 
 pub use app::{
-    DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, MeterBus, Notify, Observer,
+    ClockEvent, DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, MeterBus, Notify,
+    Observer,
 };
-pub use clock::{DRIFT_PPM, DeviceClock};
+pub use clock::{ClockStatus, DRIFT_PPM, DeviceClock, SyncOutcome, Synced};
 pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
 pub use link::{
     BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
@@ -34,5 +36,9 @@ pub use poll::{
 };
 pub use queue::{
     DROPPED_RESERVE_RECORDS, DroppedRanges, Position, Queue, Recovery, StoreError, Stored, store,
+};
+pub use sntp::{
+    KissCode, SNTP_ANSWER_TIMEOUT_MS, SNTP_INTERVAL_MS_MAX, SNTP_LEN, SNTP_PAUSE_DENIED_MS, SNTP_SAMPLES,
+    Sntp, SntpFailure, SntpRefusal, TimeSource,
 };
 pub use sunspec::{BASES as SUNSPEC_BASES, MODELS_MAX as SUNSPEC_MODELS_MAX, UNSTABLE_RETRIES_MAX};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use taraz_firmware::{DeviceEvent, LinkError, LinkEvent, MeterSettings, Observer};
+use taraz_firmware::{ClockEvent, DeviceEvent, LinkError, LinkEvent, MeterSettings, Observer};
 use taraz_telemetry::{DeviceId, PollStatus};
 
 /// A failure that goes on is said again this often.
@@ -64,6 +64,7 @@ struct Said {
     queue: Option<Instant>,
     refused: Option<Instant>,
     dropped: Option<Instant>,
+    clock: Option<Instant>,
 }
 
 impl<'p> Narrator<'p> {
@@ -102,6 +103,23 @@ impl<'p> Narrator<'p> {
             }
             (Some(_), None) => tracing::info!(%device, %meter, "the meter answers again"),
             _ => {}
+        }
+    }
+
+    fn clock(&self, event: ClockEvent) {
+        let device = &self.device;
+        match event {
+            ClockEvent::Synced { error_ms } => tracing::trace!(%device, error_ms, "clock compared"),
+            ClockEvent::Doubted => {
+                if due(&mut self.said.borrow_mut().clock) {
+                    tracing::warn!(%device, "the computer's clock jumped; waiting for a second look");
+                }
+            }
+            ClockEvent::Failed { failure, retry_ms } => {
+                if due(&mut self.said.borrow_mut().clock) {
+                    tracing::warn!(%device, %failure, retry_ms, "no time from the time server");
+                }
+            }
         }
     }
 
@@ -156,6 +174,7 @@ impl Observer for Narrator<'_> {
                     tracing::warn!(%device, records, "the queue is full; the oldest records are dropped");
                 }
             }
+            DeviceEvent::Clock(event) => self.clock(event),
             DeviceEvent::AckRefused(error) => {
                 if due(&mut self.said.borrow_mut().refused) {
                     tracing::warn!(%device, %error, "what came is no acknowledgement for this device");

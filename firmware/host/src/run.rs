@@ -154,7 +154,7 @@ async fn present(
     let clock = async {
         while !cancel.is_cancelled() {
             tokio::select! {
-                () = tokio::time::sleep(SYNC_INTERVAL) => device.sync(utc_ms(), config.clock_error_ms),
+                () = tokio::time::sleep(SYNC_INTERVAL) => drop(device.sync(utc_ms(), config.clock_error_ms)),
                 () = cancel.cancelled() => {}
             }
         }

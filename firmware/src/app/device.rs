@@ -11,7 +11,7 @@ use taraz_telemetry::{Boot, PollStatus, Quantities, ResetCause};
 use super::notify::Notify;
 use super::records::Core;
 use super::{DeviceEvent, MeterBus, Observer};
-use crate::clock::DeviceClock;
+use crate::clock::{ClockStatus, DeviceClock, SyncOutcome};
 use crate::config::{DeviceSettings, Identity};
 use crate::link::{Connector, Courier, Link};
 use crate::poll::{FailureRuns, Schedule, Turn};
@@ -57,6 +57,8 @@ pub struct DeviceStatus {
     pub repeated_frames: u32,
     /// Sessions with the broker since the start.
     pub link_connects: u32,
+    /// Its clock.
+    pub clock: ClockStatus,
 }
 
 /// A device that runs.
@@ -68,6 +70,7 @@ pub struct Device<Q, O> {
     pub(super) started: Instant,
     pub(super) link_wake: Notify,
     poll_wake: Notify,
+    clock_wake: Notify,
     pub(super) stopping: Cell<bool>,
 }
 
@@ -109,6 +112,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             started: parts.started,
             link_wake: Notify::new(),
             poll_wake: Notify::new(),
+            clock_wake: Notify::new(),
             stopping: Cell::new(false),
         }
     }
@@ -129,13 +133,18 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         self.poll_until_stopped(bus).await;
     }
 
-    /// A sample of UTC: now it is `utc_ms`, off by at most `error_ms`.
-    pub fn sync(&self, utc_ms: u64, error_ms: u32) {
-        let now_ms = self.now_ms();
-        self.core
-            .borrow_mut()
-            .sync(now_ms, utc_ms, error_ms, &self.observer);
+    /// A sample of UTC: now it is `utc_ms`, off by at most `error_ms`. Says what the clock made of it.
+    pub fn sync(&self, utc_ms: u64, error_ms: u32) -> SyncOutcome {
+        self.sync_at(self.now_ms(), utc_ms, error_ms)
+    }
+
+    /// A sample of UTC as it was `now_ms` after the start.
+    pub(crate) fn sync_at(&self, now_ms: u64, utc_ms: u64, error_ms: u32) -> SyncOutcome {
+        let mut core = self.core.borrow_mut();
+        let outcome = core.sync(now_ms, utc_ms, error_ms, &self.observer);
+        drop(core);
         self.link_wake.notify();
+        outcome
     }
 
     /// Gives access to the queue for a moment; afterwards the link looks for new records.
@@ -160,6 +169,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.poll_wake.notify();
+        self.clock_wake.notify();
         self.link_wake.notify();
     }
 
@@ -175,7 +185,23 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             frames_in_flight: core.courier.in_flight(),
             repeated_frames: core.courier.repeated_frames(),
             link_connects: core.link_connects,
+            clock: core.clock.status(self.now_ms()),
         }
+    }
+
+    /// When it started.
+    pub(crate) const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Who is told what happens.
+    pub(crate) const fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// The outcome of the clock's future, unless the device is stopped first.
+    pub(crate) async fn clock_until_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        self.until_stopped(&self.clock_wake, future).await
     }
 
     pub(super) fn since_start_ms(&self, now: Instant) -> u64 {
@@ -194,7 +220,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             self.housekeep(now_ms, bus, &mut diagnostics_ms);
             match schedule.next(now_ms) {
                 Turn::Poll(index) => {
-                    let Some(result) = self.until_stopped(bus.poll(index)).await else {
+                    let Some(result) = self.until_stopped(&self.poll_wake, bus.poll(index)).await else {
                         break;
                     };
                     self.polled(&mut schedule, index, now_ms, result);
@@ -246,11 +272,11 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         }
     }
 
-    /// The future's outcome, unless the device is stopped first.
-    async fn until_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    /// The future's outcome, unless the device is stopped first, which `wake` tells.
+    async fn until_stopped<T>(&self, wake: &Notify, future: impl Future<Output = T>) -> Option<T> {
         let stopped = async {
             while !self.stopping.get() {
-                self.poll_wake.wait().await;
+                wake.wait().await;
             }
         };
         match select(future, stopped).await {

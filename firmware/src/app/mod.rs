@@ -19,6 +19,7 @@ pub use notify::Notify;
 
 use crate::link::LinkEvent;
 use crate::modbus::BusCounters;
+use crate::sntp::SntpFailure;
 
 /// The meters, ready to be polled by their index in the settings.
 pub trait MeterBus {
@@ -53,12 +54,33 @@ pub enum DeviceEvent<'e> {
         /// How many.
         records: u32,
     },
+    /// The device's clock.
+    Clock(ClockEvent),
     /// Something that is no acknowledgement for this device came on its channel.
     AckRefused(taraz_telemetry::AckError),
     /// The queue's memory failed; a record that should have been written is lost, or nothing can be read.
     QueueFailed {
         /// What the memory said.
         error: core::fmt::Arguments<'e>,
+    },
+}
+
+/// What becomes of the device's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockEvent {
+    /// It took a sample of UTC.
+    Synced {
+        /// By how much the sample may be off, in ms.
+        error_ms: u32,
+    },
+    /// A sample contradicts it and waits for a second one.
+    Doubted,
+    /// The time server brought no time.
+    Failed {
+        /// Why.
+        failure: SntpFailure,
+        /// When it is asked again, in ms.
+        retry_ms: u64,
     },
 }
 

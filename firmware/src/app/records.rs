@@ -6,8 +6,8 @@ use taraz_telemetry::{
     Stamp, Start,
 };
 
-use super::{DeviceEvent, Observer};
-use crate::clock::DeviceClock;
+use super::{ClockEvent, DeviceEvent, Observer};
+use crate::clock::{DeviceClock, SyncOutcome, Synced};
 use crate::config::MeterSettings;
 use crate::link::Courier;
 use crate::poll::{FailureRuns, METERS_MAX};
@@ -100,11 +100,24 @@ impl<Q: Queue> Core<Q> {
     }
 
     /// A sample of UTC, and the anchor it may call for.
-    pub(super) fn sync(&mut self, now_ms: u64, utc_ms: u64, error_ms: u32, observer: &impl Observer) {
-        if let Some(anchor) = self.clock.sync(now_ms, utc_ms, error_ms) {
+    pub(super) fn sync(
+        &mut self,
+        now_ms: u64,
+        utc_ms: u64,
+        error_ms: u32,
+        observer: &impl Observer,
+    ) -> SyncOutcome {
+        let Synced { outcome, anchor } = self.clock.sync(now_ms, utc_ms, error_ms);
+        match outcome {
+            SyncOutcome::Taken => observer.event(&DeviceEvent::Clock(ClockEvent::Synced { error_ms })),
+            SyncOutcome::Doubted => observer.event(&DeviceEvent::Clock(ClockEvent::Doubted)),
+            SyncOutcome::TooVague => {}
+        }
+        if let Some(anchor) = anchor {
             let stamp = self.clock.stamp(now_ms);
             self.record(&Record::Anchor(anchor), stamp, observer);
         }
+        outcome
     }
 
     fn record(&mut self, record: &Record, stamp: Stamp, observer: &impl Observer) {

@@ -22,6 +22,12 @@ impl Jitter {
         nominal_ms - half / 2 + self.next() % (half + 1)
     }
 
+    /// 64 bits.
+    pub(crate) fn bits(&mut self) -> u64 {
+        // One step gives 48 of them.
+        self.next() << 32 ^ self.next()
+    }
+
     fn next(&mut self) -> u64 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
