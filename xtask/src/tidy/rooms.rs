@@ -14,7 +14,7 @@ struct Room {
 
 const SUPPORT: &str = "taraz-test-support";
 
-/// telemetry ← fleet ← {gateway, ingest, simulator} ← taraz; telemetry ← firmware ← device-host ← taraz. Device, gateway
+/// telemetry ← fleet ← {fieldkit, gateway, ingest, simulator} ← taraz; telemetry ← firmware ← device-host ← taraz. Device, gateway
 /// and ingest meet in the contract alone. The simulator shares no code with the firmware: a shared mistake would hide.
 const ROOMS: &[Room] = &[
     Room {
@@ -25,6 +25,11 @@ const ROOMS: &[Room] = &[
     Room {
         package: "taraz-fleet",
         uses: &["taraz-telemetry"],
+        dev_uses: &[],
+    },
+    Room {
+        package: "taraz-fieldkit",
+        uses: &["taraz-fleet", "taraz-telemetry"],
         dev_uses: &[],
     },
     Room {
@@ -56,6 +61,7 @@ const ROOMS: &[Room] = &[
         package: "taraz",
         uses: &[
             "taraz-device-host",
+            "taraz-fieldkit",
             "taraz-fleet",
             "taraz-gateway",
             "taraz-ingest",
