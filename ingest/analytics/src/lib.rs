@@ -4,6 +4,7 @@
 //! file, a socket, a guess. What is not known is `None`; what is bridged says so. Nothing here can do IO, because nothing
 //! that this crate depends on can.
 
+pub mod calendar;
 pub mod imbalance;
 pub mod performance;
 pub mod solar;
