@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), no_std)]
 
 mod app;
+mod board;
 mod clock;
 mod config;
 mod link;
@@ -16,6 +17,10 @@ mod sunspec;
 pub use app::{
     ClockEvent, DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, MeterBus, Notify,
     Observer,
+};
+pub use board::{
+    Health, HealthProblem, LastRun, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed, hardware_address, identity,
+    settings,
 };
 pub use clock::{ClockStatus, DRIFT_PPM, DeviceClock, SyncOutcome, Synced};
 pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};

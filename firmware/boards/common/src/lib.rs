@@ -1,0 +1,28 @@
+//! What all boards share: everything between a board's drivers and the device library.
+//!
+//! A board brings a network driver, a UART for the bus and one for the console, a flash and a [`Watchdog`]. This crate
+//! brings the rest: the console's output and the log ([`say!`]), the network's configuration, connections for MQTT
+//! ([`Broker`]) and SNTP ([`TimeServer`]), the record of a panic, the stack's high-water mark, and [`guard`], which feeds the
+//! watchdog only while every task is alive.
+//!
+//! What it never does: allocate, know a pin, hold logic that a test on a computer should see (that is in
+//! `taraz_firmware`).
+#![no_std]
+
+mod broker;
+#[allow(unsafe_code, reason = "a fault handler begins in assembly")]
+mod fault;
+mod guard;
+mod log;
+mod network;
+mod retained;
+mod stack;
+mod time_server;
+
+pub use broker::{Broker, BrokerError, BrokerIo};
+pub use guard::{GUARD_INTERVAL_MS, Watchdog, guard};
+pub use log::{ConsoleWriter, pump_console, say, wait_until_said};
+pub use network::{NETWORK_SOCKETS, announce_network, network_config};
+pub use retained::{restart, take_last_run};
+pub use stack::{stack_high_water_bytes, stack_len};
+pub use time_server::{TimeServer, TimeServerError};
