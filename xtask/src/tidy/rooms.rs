@@ -14,8 +14,9 @@ struct Room {
 
 const SUPPORT: &str = "taraz-test-support";
 
-/// telemetry ← fleet ← {gateway, ingest, simulator} ← taraz; telemetry ← firmware ← device-host ← taraz. Device, gateway
-/// and ingest meet in the contract alone. The simulator shares no code with the firmware: a shared mistake would hide.
+/// telemetry ← fleet ← {fieldkit, gateway, ingest, simulator} ← taraz; telemetry ← analytics ← ingest; telemetry ← firmware ←
+/// device-host ← taraz. Device, gateway and ingest meet in the contract alone. The simulator shares no code with the firmware: a
+/// shared mistake would hide.
 const ROOMS: &[Room] = &[
     Room {
         package: "taraz-telemetry",
@@ -25,6 +26,11 @@ const ROOMS: &[Room] = &[
     Room {
         package: "taraz-fleet",
         uses: &["taraz-telemetry"],
+        dev_uses: &[],
+    },
+    Room {
+        package: "taraz-fieldkit",
+        uses: &["taraz-fleet", "taraz-telemetry"],
         dev_uses: &[],
     },
     Room {
@@ -43,8 +49,13 @@ const ROOMS: &[Room] = &[
         dev_uses: &[SUPPORT],
     },
     Room {
+        package: "taraz-analytics",
+        uses: &["taraz-telemetry"],
+        dev_uses: &[],
+    },
+    Room {
         package: "taraz-ingest",
-        uses: &["taraz-fleet", "taraz-telemetry"],
+        uses: &["taraz-analytics", "taraz-fleet", "taraz-telemetry"],
         dev_uses: &[SUPPORT],
     },
     Room {
@@ -55,7 +66,9 @@ const ROOMS: &[Room] = &[
     Room {
         package: "taraz",
         uses: &[
+            "taraz-analytics",
             "taraz-device-host",
+            "taraz-fieldkit",
             "taraz-fleet",
             "taraz-gateway",
             "taraz-ingest",

@@ -1,0 +1,101 @@
+//! The emulator's flash as a file: sector 0 is the configuration page, sectors 1 to 256 are the queue, each of 4,096 bytes.
+//!
+//! A page is written over sector 0 in place: what a device has in its queue stays, until it is told to go.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use taraz_telemetry::{DevicePage, PAGE_LEN, PageError};
+
+use crate::board::SECTOR_LEN;
+
+const QUEUE_SECTORS: u32 = 256;
+/// Length of the file in bytes.
+pub const FLASH_FILE_LEN: u64 = (1 + QUEUE_SECTORS as u64) * SECTOR_LEN as u64;
+
+/// Why a flash file can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashFileError {
+    /// Not a flash file.
+    #[error("has {0} bytes, a flash file of the emulator has {FLASH_FILE_LEN}: it is something else")]
+    Length(u64),
+    /// The page.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// A new file with an erased queue.
+    New,
+    /// Only sector 0; the queue is as it was.
+    PageOnly,
+    /// Sector 0, and the queue was erased.
+    Formatted,
+}
+
+/// Puts a page into a flash file, which is made (only its owner may read it) when it is not there. With `format` the queue
+/// is erased too.
+///
+/// # Errors
+/// [`FlashFileError`] when the file is something else, or the page can't be written.
+pub fn write_page(path: &Path, page: &DevicePage, format: bool) -> Result<Written, FlashFileError> {
+    let mut bytes = [0; PAGE_LEN];
+    page.encode(&mut bytes)?;
+    let mut sector = [0xff; SECTOR_LEN as usize];
+    sector[..PAGE_LEN].copy_from_slice(&bytes);
+    let mut file = open_private(path)?;
+    let found = file.metadata()?.len();
+    if found != 0 && found != FLASH_FILE_LEN {
+        return Err(FlashFileError::Length(found));
+    }
+    file.write_all(&sector)?;
+    if found == 0 || format {
+        for _ in 0..QUEUE_SECTORS {
+            file.write_all(&[0xff; SECTOR_LEN as usize])?;
+        }
+    }
+    file.sync_all()?;
+    Ok(match (found, format) {
+        (0, _) => Written::New,
+        (_, false) => Written::PageOnly,
+        (_, true) => Written::Formatted,
+    })
+}
+
+/// Reads the page of a flash file.
+///
+/// # Errors
+/// [`FlashFileError`] when the file is something else or its page is not whole.
+pub fn read_page(path: &Path) -> Result<DevicePage, FlashFileError> {
+    let mut file = File::open(path)?;
+    let found = file.metadata()?.len();
+    if found != FLASH_FILE_LEN {
+        return Err(FlashFileError::Length(found));
+    }
+    let mut bytes = [0; PAGE_LEN];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(&mut bytes)?;
+    Ok(DevicePage::decode(&bytes)?)
+}
+
+/// Opens a file that holds a key: a new one is its owner's alone, and so is an old one from now on.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        options.mode(0o600);
+        let file = options.open(path)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        Ok(file)
+    }
+    #[cfg(not(unix))]
+    options.open(path)
+}

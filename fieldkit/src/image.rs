@@ -1,0 +1,89 @@
+//! An image: a program with the configuration page of one device.
+
+use std::fmt;
+
+use taraz_telemetry::{DevicePage, PAGE_LEN, PageError};
+
+use crate::board::{BOARDS, Board, Medium, SECTOR_LEN};
+use crate::program::{Program, ProgramError};
+use crate::uf2::Uf2;
+
+/// A UF2 file with everything that a board needs; it holds the device's key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The file's bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({} bytes, …)", self.bytes.len())
+    }
+}
+
+/// Why there is no image.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The page can't be written or read.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The program is not for this board.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The emulator has no UF2.
+    #[error("{0} takes no UF2 file")]
+    NoUf2(&'static str),
+    /// Not an image.
+    #[error(
+        "not an image of `taraz device image`: no board's program with a configuration page stands in it"
+    )]
+    NotAnImage,
+}
+
+/// Puts the device's page into the program.
+///
+/// # Errors
+/// [`ImageError`] when the page is for another board or can't be written, or the board takes no UF2.
+pub fn pack(program: &Program, page: &DevicePage, board: &Board) -> Result<Image, ImageError> {
+    let Medium::Uf2 { page: at, .. } = board.medium else {
+        return Err(ImageError::NoUf2(board.name));
+    };
+    page.check_board(board.name)?;
+    let mut bytes = [0; PAGE_LEN];
+    page.encode(&mut bytes)?;
+    let mut content = program.content.clone();
+    content.put(at, &bytes);
+    content.fill_sectors(SECTOR_LEN);
+    Ok(Image {
+        bytes: content.to_bytes(),
+    })
+}
+
+/// Reads an image back: its board, its page, and that its program is for this board.
+///
+/// # Errors
+/// [`ImageError`] when it is not an image that could be written.
+pub fn device_of(bytes: &[u8]) -> Result<(&'static Board, DevicePage), ImageError> {
+    let mut family_fits = None;
+    for board in BOARDS {
+        let Medium::Uf2 { family, page: at, .. } = board.medium else {
+            continue;
+        };
+        let content = match Uf2::parse(bytes, family) {
+            Ok(content) => content,
+            Err(error) => {
+                family_fits.get_or_insert(ImageError::Program(error.into()));
+                continue;
+            }
+        };
+        let Some(sector) = content.get(&(at..at + SECTOR_LEN)) else {
+            continue;
+        };
+        let page = DevicePage::decode(&sector)?;
+        if page.check_board(board.name).is_ok() {
+            Program::read(bytes, board)?;
+            return Ok((board, page));
+        }
+    }
+    Err(family_fits.unwrap_or(ImageError::NotAnImage))
+}
