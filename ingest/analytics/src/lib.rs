@@ -5,6 +5,8 @@
 //! that this crate depends on can.
 
 pub mod calendar;
+pub mod duty;
+pub mod energy;
 pub mod imbalance;
 pub mod performance;
 pub mod solar;
