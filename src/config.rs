@@ -31,6 +31,8 @@ struct File {
 #[derive(Debug)]
 pub(crate) struct Config {
     path: PathBuf,
+    /// Where the fleet registry stands.
+    pub(crate) fleet_path: PathBuf,
     /// The fleet registry.
     pub(crate) fleet: Arc<Fleet>,
     master_key: Option<MasterKey>,
@@ -70,6 +72,7 @@ impl Config {
             .transpose()?;
         Ok(Self {
             path: path.to_owned(),
+            fleet_path,
             fleet: Arc::new(fleet),
             master_key,
             gateway,
@@ -221,7 +224,7 @@ pub(crate) fn draw_master_key(path: &Path) -> anyhow::Result<()> {
     rand::rngs::OsRng
         .try_fill_bytes(&mut secret)
         .context("the system gives no random numbers")?;
-    write_secret(path, &(hex(&secret) + "\n"))
+    write_secret(path, (hex(&secret) + "\n").as_bytes())
 }
 
 /// Lower-case hexadecimal digits.
@@ -232,7 +235,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Writes a secret into a new file that only its owner can read.
-pub(crate) fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> anyhow::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -244,7 +247,7 @@ pub(crate) fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
                 path.display()
             )
         })?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(secret)?;
     file.sync_all()?;
     Ok(())
 }

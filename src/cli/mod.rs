@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod device;
+
+pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs};
+
 /// Energy monitoring and IoT ingestion for installed solar plants.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES)]
@@ -19,6 +23,9 @@ Examples:
   taraz up --demo                           twelve simulated plants, nothing to install, page at http://127.0.0.1:8080
   taraz config example > taraz.toml         a complete, commented configuration
   taraz up --config taraz.toml              gateway and ingest for real devices in one process
+  taraz device add sari-02 --plant sari-roof-1 --meter 1:inverter:sunspec --config taraz.toml
+  taraz device image sari-02 --board w5500-evb-pico --broker 192.168.7.2 --config taraz.toml --out sari-02.uf2
+  taraz device flash sari-02 --image sari-02.uf2
   taraz device config sari-01 --config taraz.toml --out sari-01.toml
   taraz device run sari-01.toml             this computer as a meter device (USB to RS-485)
 
@@ -35,7 +42,7 @@ pub(crate) enum Command {
     Ingest(ConfigArgs),
     /// Simulated inverters and meters on Modbus, replaying real measured plants.
     Simulate(SimulateArgs),
-    /// A meter device as a process on this computer.
+    /// Meter devices: register one, make its image and write it to a board, or run one on this computer.
     #[command(subcommand)]
     Device(DeviceCommand),
     /// Examples and checks of configuration files.
@@ -125,37 +132,6 @@ pub(crate) struct SimulateArgs {
     /// Let a bus master set its connection's clock (unit 247), for devices with simulated history.
     #[arg(long)]
     pub(crate) follow_clock: bool,
-}
-
-/// What can be done with a device on this computer.
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeviceCommand {
-    /// Run one or several devices until Ctrl-C.
-    Run {
-        /// Device configurations (see `taraz device config`).
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
-    /// Print the configuration of a registered device, its key included.
-    Config {
-        /// The device's id, as in fleet.toml.
-        device: String,
-        /// The configuration of the installation it belongs to.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// The bus: serial:/dev/ttyUSB0?baud=9600&parity=none, or tcp://HOST:PORT for RTU over TCP.
-        #[arg(long, default_value = "serial:/dev/ttyUSB0?baud=9600&parity=none")]
-        bus: String,
-        /// Where the device finds its gateway or broker.
-        #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
-        broker: String,
-        /// Where the device keeps its queue.
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
-        /// Write to this new file, which only you can read, instead of printing.
-        #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
-    },
 }
 
 /// What can be done with configuration files.

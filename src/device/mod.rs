@@ -1,4 +1,8 @@
-//! `taraz device`: a meter device as a process on this computer, and its configuration from the registry.
+//! `taraz device`: a device registered, made into an image, written to a board, or run as a process on this computer.
+
+mod add;
+mod flash;
+mod image;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +20,9 @@ use crate::{runtime, stop};
 /// `taraz device …`
 pub(crate) fn run(command: DeviceCommand) -> anyhow::Result<()> {
     match command {
+        DeviceCommand::Add(args) => add::run(&args),
+        DeviceCommand::Image(args) => image::run(&args),
+        DeviceCommand::Flash(args) => flash::run(&args),
         DeviceCommand::Run { files } => run_all(&files),
         DeviceCommand::Config {
             device,
@@ -27,7 +34,7 @@ pub(crate) fn run(command: DeviceCommand) -> anyhow::Result<()> {
         } => {
             let text = device_toml(&Config::read(&config)?, &device, &bus, &broker, state)?;
             match out {
-                Some(path) => write_secret(&path, &text)?,
+                Some(path) => write_secret(&path, text.as_bytes())?,
                 None => print!("{text}"),
             }
             Ok(())
