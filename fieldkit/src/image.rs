@@ -59,6 +59,22 @@ pub fn pack(program: &Program, page: &DevicePage, board: &Board) -> Result<Image
     })
 }
 
+/// The program alone as a UF2 file, without a page: what [`pack`] takes, and what a board needs for an update of its
+/// program, which leaves its page and its queue as they are.
+///
+/// # Errors
+/// [`ImageError::NoUf2`] for a board that takes none.
+pub fn bare_image(program: &Program, board: &Board) -> Result<Image, ImageError> {
+    if !matches!(board.medium, Medium::Uf2 { .. }) {
+        return Err(ImageError::NoUf2(board.name));
+    }
+    let mut content = program.content.clone();
+    content.fill_sectors(SECTOR_LEN);
+    Ok(Image {
+        bytes: content.to_bytes(),
+    })
+}
+
 /// Reads an image back: its board, its page, and that its program is for this board.
 ///
 /// # Errors

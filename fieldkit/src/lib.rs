@@ -22,7 +22,7 @@ pub use drive::{
 pub use elf::ElfError;
 pub use file::{ReplaceError, replace};
 pub use flash_file::{FLASH_FILE_LEN, FlashFileError, Written, read_page, write_page};
-pub use image::{Image, ImageError, device_of, pack};
+pub use image::{Image, ImageError, bare_image, device_of, pack};
 pub use page::{
     DevicePageError, PageSettings, SettingError, device_page, parse_bus, parse_host, parse_static,
 };

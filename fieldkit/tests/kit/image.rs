@@ -1,6 +1,6 @@
 //! An image: the program as it was, the page where the board looks for it, nothing in the queue.
 
-use taraz_fieldkit::{ImageError, Program, Uf2, board, device_of, pack};
+use taraz_fieldkit::{ImageError, Program, Uf2, bare_image, board, device_of, pack};
 use taraz_telemetry::{DevicePage, PageError};
 
 use crate::make::{FAMILY, XIP, page, program, uf2};
@@ -84,6 +84,21 @@ fn an_image_is_read_back_with_its_device() {
     page("qemu-lm3s6965").encode(&mut bytes).unwrap();
     content.put(PAGE, &bytes);
     assert_eq!(device_of(&content.to_bytes()), Err(ImageError::NotAnImage));
+}
+
+#[test]
+fn a_program_alone_touches_neither_page_nor_queue() {
+    let board = board(PICO).unwrap();
+    let bytes = program(PICO, 5_000);
+    let with_page = image_of(&uf2(XIP, &bytes), &page(PICO));
+    let bare = bare_image(&Program::read(&with_page, board).unwrap(), board).unwrap();
+    let content = Uf2::parse(&bare.bytes, FAMILY).unwrap();
+    let addresses: Vec<_> = content.addresses().map(|payload| payload.start).collect();
+    let expected: Vec<_> = (0..32).map(|n| XIP + n * 256).collect();
+    assert_eq!(addresses, expected);
+    assert_eq!(content.get(&(XIP..XIP + 5_000)).unwrap(), bytes);
+    // With the page it is the same image again.
+    assert_eq!(image_of(&bare.bytes, &page(PICO)), with_page);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use taraz_fieldkit as fieldkit;
 
 use crate::command::{CommandLine, text};
 use crate::{setup, workspace};
@@ -67,6 +68,16 @@ impl Board {
             .within(&self.folder)
     }
 
+    /// The program as the board's boot loader takes it, without a page. The field kit must be able to make images of it.
+    fn uf2(&self, elf: &[u8]) -> Result<Option<Vec<u8>>> {
+        let board = fieldkit::board(&self.name)?;
+        let program = fieldkit::Program::read(elf, board)?;
+        match board.medium {
+            fieldkit::Medium::FlashFile => Ok(None),
+            fieldkit::Medium::Uf2 { .. } => Ok(Some(fieldkit::bare_image(&program, board)?.bytes)),
+        }
+    }
+
     /// Where [`build`] puts the program.
     fn elf(&self) -> PathBuf {
         workspace::root().join(IMAGES).join(format!("{}.elf", self.name))
@@ -106,7 +117,11 @@ fn build() -> Result<()> {
         ))?;
         run_shown(&board.cargo(&["build", "--release", "--locked"], &environment))?;
         let program = built.join(&board.target).join("release").join(&board.name);
-        copy(&program, &board.elf())?;
+        let bytes = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
+        write(&board.elf(), &bytes)?;
+        if let Some(image) = board.uf2(&bytes).with_context(|| board.name.clone())? {
+            write(&board.elf().with_extension("uf2"), &image)?;
+        }
     }
     Ok(())
 }
@@ -133,9 +148,9 @@ fn target_folder(folder: &Path) -> Result<PathBuf> {
     Ok(folder.context("cargo metadata names no target_directory")?.into())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
-    eprintln!("boards: {}", to.display());
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))?;
+    eprintln!("boards: {}", path.display());
     Ok(())
 }
 

@@ -84,7 +84,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "xtask",
-        uses: &[],
+        uses: &["taraz-fieldkit"],
         dev_uses: &[],
     },
 ];

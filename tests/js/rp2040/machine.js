@@ -1,0 +1,122 @@
+// A W5500-EVB-Pico: the RP2040 of rp2040js with a flash that lasts, the board's Ethernet chip, and time that follows the
+// computer's clock, so that servers and meters outside keep their pace.
+
+import { GPIOPinState, RP2040 } from 'rp2040js';
+import { Flash, readUf2 } from './flash.js';
+import { Rom } from './rom.js';
+import { Line } from './uart.js';
+import { W5500 } from './w5500.js';
+
+/** The vector table follows the second boot stage. */
+const VECTORS_AT = 0x10000100;
+const FLASH_BASE = 0x10000000;
+const CONSOLE_UART = 0;
+const BUS_UART = 1;
+const DRIVER_ENABLE_PIN = 6;
+const ETHERNET_SPI = 0;
+const ETHERNET_PINS = { select: 17, reset: 20, interrupt: 21 };
+const CYCLE_NANOS = 8;
+/** How long the emulator runs before it looks after its sockets. */
+const SLICE_MS = 4;
+/** A host too busy to keep up slows the board's clock down instead of letting it race afterwards. */
+const LAG_MAX_NANOS = 250e6;
+const RING_OSCILLATOR = 0x40060;
+const RANDOM_BIT = 0x1c;
+const AIRCR = 0xd0c;
+const AIRCR_RESET = 0x05fa0004;
+
+export class Machine {
+  /** `on`: what is called with bytes of the console, bytes and faults of the bus, frames, and at a reset. */
+  constructor({ flashPath, uf2Path, on }) {
+    this.on = on;
+    this.mcu = new RP2040();
+    this.clock = this.mcu.clock;
+    const quiet = () => {};
+    this.mcu.logger = { debug: quiet, info: quiet, warn: quiet, error: (part, what) => on.fault(`${part}: ${what}`) };
+    this.flash = new Flash(this.mcu.flash, flashPath);
+    if (uf2Path) this.flash.install(readUf2(uf2Path));
+    this.rom = new Rom(this.mcu, this.flash);
+    this.console = new Line(this.mcu, CONSOLE_UART, on.console);
+    this.bus = new Line(this.mcu, BUS_UART, (byte) => this.#busByte(byte));
+    this.ethernet = new W5500(this.mcu, ETHERNET_SPI, ETHERNET_PINS, on.frame);
+    this.mcu.gpio[DRIVER_ENABLE_PIN].addListener(() => this.#driverChanged());
+    this.#completePeripherals();
+    this.#start();
+  }
+
+  /** Runs until {@link stop}. */
+  run() {
+    this.running = true;
+    this.origin = performance.now();
+    this.startNanos = this.clock.nanos;
+    this.#slice();
+  }
+
+  stop() {
+    this.running = false;
+    this.flash.close();
+  }
+
+  #start() {
+    const { core, flashView } = this.mcu;
+    const word = (at) => flashView.getUint32(at - FLASH_BASE, true);
+    core.VTOR = VECTORS_AT;
+    core.SP = word(VECTORS_AT);
+    core.PC = word(VECTORS_AT + 4) & ~1;
+  }
+
+  #completePeripherals() {
+    const { mcu } = this;
+    const oscillator = mcu.peripherals[RING_OSCILLATOR];
+    const { readUint32 } = oscillator;
+    oscillator.readUint32 = (offset) =>
+      offset === RANDOM_BIT ? Number(Math.random() < 0.5) : readUint32.call(oscillator, offset);
+    const { writeUint32 } = mcu.ppb;
+    mcu.ppb.writeUint32 = (offset, value) => {
+      if (offset === AIRCR && value >>> 0 === AIRCR_RESET) this.on.reset('the firmware restarts the chip');
+      else writeUint32.call(mcu.ppb, offset, value);
+    };
+    mcu.peripherals[0x40058].onWatchdogTrigger = () => this.on.reset('the watchdog restarts the chip');
+  }
+
+  get #drives() {
+    return this.mcu.gpio[DRIVER_ENABLE_PIN].value === GPIOPinState.High;
+  }
+
+  #busByte(byte) {
+    if (!this.#drives) this.on.fault('a byte left for the bus with the driver off');
+    this.on.bus(byte);
+  }
+
+  #driverChanged() {
+    if (!this.#drives && this.bus.isSending) this.on.fault('the driver was switched off before the last bit had left');
+  }
+
+  #slice() {
+    if (!this.running) return;
+    const end = performance.now() + SLICE_MS;
+    const { core } = this.mcu;
+    let due = this.#dueNanos();
+    for (let round = 0; this.clock.nanos < due; round += 1) {
+      if (core.waiting) {
+        const { nextAlarm } = this.clock;
+        const next = nextAlarm ? Math.max(nextAlarm.nanos, this.clock.nanos) : due;
+        this.clock.tick(Math.min(next, due) - this.clock.nanos);
+      } else {
+        this.clock.tick(core.executeInstruction() * CYCLE_NANOS);
+      }
+      if (!this.running) return;
+      if (round % 1024 === 0 && performance.now() > end) break;
+    }
+    due = this.#dueNanos();
+    if (due - this.clock.nanos > LAG_MAX_NANOS) this.startNanos -= due - this.clock.nanos - LAG_MAX_NANOS;
+    const idle = core.waiting && this.clock.nanos >= due - SLICE_MS * 1e6;
+    if (idle) setTimeout(() => this.#slice(), 1);
+    else setImmediate(() => this.#slice());
+  }
+
+  /** Where the board's clock should be by the computer's. */
+  #dueNanos() {
+    return this.startNanos + (performance.now() - this.origin) * 1e6;
+  }
+}
