@@ -60,7 +60,7 @@ pub struct MeterSettings {
 /// What the device does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceSettings {
-    /// The meters on the bus, 1 to [`METERS_MAX`], each address once.
+    /// The meters on the bus, each address once; none where the bus finds them by itself.
     pub meters: Vec<MeterSettings, METERS_MAX>,
     /// How often each is polled, in ms.
     pub poll_interval_ms: u32,
@@ -75,9 +75,6 @@ pub struct DeviceSettings {
 /// Settings that can't work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// No meter.
-    #[error("a device has 1 to {METERS_MAX} meters, this one has none")]
-    NoMeter,
     /// Two meters answer at one address.
     #[error("meter address {0} is there twice; each meter of a bus needs its own")]
     DuplicateAddress(MeterAddress),
@@ -103,9 +100,6 @@ impl DeviceSettings {
     /// # Errors
     /// The first [`SettingsError`].
     pub fn check(&self) -> Result<(), SettingsError> {
-        if self.meters.is_empty() {
-            return Err(SettingsError::NoMeter);
-        }
         for (index, meter) in self.meters.iter().enumerate() {
             if self
                 .meters
@@ -162,7 +156,6 @@ mod tests {
             change(&mut settings);
             settings.check().unwrap_err()
         };
-        assert_eq!(with(|s| s.meters.clear()), SettingsError::NoMeter);
         assert!(matches!(
             with(|s| s.meters[1] = s.meters[0]),
             SettingsError::DuplicateAddress(_)

@@ -5,6 +5,8 @@ mod app;
 mod board;
 mod clock;
 mod config;
+mod detect;
+mod field;
 mod link;
 mod meters;
 mod modbus;
@@ -15,8 +17,8 @@ mod sntp;
 mod sunspec;
 
 pub use app::{
-    ClockEvent, DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, MeterBus, Notify,
-    Observer,
+    ClockEvent, DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, LastPoll, LinkState,
+    MeterBus, MeterStatus, Notify, Observer, PollGlance,
 };
 pub use board::{
     Health, HealthProblem, LastRun, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed, hardware_address, identity,
@@ -24,12 +26,19 @@ pub use board::{
 };
 pub use clock::{ClockStatus, DRIFT_PPM, DeviceClock, SyncOutcome, Synced};
 pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
+pub use detect::{
+    DETECT_LINES, DETECT_TIMEOUT_MS, Detect, DetectAsk, DetectPlan, DetectScope, DetectStep, DetectSummary,
+    DetectedUnit, LIKELY_ADDRESSES, LineSettings, Parity, UNIT_TEXT_LEN_MAX, UnitKind, UnitText,
+};
+pub use field::{BusDesk, DeskRead, FieldBus, FieldBusSettings, SearchState, SerialLine};
 pub use link::{
     BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
     LINK_TX_LEN_MIN, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane, Link, LinkError,
     LinkEvent, LinkSettings, Outgoing, PARKED_IN_FLIGHT_MAX, Post, link_tx_len,
 };
-pub use meters::{Meter, MeterStep, READS_PER_POLL_MAX, poll_blocking, poll_meter};
+pub use meters::{
+    Meter, MeterStep, READS_PER_POLL_MAX, exception_advice, poll_advice, poll_blocking, poll_meter,
+};
 pub use modbus::{
     ADU_LEN_MAX, BAUD_MIN, Bus, BusCounters, BusError, BusLine, BusMaster, BusRequest, BusStep, BusTimer,
     EmbassyTimer, LATE_ANSWER_FACTOR, NoDriverEnable, QUIET_WAIT_MAX_US, READ_REGISTERS_MAX, RETRIES_MAX,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use taraz_firmware::{ClockEvent, DeviceEvent, LinkError, LinkEvent, MeterSettings, Observer};
+use taraz_firmware::{ClockEvent, DeviceEvent, LinkError, LinkEvent, MeterSettings, Observer, poll_advice};
 use taraz_telemetry::{DeviceId, PollStatus};
 
 /// A failure that goes on is said again this often.
@@ -99,7 +99,7 @@ impl<'p> Narrator<'p> {
         let (device, meter) = (&self.device, meter.address);
         match (std::mem::replace(before, status), status) {
             (before, Some(now)) if before != Some(now) => {
-                tracing::warn!(%device, %meter, status = now.as_str(), "the meter gives no values");
+                tracing::warn!(%device, %meter, status = now.as_str(), advice = poll_advice(now), "the meter gives no values");
             }
             (Some(_), None) => tracing::info!(%device, %meter, "the meter answers again"),
             _ => {}
@@ -159,6 +159,9 @@ impl Observer for Narrator<'_> {
         let device = &self.device;
         match *event {
             DeviceEvent::Polled { index, result } => self.polled(index, result.as_ref().err().copied()),
+            DeviceEvent::MeterFound(meter) => {
+                tracing::info!(%device, meter = %meter.address, driver = meter.driver.as_str(), "found a meter");
+            }
             DeviceEvent::Link(event) => self.link(event),
             DeviceEvent::Released {
                 records,

@@ -4,21 +4,18 @@ use core::cell::{Cell, RefCell};
 
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
-use embassy_time::{Duration, Instant, Timer};
-use heapless::Vec;
-use taraz_telemetry::{Boot, PollStatus, Quantities, ResetCause};
+use embassy_time::Instant;
+use taraz_telemetry::ResetCause;
 
 use super::notify::Notify;
 use super::records::Core;
-use super::{DeviceEvent, MeterBus, Observer};
-use crate::clock::{ClockStatus, DeviceClock, SyncOutcome};
+use super::status::{LinkState, MeterState};
+use super::{MeterBus, Observer};
+use crate::clock::{DeviceClock, SyncOutcome};
 use crate::config::{DeviceSettings, Identity};
 use crate::link::{Connector, Courier, Link};
-use crate::poll::{FailureRuns, Schedule, Turn};
+use crate::poll::FailureRuns;
 use crate::queue::Queue;
-
-/// How often the device reports how it is, in ms.
-pub const DIAGNOSTICS_INTERVAL_MS: u64 = 15 * 60 * 1_000;
 
 /// What a device is made of.
 #[derive(Debug)]
@@ -40,36 +37,15 @@ pub struct DeviceParts<Q, O> {
     pub live: bool,
 }
 
-/// How a device is right now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceStatus {
-    /// Which start this is.
-    pub boot: Boot,
-    /// Records not acknowledged yet.
-    pub pending_records: u32,
-    /// Records there is room for.
-    pub capacity_records: u32,
-    /// Records dropped since the start.
-    pub dropped_records: u32,
-    /// Frames in flight.
-    pub frames_in_flight: usize,
-    /// Frames published more than once.
-    pub repeated_frames: u32,
-    /// Sessions with the broker since the start.
-    pub link_connects: u32,
-    /// Its clock.
-    pub clock: ClockStatus,
-}
-
 /// A device that runs.
 pub struct Device<Q, O> {
-    settings: DeviceSettings,
-    reset_cause: ResetCause,
+    pub(super) settings: DeviceSettings,
+    pub(super) reset_cause: ResetCause,
     pub(super) core: RefCell<Core<Q>>,
     pub(super) observer: O,
     pub(super) started: Instant,
     pub(super) link_wake: Notify,
-    poll_wake: Notify,
+    pub(super) poll_wake: Notify,
     clock_wake: Notify,
     pub(super) stopping: Cell<bool>,
 }
@@ -101,7 +77,14 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             runs: FailureRuns::new(),
             dropped_records: 0,
             link_connects: 0,
-            bus: Vec::new(),
+            meters: parts
+                .settings
+                .meters
+                .iter()
+                .copied()
+                .map(MeterState::new)
+                .collect(),
+            link: LinkState::Connecting,
             stack_high_water_bytes: None,
         };
         Self {
@@ -173,22 +156,6 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         self.link_wake.notify();
     }
 
-    /// How it is right now.
-    #[must_use]
-    pub fn status(&self) -> DeviceStatus {
-        let core = self.core.borrow();
-        DeviceStatus {
-            boot: core.queue.boot(),
-            pending_records: core.queue.pending_records(),
-            capacity_records: core.queue.capacity_records(),
-            dropped_records: core.dropped_records,
-            frames_in_flight: core.courier.in_flight(),
-            repeated_frames: core.courier.repeated_frames(),
-            link_connects: core.link_connects,
-            clock: core.clock.status(self.now_ms()),
-        }
-    }
-
     /// When it started.
     pub(crate) const fn started(&self) -> Instant {
         self.started
@@ -208,72 +175,12 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         now.saturating_duration_since(self.started).as_millis()
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.since_start_ms(Instant::now())
     }
 
-    async fn poll_until_stopped<B: MeterBus>(&self, bus: &mut B) {
-        let mut schedule = Schedule::new(self.settings.meters.len(), self.settings.poll_interval_ms);
-        let mut diagnostics_ms = 0;
-        while !self.stopping.get() {
-            let now_ms = self.now_ms();
-            self.housekeep(now_ms, bus, &mut diagnostics_ms);
-            match schedule.next(now_ms) {
-                Turn::Poll(index) => {
-                    let Some(result) = self.until_stopped(&self.poll_wake, bus.poll(index)).await else {
-                        break;
-                    };
-                    self.polled(&mut schedule, index, now_ms, result);
-                }
-                Turn::Wait { until_ms } => {
-                    let overdue_ms = self.core.borrow().runs.next_overdue_ms().unwrap_or(u64::MAX);
-                    let until_ms = until_ms.min(diagnostics_ms).min(overdue_ms);
-                    let until = self.started + Duration::from_millis(until_ms);
-                    select(Timer::at(until), self.poll_wake.wait()).await;
-                }
-            }
-        }
-        self.core.borrow_mut().record_open_runs(&self.observer);
-        self.link_wake.notify();
-    }
-
-    fn polled(
-        &self,
-        schedule: &mut Schedule,
-        index: usize,
-        began_ms: u64,
-        result: Result<Quantities, PollStatus>,
-    ) {
-        let Some(meter) = self.settings.meters.get(index).copied() else {
-            return;
-        };
-        let now_ms = self.now_ms();
-        self.observer.event(&DeviceEvent::Polled {
-            index,
-            result: &result,
-        });
-        let core = &mut *self.core.borrow_mut();
-        schedule.polled(index, began_ms, now_ms, core.clock.utc_ms(now_ms), result.is_ok());
-        core.record_poll(index, meter, now_ms, result, &self.observer);
-        self.link_wake.notify();
-    }
-
-    fn housekeep(&self, now_ms: u64, bus: &impl MeterBus, diagnostics_ms: &mut u64) {
-        let core = &mut *self.core.borrow_mut();
-        core.record_overdue(now_ms, &self.observer);
-        if now_ms >= *diagnostics_ms {
-            *diagnostics_ms = now_ms + DIAGNOSTICS_INTERVAL_MS;
-            let meters = self.settings.meters.iter().enumerate();
-            core.bus = meters
-                .map(|(index, meter)| bus.counters(index).diagnostics(meter.address))
-                .collect();
-            core.record_diagnostics(now_ms, &self.observer);
-            self.link_wake.notify();
-        }
-    }
-
     /// The future's outcome, unless the device is stopped first, which `wake` tells.
-    async fn until_stopped<T>(&self, wake: &Notify, future: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn until_stopped<T>(&self, wake: &Notify, future: impl Future<Output = T>) -> Option<T> {
         let stopped = async {
             while !self.stopping.get() {
                 wake.wait().await;

@@ -7,16 +7,21 @@
 
 mod device;
 mod notify;
+mod polling;
 mod post;
 mod records;
+mod status;
 
 use core::future::Future;
 
 use taraz_telemetry::{PollStatus, Quantities};
 
-pub use device::{DIAGNOSTICS_INTERVAL_MS, Device, DeviceParts, DeviceStatus};
+pub use device::{Device, DeviceParts};
 pub use notify::Notify;
+pub use polling::DIAGNOSTICS_INTERVAL_MS;
+pub use status::{DeviceStatus, LastPoll, LinkState, MeterStatus, PollGlance};
 
+use crate::config::MeterSettings;
 use crate::link::LinkEvent;
 use crate::modbus::BusCounters;
 use crate::sntp::SntpFailure;
@@ -28,6 +33,22 @@ pub trait MeterBus {
 
     /// What became of the requests to one meter so far.
     fn counters(&self, index: usize) -> BusCounters;
+
+    /// The meters on it, where the bus finds them by itself: the device polls what the settings do not have, too. A meter
+    /// keeps its index; new ones come behind.
+    fn meters(&self) -> &[MeterSettings] {
+        &[]
+    }
+
+    /// Waits until there is something to do besides polls. Dropping it loses nothing.
+    fn wanted(&mut self) -> impl Future<Output = ()> {
+        core::future::pending()
+    }
+
+    /// Does a little of what is [wanted](Self::wanted), at most one request.
+    fn work(&mut self) -> impl Future<Output = ()> {
+        core::future::ready(())
+    }
 }
 
 /// What happens in a device.
@@ -40,6 +61,8 @@ pub enum DeviceEvent<'e> {
         /// What came of it.
         result: &'e Result<Quantities, PollStatus>,
     },
+    /// The bus found a meter that the settings do not have; it is polled from now on.
+    MeterFound(MeterSettings),
     /// The session with the broker.
     Link(LinkEvent),
     /// Records were acknowledged and freed.

@@ -5,7 +5,7 @@ use core::future::Future;
 use embassy_time::{Duration, Instant};
 use taraz_telemetry::{Ack, Channel, FRAME_LEN_MAX};
 
-use super::{Device, DeviceEvent, Observer};
+use super::{Device, DeviceEvent, LinkState, Observer};
 use crate::link::{LinkEvent, Post};
 use crate::queue::Queue;
 
@@ -58,11 +58,16 @@ impl<Q: Queue, O: Observer> Post for Device<Q, O> {
     }
 
     fn event(&self, now: Instant, event: LinkEvent) {
-        if event == LinkEvent::Connected {
-            let now_ms = self.since_start_ms(now);
-            let mut core = self.core.borrow_mut();
-            core.link_connects = core.link_connects.saturating_add(1);
-            core.courier.reconnected(now_ms);
+        match event {
+            LinkEvent::Connected => {
+                let now_ms = self.since_start_ms(now);
+                let mut core = self.core.borrow_mut();
+                core.link = LinkState::Online;
+                core.link_connects = core.link_connects.saturating_add(1);
+                core.courier.reconnected(now_ms);
+            }
+            LinkEvent::Failed { error, .. } => self.core.borrow_mut().link = LinkState::Offline(error),
+            LinkEvent::PublishRefused { .. } | LinkEvent::Stopped => {}
         }
         self.observer.event(&DeviceEvent::Link(event));
     }

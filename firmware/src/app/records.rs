@@ -2,10 +2,10 @@
 
 use heapless::Vec;
 use taraz_telemetry::{
-    Diagnostics, Dropped, FirmwareVersion, MeterDiagnostics, PollStatus, Quantities, Record, ResetCause,
-    Stamp, Start,
+    Diagnostics, Dropped, FirmwareVersion, PollStatus, Quantities, Record, ResetCause, Stamp, Start,
 };
 
+use super::status::{LinkState, MeterState};
 use super::{ClockEvent, DeviceEvent, Observer};
 use crate::clock::{DeviceClock, SyncOutcome, Synced};
 use crate::config::MeterSettings;
@@ -21,8 +21,9 @@ pub(super) struct Core<Q> {
     pub(super) runs: FailureRuns,
     pub(super) dropped_records: u32,
     pub(super) link_connects: u32,
-    /// By the index of the meter in the settings.
-    pub(super) bus: Vec<MeterDiagnostics, METERS_MAX>,
+    /// Those of the settings, then those that the bus found.
+    pub(super) meters: Vec<MeterState, METERS_MAX>,
+    pub(super) link: LinkState,
     pub(super) stack_high_water_bytes: Option<u32>,
 }
 
@@ -94,7 +95,11 @@ impl<Q: Queue> Core<Q> {
             dropped_records: self.dropped_records,
             link_connects: self.link_connects,
             stack_high_water_bytes: self.stack_high_water_bytes,
-            meters: self.bus.clone(),
+            meters: self
+                .meters
+                .iter()
+                .map(|meter| meter.counters.diagnostics(meter.settings.address))
+                .collect(),
         };
         self.record(&Record::Diagnostics(diagnostics), stamp, observer);
     }

@@ -6,6 +6,7 @@
 //!
 //! What it never does: open or time anything, judge whether a value is plausible, keep a value from an earlier poll.
 
+mod advice;
 mod growatt;
 mod map;
 mod meter;
@@ -15,4 +16,5 @@ mod si_rs485;
 #[cfg(test)]
 mod tests;
 
+pub use advice::{exception_advice, poll_advice};
 pub use meter::{Meter, MeterStep, READS_PER_POLL_MAX, poll_blocking, poll_meter};

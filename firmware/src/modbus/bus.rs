@@ -148,6 +148,21 @@ impl<S: Read + Write, D: OutputPin, T: BusTimer> Bus<S, D, T> {
         self.lost = false;
     }
 
+    /// Goes on over the same transport after it failed, as a UART does.
+    pub(crate) const fn recover(&mut self) {
+        self.lost = false;
+    }
+
+    /// Another speed or patience from the next exchange on.
+    pub(crate) const fn set_line(&mut self, line: BusLine) {
+        self.master.set_line(line);
+    }
+
+    /// The transport, to be set up.
+    pub(crate) const fn serial(&mut self) -> &mut S {
+        &mut self.serial
+    }
+
     /// The timer.
     pub const fn timer(&mut self) -> &mut T {
         &mut self.timer

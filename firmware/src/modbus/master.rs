@@ -211,6 +211,11 @@ impl BusMaster {
         self.line
     }
 
+    /// Another speed or patience from the next exchange on.
+    pub(crate) const fn set_line(&mut self, line: BusLine) {
+        self.line = line;
+    }
+
     fn step_quiet(&mut self, now_us: u64, give_up_us: u64) -> BusStep {
         let silent_us = (self.last_byte_us + u64::from(self.line.silence_us)).max(self.not_before_us);
         if now_us >= silent_us {

@@ -55,6 +55,14 @@ impl Schedule {
         }
     }
 
+    /// One meter more, due at once; nothing changes when there are [`METERS_MAX`].
+    pub fn add(&mut self) {
+        let _ = self.slots.push(Slot {
+            due_ms: 0,
+            failing: false,
+        });
+    }
+
     /// Whose turn it is at `now_ms` (monotonic).
     #[must_use]
     pub fn next(&self, now_ms: u64) -> Turn {

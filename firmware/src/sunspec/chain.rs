@@ -98,6 +98,11 @@ impl Survey {
         (survey, survey.read_base())
     }
 
+    /// The marker was found: whatever follows, this is a SunSpec device.
+    pub(crate) const fn has_marker(&self) -> bool {
+        matches!(self.at, At::Model { .. })
+    }
+
     /// The base that is, or was, looked at.
     pub(crate) const fn base(&self) -> u8 {
         self.base

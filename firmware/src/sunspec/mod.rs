@@ -19,6 +19,7 @@ mod value;
 mod image;
 
 pub use chain::{BASES, MODELS_MAX};
+pub(crate) use chain::{Next, Survey};
 pub(crate) use driver::Sunspec;
 pub use driver::UNSTABLE_RETRIES_MAX;
 #[cfg(test)]

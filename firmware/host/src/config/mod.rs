@@ -160,7 +160,7 @@ impl DeviceConfig {
                 "0 to 1000; a worse clock is not synced",
             ));
         }
-        if self.meters.len() > METERS_MAX {
+        if !(1..=METERS_MAX).contains(&self.meters.len()) {
             return Err(wrong(
                 "meter",
                 self.meters.len(),

@@ -6,5 +6,4 @@ mod held;
 mod killed;
 mod once;
 mod placing;
-mod settling;
 mod shuffles;
