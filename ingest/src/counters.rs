@@ -34,6 +34,8 @@ labels! {
         Held = "held",
         /// New, but its clock was never set and no anchor of its boot is known yet.
         Unplaced = "unplaced",
+        /// Given to the sinks already, and now placed elsewhere by a better anchor; they keep the old point beside the new one.
+        Moved = "moved",
     }
 }
 

@@ -1,6 +1,6 @@
-//! What records say by themselves: which they are, which registers they state, where an anchor places them.
+//! What records say by themselves: which they are, which registers they state.
 
-use taraz_telemetry::{Anchor, BatchItem, MeterAddress, Outcome, Quantities, Reading, Record};
+use taraz_telemetry::{BatchItem, MeterAddress, Outcome, Quantities, Reading, Record};
 
 use super::state::Register;
 use crate::counters::RecordKind;
@@ -21,23 +21,6 @@ pub(super) fn decode<'i>(item: &BatchItem<'i>) -> Result<Vec<(Record, &'i [u8])>
         .and_then(|more| item.first.checked_add(more));
     last.map(|_| records)
         .ok_or_else(|| "the sequence numbers run past 32 bits".to_owned())
-}
-
-/// Its times can be reckoned with.
-pub(super) fn is_usable(anchor: &Anchor) -> bool {
-    i64::try_from(anchor.monotonic_ms).is_ok()
-        && i64::try_from(anchor.utc_ms).is_ok_and(|ms| ms <= TIME_MS_MAX)
-}
-
-/// Which of two anchors is better does not depend on which came first.
-pub(super) fn rank(anchor: &Anchor) -> (u32, u64, u64) {
-    (anchor.error_ms, anchor.monotonic_ms, anchor.utc_ms)
-}
-
-/// Where an anchor puts an instant of its boot, UTC ms.
-pub(super) fn placed_ms(anchor: &Anchor, monotonic_ms: u64) -> Option<i64> {
-    let ms = i128::from(anchor.utc_ms) + i128::from(monotonic_ms) - i128::from(anchor.monotonic_ms);
-    i64::try_from(ms).ok()
 }
 
 /// The energy registers that a reading states, in Wh.

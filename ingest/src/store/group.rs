@@ -1,16 +1,18 @@
 //! One group of batches inside one transaction: every record once, and what follows from it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{
-    Anchor, BatchItem, Clock, DeviceId, Diagnostics, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
+    BatchItem, Clock, DeviceId, Diagnostics, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
 };
 
-use super::facts::{TIME_MS_MAX, decode, is_usable, kind_of, meter_of, placed_ms, rank, registers};
+use super::anchors::Anchors;
+use super::facts::{decode, kind_of, meter_of, registers};
+use super::placing::Moved;
 use super::plausible::oldest_ms;
-use super::points::{self, Changes, Gathered};
+use super::points::{Changes, Gathered};
 use super::rows::{self, Row, Stored};
 use super::state::{BootKey, SeriesKey, State};
 use super::tally::Tally;
@@ -19,8 +21,6 @@ use crate::arrivals::Arrivals;
 use crate::counters::ReadingResult;
 use crate::view::DeviceHealth;
 
-/// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
-const REGISTER_WH_MAX: i64 = 10_000_000_000_000;
 /// The most conflicting records that are kept; more are only counted.
 const CONFLICTS_MAX: i64 = 100_000;
 
@@ -29,10 +29,16 @@ const CONFLICTS_MAX: i64 = 100_000;
 pub(super) struct Group<'a> {
     pub(super) connection: &'a Connection,
     pub(super) fleet: &'a Fleet,
-    state: &'a mut State,
-    gathered: Gathered,
-    changes: Changes,
-    runs_before: HashMap<BootKey, Vec<(Sequence, Sequence)>>,
+    pub(super) state: &'a mut State,
+    pub(super) gathered: Gathered,
+    pub(super) changes: Changes,
+    pub(super) runs_before: HashMap<BootKey, Vec<(Sequence, Sequence)>>,
+    /// The anchors of the boots that were asked for.
+    pub(super) anchors: HashMap<BootKey, Anchors>,
+    /// Boots whose unsynced records have to be placed anew.
+    pub(super) moved: BTreeMap<BootKey, Moved>,
+    /// Boots with records that may be settled now.
+    pub(super) unsettled: BTreeSet<BootKey>,
     /// What came in, for the present; handed on after the commit.
     pub(super) arrivals: Arrivals,
     /// What was counted; handed on after the commit.
@@ -64,6 +70,9 @@ impl<'a> Group<'a> {
             gathered: Gathered::default(),
             changes: Changes::default(),
             runs_before: HashMap::new(),
+            anchors: HashMap::new(),
+            moved: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             arrivals: Arrivals::new(now_ms),
             tally: Tally::default(),
         }
@@ -119,15 +128,19 @@ impl<'a> Group<'a> {
         self.new_record(context, sequence, record, bytes)
     }
 
-    fn new_record(
+    pub(super) fn new_record(
         &mut self,
         context: &Context<'_>,
         sequence: Sequence,
         record: Record,
         bytes: &[u8],
     ) -> rusqlite::Result<()> {
-        let (time_ms, hold) = self.place(context, &record);
+        let (time_ms, hold) = self.place(context, &record)?;
         let stamp = record.stamp();
+        let waits = stamp.clock == Clock::Unsynced && time_ms.is_some();
+        if waits {
+            self.unsettled.insert(context.boot);
+        }
         rows::insert(
             self.connection,
             &Row {
@@ -139,6 +152,7 @@ impl<'a> Group<'a> {
                 time_ms,
                 hold,
                 received_ms: context.received_ms,
+                waiting_ms: waits.then(|| self.arrivals.now_ms()),
                 bytes,
             },
         )?;
@@ -170,36 +184,6 @@ impl<'a> Group<'a> {
         let health = DeviceHealth::new(time_ms, context.boot.boot, diagnostics, start.as_ref());
         self.arrivals.health(context.device, health);
         Ok(())
-    }
-
-    /// When a record was, and why it is held back if it is.
-    pub(super) fn place(&self, context: &Context<'_>, record: &Record) -> (Option<i64>, Option<Hold>) {
-        let stamp = record.stamp();
-        let stated = match stamp.clock {
-            Clock::Synced | Clock::Holdover => i64::try_from(stamp.ms).ok(),
-            Clock::Unsynced => self
-                .state
-                .anchors
-                .get(&context.boot)
-                .and_then(|anchor| placed_ms(anchor, stamp.ms)),
-        };
-        let mut hold = context.hold;
-        let impossible = match stated {
-            Some(time_ms) => time_ms < context.commissioned_ms || time_ms > TIME_MS_MAX,
-            None => stamp.clock != Clock::Unsynced,
-        };
-        if let Record::Reading(reading) = record {
-            let unknown = self
-                .fleet
-                .device(context.device)
-                .is_some_and(|d| d.device.meter(reading.meter).is_none());
-            let broken = registers(reading).any(|(_, value_wh)| value_wh > REGISTER_WH_MAX);
-            hold = hold
-                .or(impossible.then_some(Hold::ImplausibleTime))
-                .or(unknown.then_some(Hold::UnknownMeter))
-                .or(broken.then_some(Hold::ImplausibleValue));
-        }
-        (stated, hold)
     }
 
     /// What follows from a reading that is new, newly placed or released.
@@ -251,7 +235,7 @@ impl<'a> Group<'a> {
     }
 
     /// What the registry rates a meter at, in W; 0 when it doesn't know the meter.
-    fn rated_w(&self, context: &Context<'_>, meter: MeterAddress) -> u32 {
+    pub(super) fn rated_w(&self, context: &Context<'_>, meter: MeterAddress) -> u32 {
         let found = self.fleet.device(context.device);
         found.and_then(|d| d.device.meter(meter)).map_or(0, |m| m.rated_w)
     }
@@ -281,7 +265,7 @@ impl<'a> Group<'a> {
             );
         }
         match stored {
-            Some(stored) if stored.hold.is_some() && self.place(context, &record).1.is_none() => {
+            Some(stored) if stored.hold.is_some() && self.place(context, &record)?.1.is_none() => {
                 self.release(context, sequence, &stored, record, bytes)
             }
             _ => Ok(()),
@@ -311,101 +295,10 @@ impl<'a> Group<'a> {
         rows::delete(self.connection, stored.id)
     }
 
-    /// A boot can be placed in time, or better than before.
-    fn anchor(&mut self, context: &Context<'_>, anchor: Anchor) -> rusqlite::Result<()> {
-        let boot = BootKey {
-            boot: anchor.boot,
-            ..context.boot
-        };
-        let better = self
-            .state
-            .anchors
-            .get(&boot)
-            .is_none_or(|best| rank(&anchor) < rank(best));
-        if !is_usable(&anchor) || !better {
-            return Ok(());
-        }
-        rows::write_anchor(self.connection, boot, &anchor)?;
-        self.state.anchors.insert(boot, anchor);
-        // What this group gathered must be in the tables before any of it can move.
-        self.gathered.insert(self.connection, &mut self.changes)?;
-        for stored in rows::unsynced(self.connection, boot)? {
-            // Only a placement can make an unsynced time implausible, and this one may be better.
-            let hold = stored
-                .hold
-                .as_deref()
-                .and_then(|text| Hold::ALL.into_iter().find(|h| h.as_str() == text));
-            let hold = hold.filter(|&hold| hold != Hold::ImplausibleTime);
-            let context = Context {
-                boot,
-                received_ms: stored.received_ms,
-                hold,
-                ..*context
-            };
-            self.replace(&context, &stored)?;
-        }
-        Ok(())
-    }
-
-    /// Moves one unsynced record to where the boot's best anchor places it, at the end of the feed.
-    fn replace(&mut self, context: &Context<'_>, stored: &Stored) -> rusqlite::Result<()> {
-        let Ok((record, _)) = Record::decode(&stored.bytes) else {
-            return Ok(());
-        };
-        if self.place(context, &record).0 == stored.time_ms {
-            return Ok(());
-        }
-        if let (Some(was_ms), Record::Reading(reading)) = (stored.time_ms, &record) {
-            self.unplace(context, reading, was_ms, stored.hold.is_some())?;
-        }
-        let counted = self.tally.readings;
-        self.new_record(context, stored.sequence, record, &stored.bytes)?;
-        if stored.time_ms.is_some() || stored.hold.is_some() {
-            self.tally.readings = counted;
-        }
-        rows::delete(self.connection, stored.id)
-    }
-
-    fn unplace(
-        &mut self,
-        context: &Context<'_>,
-        reading: &Reading,
-        was_ms: i64,
-        held: bool,
-    ) -> rusqlite::Result<()> {
-        if held {
-            return rows::count_held(
-                self.connection,
-                context.boot.device,
-                reading.meter,
-                quarter_of(was_ms),
-                -1,
-            );
-        }
-        self.gathered.insert(self.connection, &mut self.changes)?;
-        let rated_w = self.rated_w(context, reading.meter);
-        for (register, value_wh) in registers(reading) {
-            let key = SeriesKey {
-                device: context.boot.device,
-                meter: reading.meter.get(),
-                register,
-            };
-            let series = self.state.series(self.connection, key, rated_w)?;
-            points::remove(
-                self.connection,
-                &mut self.changes,
-                series,
-                Point {
-                    time_ms: was_ms,
-                    value_wh,
-                },
-            )?;
-        }
-        Ok(())
-    }
-
     /// Writes what was gathered. The transaction can be committed afterwards.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.place_moved()?;
+        self.settle()?;
         self.gathered.insert(self.connection, &mut self.changes)?;
         std::mem::take(&mut self.changes).write(self.connection)?;
         for (boot, before) in &self.runs_before {

@@ -4,8 +4,10 @@
 //! commit. Out: intervals, the feed of readings, cursors, from read connections that never wait for the writer. It never
 //! changes or forgets a record; what contradicts a stored one is kept beside it.
 
+mod anchors;
 mod facts;
 mod group;
+mod placing;
 mod plausible;
 mod points;
 mod read;
@@ -19,6 +21,7 @@ mod tally;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unsynced_rows;
 mod writer;
 
 use std::fmt;
@@ -201,7 +204,7 @@ impl Store {
     }
 
     /// The readings behind a cursor in the order of the feed, at most `limit` and [`READINGS_MAX`]; empty when there is
-    /// none. A reading that is placed or released later comes (again) at the end of the feed.
+    /// none. A reading that is placed, settled or released later comes (again) at the end of the feed.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].

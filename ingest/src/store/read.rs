@@ -220,7 +220,8 @@ impl Snapshot<'_> {
     pub(super) fn readings_after(&self, cursor: i64, limit: usize) -> rusqlite::Result<Vec<StoredReading>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT record.id, device.name, meter, time_ms, bytes FROM record JOIN device ON device.id = record.device
-             WHERE record.id > ? AND kind = ? AND time_ms IS NOT NULL AND hold IS NULL ORDER BY record.id",
+             WHERE record.id > ? AND kind = ? AND time_ms IS NOT NULL AND hold IS NULL AND waiting_ms IS NULL
+             ORDER BY record.id",
         )?;
         let mut rows = statement.query((cursor, RecordKind::Reading as u8))?;
         let mut readings = Vec::new();

@@ -1,12 +1,15 @@
 //! Makes every cache again from the records. What comes out is what the running store has, row by row.
 
-use rusqlite::Connection;
-use taraz_telemetry::{Anchor, MeterAddress, Record};
+use std::collections::BTreeMap;
 
-use super::facts::{is_usable, placed_ms, rank, registers};
+use rusqlite::Connection;
+use taraz_telemetry::{MeterAddress, Record};
+
+use super::anchors::Anchors;
+use super::facts::registers;
 use super::points::{Changes, Gathered};
-use super::rows;
 use super::state::{BootKey, SeriesKey, State};
+use super::{rows, unsynced_rows};
 use crate::analytics::{Point, quarter_of};
 use crate::counters::RecordKind;
 
@@ -19,17 +22,21 @@ pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::R
         "DELETE FROM anchor; DELETE FROM point; DELETE FROM interval; DELETE FROM span; DELETE FROM held;
          UPDATE series SET total_wh = 0;",
     )?;
-    anchors(connection, state)?;
-    times(connection, state)?;
+    anchors(connection)?;
+    times(connection)?;
     held(connection)?;
     registers_of_all(connection, state)
 }
 
-fn anchors(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    let mut statement = connection
-        .prepare("SELECT device, incarnation, bytes FROM record WHERE kind = ? AND hold IS NULL")?;
-    let mut rows = statement.query([RecordKind::Anchor as u8])?;
-    state.anchors.clear();
+/// The anchors of every boot, device by device.
+pub(super) fn anchors(connection: &Connection) -> rusqlite::Result<()> {
+    const { assert!(RecordKind::Anchor as u8 == 4) }
+    let mut statement = connection.prepare(
+        "SELECT device, incarnation, bytes FROM record INDEXED BY record_anchor WHERE kind = 4 AND hold IS NULL
+         ORDER BY device, incarnation",
+    )?;
+    let mut rows = statement.query(())?;
+    let mut found: BTreeMap<BootKey, Anchors> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let Ok((Record::Anchor(anchor), _)) = Record::decode(row.get_ref(2)?.as_blob()?) else {
             continue;
@@ -39,29 +46,34 @@ fn anchors(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
             incarnation: row.get(1)?,
             boot: anchor.boot,
         };
-        if is_better(&anchor, state.anchors.get(&key)) {
-            state.anchors.insert(key, anchor);
+        if found
+            .keys()
+            .next()
+            .is_some_and(|first| first.device != key.device)
+        {
+            write_anchors(connection, &mut found)?;
         }
+        found.entry(key).or_default().insert(anchor);
     }
-    for (&key, anchor) in &state.anchors {
-        rows::write_anchor(connection, key, anchor)?;
+    write_anchors(connection, &mut found)
+}
+
+fn write_anchors(connection: &Connection, found: &mut BTreeMap<BootKey, Anchors>) -> rusqlite::Result<()> {
+    for (key, anchors) in std::mem::take(found) {
+        unsynced_rows::write_anchors(connection, key, &anchors)?;
     }
     Ok(())
 }
 
-fn is_better(anchor: &Anchor, best: Option<&Anchor>) -> bool {
-    is_usable(anchor) && best.is_none_or(|best| rank(anchor) < rank(best))
-}
-
-fn times(connection: &Connection, state: &State) -> rusqlite::Result<()> {
+fn times(connection: &Connection) -> rusqlite::Result<()> {
     let mut update =
         connection.prepare("UPDATE record SET time_ms = ? WHERE id = ? AND time_ms IS NOT ?1")?;
-    for (&key, anchor) in &state.anchors {
-        for stored in rows::unsynced(connection, key)? {
-            let Ok((record, _)) = Record::decode(&stored.bytes) else {
-                continue;
-            };
-            update.execute((placed_ms(anchor, record.stamp().ms), stored.id))?;
+    for (boot, _) in unsynced_rows::boots_with_unsynced(connection)? {
+        let anchors = unsynced_rows::anchors(connection, boot)?;
+        for stored in rows::unsynced(connection, boot)? {
+            if let Ok((record, _)) = Record::decode(&stored.bytes) {
+                update.execute((anchors.place(record.stamp().ms), stored.id))?;
+            }
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ impl Group<'_> {
             received_ms: held.stored.received_ms,
             hold: None,
         };
-        let (time_ms, hold) = self.place(&context, &record);
+        let (time_ms, hold) = self.place(&context, &record)?;
         if hold.is_some() || !is_plausible(found, &record, time_ms, context.commissioned_ms, now_ms) {
             return Ok(false);
         }

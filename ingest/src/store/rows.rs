@@ -1,7 +1,7 @@
 //! The rows of the truth: records, runs, conflicts, anchors, and the small caches beside them.
 
 use rusqlite::{Connection, OptionalExtension as _};
-use taraz_telemetry::{Anchor, Clock, Hold, MeterAddress, RangeSet, Sequence};
+use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
 use super::state::{BootKey, State};
 use crate::arrivals::Arrivals;
@@ -18,6 +18,8 @@ pub(super) struct Row<'b> {
     pub(super) time_ms: Option<i64>,
     pub(super) hold: Option<Hold>,
     pub(super) received_ms: i64,
+    /// Since when it waits for what could place it otherwise.
+    pub(super) waiting_ms: Option<i64>,
     pub(super) bytes: &'b [u8],
 }
 
@@ -30,9 +32,10 @@ pub(super) struct Stored {
     pub(super) hold: Option<String>,
     pub(super) received_ms: i64,
     pub(super) bytes: Vec<u8>,
+    pub(super) waiting_ms: Option<i64>,
 }
 
-const STORED: &str = "SELECT id, sequence, time_ms, hold, received_ms, bytes FROM record";
+const STORED: &str = "SELECT id, sequence, time_ms, hold, received_ms, bytes, waiting_ms FROM record";
 
 impl Stored {
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -43,6 +46,7 @@ impl Stored {
             hold: row.get(3)?,
             received_ms: row.get(4)?,
             bytes: row.get(5)?,
+            waiting_ms: row.get(6)?,
         })
     }
 }
@@ -56,8 +60,8 @@ pub(super) fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result
     connection
         .prepare_cached(
             "INSERT INTO record
-             (device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes, waiting_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             device,
@@ -71,6 +75,7 @@ pub(super) fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result
             row.hold.map(Hold::as_str),
             row.received_ms,
             row.bytes,
+            row.waiting_ms,
         ))?;
     Ok(())
 }
@@ -108,18 +113,14 @@ pub(super) struct Held {
 /// The held records behind a rowid, in the order of the feed.
 pub(super) fn held_after(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<Held>> {
     let mut statement = connection.prepare_cached(
-        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, device, incarnation, boot, name
+        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, device, incarnation, boot, name
          FROM record INDEXED BY record_held JOIN device ON device.id = record.device
          WHERE hold IS NOT NULL AND record.id > ? ORDER BY record.id LIMIT ?",
     )?;
     let rows = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
         Ok(Held {
-            device: row.get(9)?,
-            boot: BootKey {
-                device: row.get(6)?,
-                incarnation: row.get(7)?,
-                boot: row.get(8)?,
-            },
+            device: row.get(10)?,
+            boot: boot_key(row, 7)?,
             stored: Stored::read(row)?,
         })
     })?;
@@ -185,24 +186,6 @@ pub(super) fn write_runs(
     Ok(())
 }
 
-pub(super) fn write_anchor(connection: &Connection, key: BootKey, anchor: &Anchor) -> rusqlite::Result<()> {
-    let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO anchor (device, incarnation, boot, monotonic_ms, utc_ms, error_ms)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )?
-        .execute((
-            key.device,
-            key.incarnation,
-            key.boot,
-            ms(anchor.monotonic_ms),
-            ms(anchor.utc_ms),
-            anchor.error_ms,
-        ))?;
-    Ok(())
-}
-
 /// Counts held readings of a quarter-hour up or down.
 pub(super) fn count_held(
     connection: &Connection,
@@ -256,6 +239,15 @@ pub(super) fn write_newest(
         }
     }
     Ok(())
+}
+
+/// The key of a boot from three columns.
+pub(super) fn boot_key(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<BootKey> {
+    Ok(BootKey {
+        device: row.get(at)?,
+        incarnation: row.get(at + 1)?,
+        boot: row.get(at + 2)?,
+    })
 }
 
 fn select(condition: &str) -> String {

@@ -11,7 +11,7 @@ use super::StoreError;
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 -- Devices by a short key.
@@ -144,6 +144,31 @@ ALTER TABLE series ADD COLUMN rated_w INTEGER NOT NULL DEFAULT 0;
 const VERSION_3: &str = "
 -- What is judged again at every start.
 CREATE INDEX record_held ON record (id) WHERE hold IS NOT NULL;
+";
+
+const VERSION_4: &str = "
+-- Since when a record that an anchor has placed waits for what could place it otherwise, by our clock; it stays out of the
+-- feed meanwhile. Null when it does not wait: what earlier versions have placed was given away already.
+ALTER TABLE record ADD COLUMN waiting_ms INTEGER;
+CREATE INDEX record_waiting ON record (device, incarnation, boot, sequence) WHERE waiting_ms IS NOT NULL;
+CREATE INDEX record_waiting_ms ON record (waiting_ms) WHERE waiting_ms IS NOT NULL;
+CREATE INDEX record_anchor ON record (device, incarnation, boot, sequence) WHERE kind = 4;
+
+-- Every anchor of a boot that counts, no longer only the best one.
+DROP TABLE anchor;
+CREATE TABLE anchor (
+    device INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot INTEGER NOT NULL,
+    monotonic_ms INTEGER NOT NULL,
+    utc_ms INTEGER NOT NULL,
+    error_ms INTEGER NOT NULL,
+    PRIMARY KEY (device, incarnation, boot, monotonic_ms)
+) WITHOUT ROWID;
+
+-- Has a row while anchors and places have to be made again from the records.
+CREATE TABLE places_due (since INTEGER PRIMARY KEY);
+INSERT INTO places_due VALUES (4);
 ";
 
 /// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.

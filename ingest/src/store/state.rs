@@ -1,11 +1,11 @@
-//! What the writer keeps in memory: keys of devices and series, what was received, the anchors. All of it is in the
+//! What the writer keeps in memory: keys of devices and series, what was received. All of it is in the
 //! tables too; after a failed commit it is loaded again.
 
 use std::collections::HashMap;
 
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
-use taraz_telemetry::{Anchor, DeviceId, Incarnation, RangeSet};
+use taraz_telemetry::{DeviceId, Incarnation, RangeSet};
 
 /// One start of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,7 +49,6 @@ pub(super) struct State {
     pub(super) devices: HashMap<DeviceId, i64>,
     pub(super) series: HashMap<SeriesKey, Series>,
     pub(super) received: HashMap<BootKey, RangeSet>,
-    pub(super) anchors: HashMap<BootKey, Anchor>,
 }
 
 impl State {
@@ -58,7 +57,6 @@ impl State {
             devices: load_devices(connection)?,
             series: load_series(connection)?,
             received: load_received(connection)?,
-            anchors: load_anchors(connection)?,
         })
     }
 
@@ -177,27 +175,4 @@ fn load_received(connection: &Connection) -> rusqlite::Result<HashMap<BootKey, R
             .insert_run(row.get(3)?, row.get(4)?);
     }
     Ok(received)
-}
-
-fn load_anchors(connection: &Connection) -> rusqlite::Result<HashMap<BootKey, Anchor>> {
-    let sql = "SELECT device, incarnation, boot, monotonic_ms, utc_ms, error_ms FROM anchor";
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query_map((), |row| {
-        let key = BootKey {
-            device: row.get(0)?,
-            incarnation: row.get(1)?,
-            boot: row.get(2)?,
-        };
-        let ms = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
-        Ok((
-            key,
-            Anchor {
-                boot: key.boot,
-                monotonic_ms: ms(3)?,
-                utc_ms: ms(4)?,
-                error_ms: row.get(5)?,
-            },
-        ))
-    })?;
-    rows.collect()
 }

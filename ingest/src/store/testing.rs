@@ -225,7 +225,8 @@ pub(crate) fn caches(folder: &Path) -> Vec<String> {
         "SELECT 'held', name, meter, quarter, readings FROM held JOIN device ON device.id = held.device".to_owned(),
         "SELECT 'anchor', name, incarnation, boot, monotonic_ms, utc_ms, error_ms FROM anchor
          JOIN device ON device.id = anchor.device".to_owned(),
-        "SELECT 'record', name, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, hex(bytes) FROM record
+        "SELECT 'record', name, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, waiting_ms IS NULL,
+         hex(bytes) FROM record
          JOIN device ON device.id = record.device".to_owned(),
         "SELECT 'received', name, incarnation, boot, first, last FROM received
          JOIN device ON device.id = received.device".to_owned(),

@@ -97,9 +97,28 @@ impl Writer {
             now,
             _lock: lock,
         };
+        writer.place_again_if_due()?;
         writer.follow_registry()?;
         writer.judge_held_again()?;
         Ok(writer)
+    }
+
+    /// Places unsynced records anew when the store was written by a version with another rule.
+    fn place_again_if_due(&mut self) -> rusqlite::Result<()> {
+        let now_ms = (self.now)();
+        let transaction = self.connection.transaction()?;
+        if transaction.execute("DELETE FROM places_due", ())? == 0 {
+            return Ok(());
+        }
+        rebuild::anchors(&transaction)?;
+        let mut work = Group::new(&transaction, &self.fleet, &mut self.state, now_ms);
+        work.place_all()?;
+        work.finish()?;
+        let Group { arrivals, tally, .. } = work;
+        transaction.commit()?;
+        tally.count(&self.counters);
+        self.live.arrived(&arrivals);
+        Ok(())
     }
 
     /// Makes the caches again when the rated power of a meter has changed since they were made.

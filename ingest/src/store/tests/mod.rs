@@ -6,4 +6,5 @@ mod held;
 mod killed;
 mod once;
 mod placing;
+mod settling;
 mod shuffles;

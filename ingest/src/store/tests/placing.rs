@@ -51,6 +51,7 @@ async fn an_anchor_places_what_came_before_and_after_it_at_the_end_of_the_feed()
             &[
                 anchor(2, 121_000, NOON_MS + 2 * MINUTE_MS, 500),
                 unsynced(121_000, 300),
+                anchor(2, 181_000, NOON_MS + 3 * MINUTE_MS, 500),
             ],
         )],
     )

@@ -1,0 +1,231 @@
+//! Records of a clock that was not set: where anchors place them, anew with every anchor, and when that is settled.
+//!
+//! Intervals and totals follow every anchor at once. Sinks can't take a point back, so they get an unsynced record when it is
+//! *settled*: when everything that could place it is here ([`is_settled`]), or after [`SETTLE_MS_MAX`].
+
+use taraz_telemetry::{Anchor, Clock, DeviceId, Hold, Reading, Record};
+
+use super::anchors::{Anchors, is_settled};
+use super::facts::{TIME_MS_MAX, registers};
+use super::group::{Context, Group};
+use super::plausible::oldest_ms;
+use super::points;
+use super::rows::{self, Stored};
+use super::state::{BootKey, SeriesKey};
+use super::unsynced_rows;
+use crate::analytics::{Point, quarter_of};
+use crate::counters::ReadingResult;
+
+/// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
+const REGISTER_WH_MAX: i64 = 10_000_000_000_000;
+/// A record whose place is not settled for so long is given to the sinks as it stands: the device dropped what is missing, or
+/// will not sync again in this boot.
+pub(super) const SETTLE_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+/// The most records that are settled by their age in one commit.
+const OVERDUE_AT_ONCE: usize = 10_000;
+
+/// What is needed to place a boot's records anew.
+#[derive(Clone, Debug)]
+pub(super) struct Moved {
+    device: DeviceId,
+    commissioned_ms: i64,
+}
+
+impl Group<'_> {
+    fn anchors(&mut self, boot: BootKey) -> rusqlite::Result<&mut Anchors> {
+        Ok(match self.anchors.entry(boot) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(unsynced_rows::anchors(self.connection, boot)?)
+            }
+        })
+    }
+
+    /// When a record was, and why it is held back if it is.
+    pub(super) fn place(
+        &mut self,
+        context: &Context<'_>,
+        record: &Record,
+    ) -> rusqlite::Result<(Option<i64>, Option<Hold>)> {
+        let stamp = record.stamp();
+        let stated = match stamp.clock {
+            Clock::Synced | Clock::Holdover => i64::try_from(stamp.ms).ok(),
+            Clock::Unsynced => self.anchors(context.boot)?.place(stamp.ms),
+        };
+        let mut hold = context.hold;
+        let impossible = match stated {
+            Some(time_ms) => time_ms < context.commissioned_ms || time_ms > TIME_MS_MAX,
+            None => stamp.clock != Clock::Unsynced,
+        };
+        if let Record::Reading(reading) = record {
+            let unknown = self
+                .fleet
+                .device(context.device)
+                .is_some_and(|d| d.device.meter(reading.meter).is_none());
+            let broken = registers(reading).any(|(_, value_wh)| value_wh > REGISTER_WH_MAX);
+            hold = hold
+                .or(impossible.then_some(Hold::ImplausibleTime))
+                .or(unknown.then_some(Hold::UnknownMeter))
+                .or(broken.then_some(Hold::ImplausibleValue));
+        }
+        Ok((stated, hold))
+    }
+
+    /// A boot can be placed in time, or better than before.
+    pub(super) fn anchor(&mut self, context: &Context<'_>, anchor: Anchor) -> rusqlite::Result<()> {
+        let boot = BootKey {
+            boot: anchor.boot,
+            ..context.boot
+        };
+        if self.anchors(boot)?.insert(anchor) {
+            let moved = Moved {
+                device: context.device.clone(),
+                commissioned_ms: context.commissioned_ms,
+            };
+            self.moved.insert(boot, moved);
+        }
+        Ok(())
+    }
+
+    /// Places every boot's unsynced records anew, as after a change of the rule.
+    pub(super) fn place_all(&mut self) -> rusqlite::Result<()> {
+        for (boot, name) in unsynced_rows::boots_with_unsynced(self.connection)? {
+            let Ok(device) = DeviceId::new(&name) else {
+                continue;
+            };
+            let found = self.fleet.device(&device);
+            let commissioned_ms = found.map_or(i64::MIN, |found| oldest_ms(found.plant));
+            self.moved.insert(
+                boot,
+                Moved {
+                    device,
+                    commissioned_ms,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes the anchors that are new, and moves what they place elsewhere.
+    pub(super) fn place_moved(&mut self) -> rusqlite::Result<()> {
+        // What this group gathered must be in the tables before any of it can move.
+        self.gathered.insert(self.connection, &mut self.changes)?;
+        for (boot, moved) in std::mem::take(&mut self.moved) {
+            self.anchors(boot)?;
+            if let Some(anchors) = self.anchors.get(&boot) {
+                unsynced_rows::write_anchors(self.connection, boot, anchors)?;
+            }
+            for stored in rows::unsynced(self.connection, boot)? {
+                self.replace(boot, &moved, &stored)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves one unsynced record to where the boot's anchors place it, at the end of the feed.
+    fn replace(&mut self, boot: BootKey, moved: &Moved, stored: &Stored) -> rusqlite::Result<()> {
+        let Ok((record, _)) = Record::decode(&stored.bytes) else {
+            return Ok(());
+        };
+        // Only a placement can make an unsynced time implausible, and this one may be better.
+        let hold = stored
+            .hold
+            .as_deref()
+            .and_then(|text| Hold::ALL.into_iter().find(|h| h.as_str() == text))
+            .filter(|&hold| hold != Hold::ImplausibleTime);
+        let context = Context {
+            device: &moved.device,
+            boot,
+            commissioned_ms: moved.commissioned_ms,
+            received_ms: stored.received_ms,
+            hold,
+        };
+        if self.place(&context, &record)?.0 == stored.time_ms {
+            return Ok(());
+        }
+        let counted = self.tally.readings;
+        if let (Some(was_ms), Record::Reading(reading)) = (stored.time_ms, &record) {
+            self.unplace(&context, reading, was_ms, stored.hold.is_some())?;
+        }
+        let is_reading = matches!(record, Record::Reading(_));
+        self.new_record(&context, stored.sequence, record, &stored.bytes)?;
+        if stored.time_ms.is_some() || stored.hold.is_some() {
+            self.tally.readings = counted;
+        }
+        let was_given_away = stored.time_ms.is_some() && stored.hold.is_none() && stored.waiting_ms.is_none();
+        if is_reading && was_given_away {
+            self.tally.readings[ReadingResult::Moved as usize] += 1;
+        }
+        rows::delete(self.connection, stored.id)
+    }
+
+    fn unplace(
+        &mut self,
+        context: &Context<'_>,
+        reading: &Reading,
+        was_ms: i64,
+        held: bool,
+    ) -> rusqlite::Result<()> {
+        if held {
+            return rows::count_held(
+                self.connection,
+                context.boot.device,
+                reading.meter,
+                quarter_of(was_ms),
+                -1,
+            );
+        }
+        self.gathered.insert(self.connection, &mut self.changes)?;
+        let rated_w = self.rated_w(context, reading.meter);
+        for (register, value_wh) in registers(reading) {
+            let key = SeriesKey {
+                device: context.boot.device,
+                meter: reading.meter.get(),
+                register,
+            };
+            let series = self.state.series(self.connection, key, rated_w)?;
+            points::remove(
+                self.connection,
+                &mut self.changes,
+                series,
+                Point {
+                    time_ms: was_ms,
+                    value_wh,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Gives to the sinks what is settled by now.
+    pub(super) fn settle(&mut self) -> rusqlite::Result<()> {
+        let mut boots = std::mem::take(&mut self.unsettled);
+        boots.extend(self.runs_before.keys());
+        for boot in boots {
+            let waiting = unsynced_rows::waiting(self.connection, boot)?;
+            if waiting.is_empty() {
+                continue;
+            }
+            let anchors = unsynced_rows::anchor_sequences(self.connection, boot)?;
+            let runs: Vec<_> = self
+                .state
+                .received
+                .get(&boot)
+                .map_or_else(Vec::new, |received| received.runs().collect());
+            for (id, sequence) in waiting {
+                let at = runs.partition_point(|&(_, last)| last < sequence);
+                if runs
+                    .get(at)
+                    .is_some_and(|&run| is_settled(sequence, run, &anchors))
+                {
+                    unsynced_rows::give_away(self.connection, id)?;
+                }
+            }
+        }
+        let since_ms = self.arrivals.now_ms() - SETTLE_MS_MAX;
+        for id in unsynced_rows::overdue(self.connection, since_ms, OVERDUE_AT_ONCE)? {
+            unsynced_rows::give_away(self.connection, id)?;
+        }
+        Ok(())
+    }
+}
