@@ -3,10 +3,10 @@
 //! A page is written over sector 0 in place: what a device has in its queue stays, until it is told to go.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use taraz_telemetry::{DevicePage, PAGE_LEN, PageError};
+use taraz_telemetry::{DeviceId, DevicePage, PAGE_LEN, PageError};
 
 use crate::board::SECTOR_LEN;
 
@@ -20,6 +20,11 @@ pub enum FlashFileError {
     /// Not a flash file.
     #[error("has {0} bytes, a flash file of the emulator has {FLASH_FILE_LEN}: it is something else")]
     Length(u64),
+    /// Its queue is another device's: what stands in it would be taken for this one's.
+    #[error(
+        "is the flash of {0}, and its queue may hold readings that nobody has yet: take another file, or erase them with --format"
+    )]
+    OtherDevice(DeviceId),
     /// The page.
     #[error(transparent)]
     Page(#[from] PageError),
@@ -43,7 +48,7 @@ pub enum Written {
 /// is erased too.
 ///
 /// # Errors
-/// [`FlashFileError`] when the file is something else, or the page can't be written.
+/// [`FlashFileError`] when the file is something else or, without `format`, another device's, or the page can't be written.
 pub fn write_page(path: &Path, page: &DevicePage, format: bool) -> Result<Written, FlashFileError> {
     let mut bytes = [0; PAGE_LEN];
     page.encode(&mut bytes)?;
@@ -53,6 +58,14 @@ pub fn write_page(path: &Path, page: &DevicePage, format: bool) -> Result<Writte
     let found = file.metadata()?.len();
     if found != 0 && found != FLASH_FILE_LEN {
         return Err(FlashFileError::Length(found));
+    }
+    if found != 0 && !format {
+        let mut old = [0; PAGE_LEN];
+        file.read_exact(&mut old)?;
+        match DevicePage::decode(&old) {
+            Ok(old) if old.device != page.device => return Err(FlashFileError::OtherDevice(old.device)),
+            _ => file.rewind()?,
+        }
     }
     file.write_all(&sector)?;
     if found == 0 || format {
@@ -79,7 +92,6 @@ pub fn read_page(path: &Path) -> Result<DevicePage, FlashFileError> {
         return Err(FlashFileError::Length(found));
     }
     let mut bytes = [0; PAGE_LEN];
-    file.seek(SeekFrom::Start(0))?;
     file.read_exact(&mut bytes)?;
     Ok(DevicePage::decode(&bytes)?)
 }

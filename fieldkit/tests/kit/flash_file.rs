@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use taraz_fieldkit::{FLASH_FILE_LEN, FlashFileError, Written, read_page, write_page};
-use taraz_telemetry::{DevicePage, PageError};
+use taraz_telemetry::{DeviceId, DevicePage, PageError};
 
 use crate::make::page;
 
@@ -44,6 +44,21 @@ fn a_page_is_written_and_the_queue_stays() {
             .iter()
             .all(|&byte| byte == 0xff)
     );
+}
+
+#[test]
+fn the_queue_of_another_device_is_not_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flash.img");
+    write_page(&path, &page(QEMU), false).unwrap();
+    let before = fs::read(&path).unwrap();
+    let mut other = page(QEMU);
+    other.device = DeviceId::new("sari-02").unwrap();
+    let refused = write_page(&path, &other, false).unwrap_err();
+    assert!(refused.to_string().contains("the flash of sari-01"), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(write_page(&path, &other, true).unwrap(), Written::Formatted);
+    assert_eq!(read_page(&path).unwrap(), other);
 }
 
 #[test]
