@@ -41,8 +41,8 @@ pub use meters::{
 };
 pub use modbus::{
     ADU_LEN_MAX, BAUD_MIN, Bus, BusCounters, BusError, BusLine, BusMaster, BusRequest, BusStep, BusTimer,
-    EmbassyTimer, LATE_ANSWER_FACTOR, NoDriverEnable, QUIET_WAIT_MAX_US, READ_REGISTERS_MAX, RETRIES_MAX,
-    ReadFunction, ReadRegisters, Registers, WRITE_REGISTERS_MAX, crc16,
+    EmbassyTimer, LATE_ANSWER_FACTOR, NOTICE_CHARACTERS_MAX, NoDriverEnable, QUIET_WAIT_MAX_US,
+    READ_REGISTERS_MAX, RETRIES_MAX, ReadFunction, ReadRegisters, Registers, WRITE_REGISTERS_MAX, crc16,
 };
 pub use poll::{
     FAILURE_RUN_MS_MAX, FailureRuns, METERS_MAX, POLL_INTERVAL_MS_MAX, POLL_INTERVAL_MS_MIN,

@@ -116,7 +116,8 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
         self.bus.serial().set(line);
         let bus_line = BusLine::serial(line.baud)
             .with_response_timeout_ms(timeout_ms)
-            .with_retries(retries);
+            .with_retries(retries)
+            .with_notice_characters(S::NOTICE_CHARACTERS);
         self.bus.set_line(bus_line);
     }
 

@@ -10,6 +10,10 @@ use crate::detect::{LineSettings, Parity};
 /// It must keep what arrives while a `read` that was started is dropped, and its `flush` must not return before the last bit
 /// has left, or the driver is switched off too early.
 pub trait SerialLine: Read + Write {
+    /// How many characters after it stood on the line the UART may tell of one: what its FIFO gathers before it asks to be
+    /// read, or its time-out for less.
+    const NOTICE_CHARACTERS: u32 = 0;
+
     /// Sets speed and framing, eight data bits. What was received and not read yet may be lost. Asked for at every change
     /// and after a failure, never while something is sent.
     ///

@@ -19,6 +19,8 @@ const RETRIES: u8 = 2;
 
 /// The most retries of one request.
 pub const RETRIES_MAX: u8 = 5;
+/// The deepest FIFO of a UART.
+pub const NOTICE_CHARACTERS_MAX: u32 = 256;
 /// How long a line may keep talking before a request is given up without having been sent.
 pub const QUIET_WAIT_MAX_US: u32 = 1_000_000;
 /// An answer may come as late as this many response time-outs after its request: until then nothing is asked for which
@@ -98,6 +100,20 @@ impl BusLine {
         self
     }
 
+    /// The same line behind a UART that tells of a character up to this many later, at most [`NOTICE_CHARACTERS_MAX`]: that
+    /// long a silence within an answer, or before it, need not be one.
+    #[must_use]
+    pub const fn with_notice_characters(mut self, characters: u32) -> Self {
+        let characters = if characters > NOTICE_CHARACTERS_MAX {
+            NOTICE_CHARACTERS_MAX
+        } else {
+            characters
+        };
+        self.gap_us += characters * self.character_us;
+        self.response_timeout_us += characters * self.character_us;
+        self
+    }
+
     /// The same line with a pause of up to 1 s between an answer and the next request.
     #[must_use]
     pub const fn with_turnaround_ms(mut self, turnaround_ms: u32) -> Self {
@@ -128,6 +144,19 @@ mod tests {
             let fast = BusLine::serial(baud);
             assert_eq!((fast.gap_us, fast.silence_us), (750, 1_750));
         }
+    }
+
+    #[test]
+    fn a_fifo_adds_to_the_patience_and_not_to_the_silence_between_frames() {
+        let prompt = BusLine::serial(9_600);
+        let fifo = prompt.with_notice_characters(4);
+        assert_eq!(fifo.gap_us, prompt.gap_us + 4 * 1_146);
+        assert_eq!(fifo.response_timeout_us, prompt.response_timeout_us + 4 * 1_146);
+        assert_eq!(fifo.silence_us, prompt.silence_us);
+        assert_eq!(
+            prompt.with_notice_characters(u32::MAX),
+            prompt.with_notice_characters(NOTICE_CHARACTERS_MAX)
+        );
     }
 
     #[test]

@@ -28,7 +28,9 @@ mod master_tests;
 
 pub use bus::{Bus, BusTimer, EmbassyTimer, NoDriverEnable};
 pub use crc::crc16;
-pub use line::{BAUD_MIN, BusLine, LATE_ANSWER_FACTOR, QUIET_WAIT_MAX_US, RETRIES_MAX};
+pub use line::{
+    BAUD_MIN, BusLine, LATE_ANSWER_FACTOR, NOTICE_CHARACTERS_MAX, QUIET_WAIT_MAX_US, RETRIES_MAX,
+};
 pub use master::{BusMaster, BusStep};
 pub use outcome::{BusCounters, BusError};
 pub use registers::Registers;
