@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
 
+mod calc;
 mod cli;
 mod config;
 mod demo;
 mod device;
 mod progress;
+mod replay;
 mod services;
 mod simulate;
 mod stop;
@@ -40,6 +42,8 @@ fn run(command: Command) -> anyhow::Result<()> {
     // What needs no runtime runs without one: nothing is opened before a configuration was read whole.
     match command {
         Command::Config(command) => config::run(&command),
+        Command::Calc(command) => calc::run(&command),
+        Command::Replay(args) => replay::run(&args),
         Command::Device(command) => device::run(command),
         Command::Up(args) => up::run(args),
         Command::Gateway(args) => services::gateway(&args),

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod calc;
 mod device;
 
+pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
@@ -48,6 +50,11 @@ pub(crate) enum Command {
     /// Examples and checks of configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The analytics' figures from files to files, for auditors.
+    #[command(subcommand)]
+    Calc(CalcCommand),
+    /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.
+    Replay(ReplayArgs),
 }
 
 /// How `up` is started.

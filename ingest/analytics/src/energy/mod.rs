@@ -9,12 +9,14 @@
 //! unknown shape; a rise that the meter's power can't explain, or a fall without a record, gives an unknown, which is not zero.
 
 mod account;
+mod daily;
 mod explain;
 mod ledger;
 mod register;
 mod series;
 
 pub use account::{GLITCH_POINTS_MAX, account};
+pub use daily::DayEnergy;
 pub use explain::{Explanation, Line};
 pub use ledger::{Cause, Flags, INTERVAL_MS, Ignored, Ledger, PeriodEnergy, SHAPE_MS_MAX, Segment, Why};
 pub use register::{

@@ -1,0 +1,88 @@
+//! How `taraz calc` and `taraz replay` are started.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What can be calculated.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CalcCommand {
+    /// Sun position, clear sky, irradiance in the plane, cell temperature, DC and AC power, row by row.
+    #[command(after_help = SOLAR_HELP)]
+    Solar(Files),
+    /// Voltage unbalance (IEC 61000-4-30, NEMA LVUR, PVUR), current unbalance and neutral current, row by row.
+    #[command(after_help = "Reads v1..v3 and ang1..ang3 (without angles: u12, u23, u31), i1..i3.")]
+    Phases(Files),
+    /// Jalali and Gregorian dates, leap years, the bounds of Tehran's days in UTC, row by row.
+    #[command(after_help = "Reads gregorian, or jalali where that is empty or missing.")]
+    Jalali(Files),
+    /// Yields, performance ratios, capacity factors and availability after IEC 61724-1: in total and by day.
+    #[command(after_help = IEC_HELP)]
+    Iec61724(FilesWithParams),
+    /// Energy balance, obligation, schedule deviation and netting: in total and by day.
+    #[command(after_help = IMBALANCE_HELP)]
+    Imbalance(FilesWithParams),
+}
+
+const SOLAR_HELP: &str = "\
+Reads lat, lon, alt_m, ts_utc; for the clear sky tl (Linke turbidity); for the plane tilt, surf_az; for temperatures temp_air, wind; for power
+pdc0_kw, pac0_kw. Conventions: SPA, Spencer, Kasten-Young, Ineichen, Hay-Davies, Faiman, PVWatts (gamma -0.004/K, losses 14.0757 %, albedo 0.2).";
+
+const IEC_HELP: &str = "\
+Reads ts_utc, g_poa_wm2, e_ac_kwh and, where there are any, t_mod_c, e_dc_kwh, unit_up. Parameters: P0 (kW), Pac (kW), gamma (1/K),
+Tann (deg C), Gmin (W/m2, 50 unless given), tau_h (hours, the times' step unless given), at the top of the file or under \"params\".";
+
+const IMBALANCE_HELP: &str = "\
+Reads ts_utc, gen_kwh, load_kwh and, where there are any, clearsky_kwh and schedules (sched_NAME_kwh); persistence and clear-sky schedules are
+made where they are empty. Parameters: P0_kw, obligation_share (0 to 1), site2_rule, at the top of the file, under \"total\" or \"fleet_two_sites\".";
+
+/// A CSV file in, a CSV file out.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// The CSV file to read (may be gzipped: .gz).
+    #[arg(long = "in", value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// The CSV file to write.
+    #[arg(long = "out", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+/// A CSV file and parameters in, a JSON file out.
+#[derive(Debug, Args)]
+pub(crate) struct FilesWithParams {
+    /// The CSV file to read (may be gzipped: .gz).
+    #[arg(long = "in", value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// A JSON file with the parameters; a file of results may be given too: only its parameters are read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) params: PathBuf,
+    /// The JSON file to write.
+    #[arg(long = "out", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Whether ts_utc is the end or the begin of an interval.
+    #[arg(long, value_enum, default_value_t = Stamp::End)]
+    pub(crate) stamp: Stamp,
+}
+
+/// What an interval's timestamp stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stamp {
+    /// Its end.
+    End,
+    /// Its begin.
+    Begin,
+}
+
+/// What is replayed.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The folder with plants.csv, register_wh.csv and late.csv (each may be .csv.gz).
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The folder to write energy.csv to; it is made if need be.
+    #[arg(long = "out", value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Use only what had been received by this time (such as 2025-06-21T08:30Z).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
