@@ -352,6 +352,45 @@ fn a_flash_that_can_not_go_well_says_why() {
     assert!(missing.contains("taraz device image sari-02"), "{missing}");
 }
 
+/// The commands of the guide's first block, one a line.
+fn guided() -> Vec<String> {
+    let guide =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/field-guide.md")).unwrap();
+    let desk = guide
+        .split("## 1. At the desk")
+        .nth(1)
+        .unwrap()
+        .split("\n- ")
+        .next()
+        .unwrap();
+    let joined = desk.replace("\\\n", " ");
+    joined
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("taraz "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_field_guides_commands_work_as_they_are_written() {
+    let folder = installation();
+    let at = folder.path();
+    let program = make::program(PICO, 50_000);
+    fs::write(at.join("w5500-evb-pico.elf"), make::elf(&[(make::XIP, &program)])).unwrap();
+    let [add, image, flash] = guided().try_into().unwrap();
+    printed(at, &add);
+    printed(at, &image);
+    fs::create_dir(at.join("drive")).unwrap();
+    fs::write(at.join("drive/INFO_UF2.TXT"), "Board-ID: RPI-RP2\n").unwrap();
+    // Nothing plays the board here: it gets as far as the restart.
+    let told = refused(at, &format!("{flash} --drive drive --restart-s 0"));
+    assert!(told.contains("has not restarted"), "{told}");
+    assert_eq!(
+        fs::read(at.join("drive/TARAZ.UF2")).unwrap(),
+        fs::read(at.join("sari-02.uf2")).unwrap()
+    );
+}
+
 #[test]
 fn every_command_shows_examples() {
     for command in ["add", "image", "flash"] {

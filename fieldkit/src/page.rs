@@ -162,14 +162,14 @@ pub fn parse_static(text: &str) -> Result<PageNetwork, SettingError> {
 /// How long a meter may take to begin its answer unless stated otherwise, in ms.
 const RESPONSE_TIMEOUT_MS: u16 = 1_000;
 
-/// `detect`, or `baud=9600` with `,parity=none|even|odd`, `,stop_bits=1|2` and `,timeout_ms=N`; `timeout_ms` may follow
-/// `detect` too.
+/// `auto`, or `baud=9600` with `,parity=none|even|odd`, `,stop_bits=1|2` and `,timeout_ms=N`; `timeout_ms` may follow
+/// `auto` too.
 ///
 /// # Errors
 /// [`SettingError`] for anything else.
 pub fn parse_bus(text: &str) -> Result<PageBus, SettingError> {
     const FORM: SettingError =
-        SettingError("detect, or baud=9600[,parity=none|even|odd][,stop_bits=1|2][,timeout_ms=1000]");
+        SettingError("auto, or baud=9600[,parity=none|even|odd][,stop_bits=1|2][,timeout_ms=1000]");
     let mut bus = PageBus {
         baud: 0,
         parity: PageParity::None,
@@ -177,11 +177,11 @@ pub fn parse_bus(text: &str) -> Result<PageBus, SettingError> {
         response_timeout_ms: RESPONSE_TIMEOUT_MS,
     };
     let mut parts = text.split(',').peekable();
-    let detect = parts.next_if_eq(&"detect").is_some();
+    let auto = parts.next_if_eq(&"auto").is_some();
     for part in parts {
         match part.split_once('=').ok_or(FORM)? {
             ("timeout_ms", value) => bus.response_timeout_ms = value.parse().map_err(|_| FORM)?,
-            _ if detect => return Err(FORM),
+            _ if auto => return Err(FORM),
             ("baud", value) => bus.baud = value.parse().ok().filter(|&baud| baud > 0).ok_or(FORM)?,
             ("parity", "none") => bus.parity = PageParity::None,
             ("parity", "even") => bus.parity = PageParity::Even,
@@ -191,7 +191,7 @@ pub fn parse_bus(text: &str) -> Result<PageBus, SettingError> {
         }
     }
     // A speed makes the line; the rest has its usual values.
-    if detect == (bus.baud == 0) {
+    if auto == (bus.baud == 0) {
         Ok(bus)
     } else {
         Err(FORM)
@@ -247,12 +247,9 @@ mod tests {
 
     #[test]
     fn buses() {
-        let bus = parse_bus("detect").unwrap();
+        let bus = parse_bus("auto").unwrap();
         assert_eq!((bus.baud, bus.response_timeout_ms), (0, 1_000));
-        assert_eq!(
-            parse_bus("detect,timeout_ms=300").unwrap().response_timeout_ms,
-            300
-        );
+        assert_eq!(parse_bus("auto,timeout_ms=300").unwrap().response_timeout_ms, 300);
         let bus = parse_bus("baud=19200,parity=even,stop_bits=2,timeout_ms=500").unwrap();
         let stated = (bus.baud, bus.parity, bus.stop_bits, bus.response_timeout_ms);
         assert_eq!(stated, (19_200, PageParity::Even, 2, 500));
@@ -260,7 +257,7 @@ mod tests {
             "",
             "baud=0",
             "parity=even",
-            "detect,baud=9600",
+            "auto,baud=9600",
             "baud=9600,parity=mark",
             "baud=9600,x=1",
             "9600",

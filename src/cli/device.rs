@@ -102,8 +102,8 @@ pub(crate) struct ImageArgs {
     /// A fixed network address instead of DHCP: ADDRESS/PREFIX[,gateway=ADDRESS][,dns=ADDRESS].
     #[arg(long = "static", value_name = "NETWORK", value_parser = parse_static)]
     pub(crate) fixed: Option<PageNetwork>,
-    /// The RS-485 line: detect, or baud=9600[,parity=none|even|odd][,stop_bits=1|2][,timeout_ms=1000].
-    #[arg(long, value_name = "LINE", default_value = "detect", value_parser = parse_bus)]
+    /// The RS-485 line: auto, or baud=9600[,parity=none|even|odd][,stop_bits=1|2][,timeout_ms=1000].
+    #[arg(long, value_name = "LINE", default_value = "auto", value_parser = parse_bus)]
     pub(crate) bus: PageBus,
     /// How often each meter is read, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
