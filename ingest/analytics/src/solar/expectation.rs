@@ -102,6 +102,38 @@ pub fn expect(
     })
 }
 
+/// The fewest neighbours that state a clear-sky index.
+pub const INDEX_PLANTS_MIN: usize = 3;
+/// A plant that would make less than this share of its rating under a clear sky says nothing about the sky.
+const INDEX_LOAD_MIN: f64 = 0.05;
+/// Clouds beside the sun may add light; more than this is a fault.
+const INDEX_MAX: f64 = 1.2;
+
+/// The clear-sky index of a neighbourhood, 0 to 1.2: the median of made over possible power of its healthy plants, each given as
+/// (made in W, [`Expectation::ac_w`] under a clear sky, rating in W). Plants that the clear sky would not load by 5 % of their rating
+/// are left out; `None` with fewer than [`INDEX_PLANTS_MIN`] others.
+#[must_use]
+pub fn clear_sky_index(plants: &[(f64, f64, f64)]) -> Option<f64> {
+    let mut indices: Vec<f64> = plants
+        .iter()
+        .filter(|&&(made_w, clear_w, rated_w)| {
+            made_w.is_finite() && clear_w > 0.0 && clear_w >= INDEX_LOAD_MIN * rated_w
+        })
+        .map(|&(made_w, clear_w, _)| made_w / clear_w)
+        .collect();
+    if indices.len() < INDEX_PLANTS_MIN {
+        return None;
+    }
+    indices.sort_by(f64::total_cmp);
+    let middle = indices.len() / 2;
+    let median = if indices.len() % 2 == 1 {
+        indices[middle]
+    } else {
+        f64::midpoint(indices[middle - 1], indices[middle])
+    };
+    Some(median.clamp(0.0, INDEX_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +194,21 @@ mod tests {
         };
         let expected = power(&measured, &[array(180.0, 30_000.0)], NOON_MS);
         assert!((expected.dc_w - 15_000.0 * 0.86).abs() < 1e-6, "{expected:?}");
+    }
+
+    #[test]
+    fn neighbours_state_how_clear_the_sky_is() {
+        let plants = [
+            (4.0, 8.0, 10.0),
+            (6.0, 10.0, 10.0),
+            (0.0, 9.0, 10.0),
+            (5.0, 10.0, 10.0),
+        ];
+        assert_eq!(clear_sky_index(&plants), Some(0.5));
+        assert_eq!(clear_sky_index(&plants[..2]), None);
+        // In the evening nobody says anything.
+        assert_eq!(clear_sky_index(&[(0.1, 0.2, 10.0); 5]), None);
+        assert_eq!(clear_sky_index(&[(20.0, 10.0, 10.0); 3]), Some(1.2));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use clear_sky::{
     ClearSky, SOLAR_CONSTANT_W_M2, TurbidityByMonth, absolute_air_mass, haurwitz_w_m2, ineichen,
     relative_air_mass,
 };
-pub use expectation::{Array, Expectation, Site, Weather, expect};
+pub use expectation::{Array, Expectation, INDEX_PLANTS_MIN, Site, Weather, clear_sky_index, expect};
 pub use plane::{ALBEDO_DEFAULT, Plane, Surface, haydavies, isotropic};
 pub use position::{
     Atmosphere, DELTA_T_S, Place, SEA_LEVEL_PA, SunPosition, extraterrestrial_w_m2, pressure_pa, sun_position,
