@@ -13,6 +13,8 @@ mod modbus;
 mod poll;
 mod queue;
 mod scale;
+#[cfg(test)]
+mod simulated;
 mod sntp;
 mod sunspec;
 

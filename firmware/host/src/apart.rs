@@ -1,8 +1,8 @@
 //! Futures driven side by side, each with a waker of its own that keeps its identity.
 //!
-//! `embassy-time` keeps one timer per waker in a queue of 128 places for the whole process and tells wakers apart with
-//! `will_wake`. A waker and its clone may differ there (each copy of the code may have a table of its own), and then every
-//! poll takes another place until the queue overflows and wakes everybody. So a future is always polled with the same clone.
+//! The clock keeps one alarm per waker and tells wakers apart with `will_wake`. A waker and its clone may differ there (each copy
+//! of the code may have a table of its own), and then every poll sets another alarm, which wakes for nothing. So a future is
+//! always polled with the same clone.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};

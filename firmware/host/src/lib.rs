@@ -14,6 +14,7 @@ mod history;
 mod observe;
 mod queue;
 mod run;
+mod time;
 mod transport;
 
 pub use address::{AddressError, BrokerAddress, BusAddress, Parity};

@@ -55,7 +55,7 @@ pub enum RunError {
 
 /// Runs a device until `cancel`. What it has not delivered stays in its state folder.
 ///
-/// Many devices may run in one process, about sixty: each takes two of the 128 places in `embassy-time`'s queue.
+/// Many devices may run in one process.
 ///
 /// A bus or a broker that is down is no error: both are tried again for ever. `progress` is called on the device's thread
 /// and must return at once. Dropping the future stops the device, too.
