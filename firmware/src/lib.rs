@@ -32,7 +32,7 @@ pub use detect::{
     DETECT_LINES, DETECT_TIMEOUT_MS, Detect, DetectAsk, DetectPlan, DetectScope, DetectStep, DetectSummary,
     DetectedUnit, LIKELY_ADDRESSES, LineSettings, Parity, UNIT_TEXT_LEN_MAX, UnitKind, UnitText,
 };
-pub use field::{BusDesk, DeskRead, FieldBus, FieldBusSettings, SearchState, SerialLine};
+pub use field::{BusDesk, DeskRead, FieldBus, FieldBusSettings, MeterRoom, SearchState, SerialLine};
 pub use link::{
     BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
     LINK_TX_LEN_MIN, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane, Link, LinkError,

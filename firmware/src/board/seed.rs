@@ -51,6 +51,13 @@ impl Seed {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+
+    /// A number of 32 bits, another for every purpose.
+    #[must_use]
+    pub const fn draw_u32(self, purpose: &str) -> u32 {
+        let [.., a, b, c, d] = self.draw(purpose).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
 }
 
 #[cfg(test)]
@@ -65,9 +72,8 @@ mod tests {
         for device in ["dev-1", "dev-2"] {
             for start in 0..1_000 {
                 let seed = Seed::new().with(device.as_bytes()).with_words(&[start, 7]);
-                // The upper halves must differ on their own: an incarnation has 32 bits.
-                drawn.insert(seed.draw("incarnation") >> 32);
-                drawn.insert(seed.draw("jitter") >> 32);
+                drawn.insert(seed.draw_u32("incarnation"));
+                drawn.insert(seed.draw_u32("jitter"));
             }
         }
         assert!(drawn.len() > 3_990, "{}", drawn.len());

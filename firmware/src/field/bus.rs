@@ -58,6 +58,9 @@ impl FieldBusSettings {
     }
 }
 
+/// Room for what is remembered of every meter: too much to pass through a board's stack, so the caller has it in place.
+pub type MeterRoom = Vec<Meter, METERS_MAX>;
+
 /// The bus of a board. `S` is the UART, `D` the pin that enables the driver (high while sending), `T` the timer.
 #[derive(Debug)]
 pub struct FieldBus<'d, S, D, T> {
@@ -65,7 +68,7 @@ pub struct FieldBus<'d, S, D, T> {
     desk: &'d BusDesk,
     settings: FieldBusSettings,
     line: Option<LineSettings>,
-    meters: Vec<Meter, METERS_MAX>,
+    meters: &'d mut MeterRoom,
     listed: Vec<MeterSettings, METERS_MAX>,
     /// When the bus searches by itself the next time; `None` for never.
     search_us: Option<u64>,
@@ -73,8 +76,16 @@ pub struct FieldBus<'d, S, D, T> {
 }
 
 impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
-    /// A bus on which nothing was said yet.
-    pub fn new(serial: S, driver_enable: D, timer: T, settings: FieldBusSettings, desk: &'d BusDesk) -> Self {
+    /// A bus on which nothing was said yet; `room` is emptied.
+    pub fn new(
+        serial: S,
+        driver_enable: D,
+        timer: T,
+        settings: FieldBusSettings,
+        desk: &'d BusDesk,
+        room: &'d mut MeterRoom,
+    ) -> Self {
+        room.clear();
         let searches = settings.line.is_none() || settings.meters.is_empty();
         let line = settings.line.unwrap_or(DETECT_LINES[0]);
         let mut bus = Self {
@@ -87,7 +98,7 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
             ),
             desk,
             line: settings.line,
-            meters: Vec::new(),
+            meters: room,
             listed: Vec::new(),
             pause_us: SEARCH_PAUSE_US_MIN,
             settings,

@@ -1,5 +1,6 @@
 //! The bus of a board in simulated time.
 
+use std::boxed::Box;
 use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
@@ -41,7 +42,8 @@ fn field<'d>(
         response_timeout_ms: RESPONSE_TIMEOUT_MS,
         meters: meters.iter().copied().collect(),
     };
-    FieldBus::new(line.serial(), Pin, line.timer(), settings, desk)
+    let room = Box::leak(Box::new(MeterRoom::new()));
+    FieldBus::new(line.serial(), Pin, line.timer(), settings, desk, room)
 }
 
 /// One poll: whose, when it was due, when it began, what came of it.

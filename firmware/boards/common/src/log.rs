@@ -14,7 +14,7 @@ use embedded_io_async::{ErrorType, Write};
 use heapless::String;
 
 /// Bytes that wait for the UART.
-const PIPE_LEN: usize = 1_536;
+const PIPE_LEN: usize = 1_024;
 /// The longest line of the log; what is longer is cut.
 const LINE_LEN_MAX: usize = 200;
 /// How many bytes go to the UART at a time.
@@ -57,7 +57,12 @@ fn put(now_ms: u64, text: fmt::Arguments<'_>) -> bool {
     if PIPE.free_capacity() < bytes.len() {
         return false;
     }
-    PIPE.try_write(bytes) == Ok(bytes.len())
+    let mut rest = bytes;
+    // At the pipe's seam a write takes only a part.
+    while let Ok(len @ 1..) = PIPE.try_write(rest) {
+        rest = &rest[len..];
+    }
+    rest.is_empty()
 }
 
 /// A line with room for its end.
@@ -74,6 +79,8 @@ impl Line {
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
+            // A message of several lines stays one.
+            let c = if c.is_control() { ' ' } else { c };
             if self.0.len() + c.len_utf8() > LINE_LEN_MAX {
                 return Err(fmt::Error);
             }

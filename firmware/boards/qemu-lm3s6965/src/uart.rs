@@ -15,6 +15,7 @@ use embassy_time::Timer;
 use embedded_io_async::{ErrorType, Read, Write};
 use heapless::Deque;
 use lm3s6965::{Interrupt, interrupt};
+use taraz_firmware::{Parity, SerialLine};
 
 use crate::registers::Registers;
 use crate::sysctl::CORE_HZ;
@@ -43,13 +44,15 @@ const INTERRUPT_TX: u32 = 1 << 5;
 /// Bytes wait in the FIFO, too few for [`INTERRUPT_RX`], and none has come for 32 bit times.
 const INTERRUPT_RX_TIMEOUT: u32 = 1 << 6;
 
-/// An answer on the bus is at most 256 bytes; two fit.
-const RING_LEN: usize = 512;
+/// What a person types, or pastes.
+const CONSOLE_RING_LEN: usize = 128;
+/// An answer on the bus is at most 256 bytes.
+const BUS_RING_LEN: usize = 384;
 
-/// One UART and what its interrupt shares with its halves.
-pub(crate) struct Port {
+/// One UART and what its interrupt shares with its halves; `N` bytes that arrived may wait.
+pub(crate) struct Port<const N: usize> {
     registers: Registers,
-    ring: Mutex<RefCell<Deque<u8, RING_LEN>>>,
+    ring: Mutex<RefCell<Deque<u8, N>>>,
     overruns: Mutex<Cell<u32>>,
     readable: AtomicWaker,
     writable: AtomicWaker,
@@ -57,20 +60,12 @@ pub(crate) struct Port {
 
 // SAFETY: the base addresses of UART 0 and 1 (data sheet, table 2-3).
 #[allow(unsafe_code, reason = "names the peripherals' addresses")]
-static PORTS: [Port; 2] = unsafe { [Port::at(0x4000_c000), Port::at(0x4000_d000)] };
+static CONSOLE: Port<CONSOLE_RING_LEN> = unsafe { Port::at(0x4000_c000) };
+// SAFETY: as above.
+#[allow(unsafe_code, reason = "names the peripherals' addresses")]
+static BUS: Port<BUS_RING_LEN> = unsafe { Port::at(0x4000_d000) };
 
-/// Parity of a character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LineParity {
-    /// No parity bit.
-    None,
-    /// An even number of ones.
-    Even,
-    /// An odd number of ones.
-    Odd,
-}
-
-impl Port {
+impl<const N: usize> Port<N> {
     /// # Safety
     /// `base` is the address of a UART.
     #[allow(unsafe_code, reason = "a wrong address breaks memory safety")]
@@ -86,13 +81,13 @@ impl Port {
     }
 
     /// Sets the line; what is being sent or received at this moment is spoilt.
-    fn configure(&self, baud: u32, parity: LineParity, stop_bits: u8) {
+    fn configure(&self, baud: u32, parity: Parity, stop_bits: u8) {
         // 12.2.2: the divisor is the clock over 16 times the rate, in 64ths, rounded.
         let divisor = (CORE_HZ * 4 + baud / 2) / baud.max(1);
         let parity = match parity {
-            LineParity::None => 0,
-            LineParity::Even => LCRH_PARITY | LCRH_EVEN,
-            LineParity::Odd => LCRH_PARITY,
+            Parity::None => 0,
+            Parity::Even => LCRH_PARITY | LCRH_EVEN,
+            Parity::Odd => LCRH_PARITY,
         };
         let stop = if stop_bits > 1 { LCRH_TWO_STOP_BITS } else { 0 };
         self.registers.write(CTL, 0);
@@ -178,26 +173,26 @@ impl Port {
 
 #[interrupt]
 fn UART0() {
-    PORTS[0].on_interrupt();
+    CONSOLE.on_interrupt();
 }
 
 #[interrupt]
 fn UART1() {
-    PORTS[1].on_interrupt();
+    BUS.on_interrupt();
 }
 
 /// Turns UART 0 into the console, 115200 baud, 8N1.
 pub(crate) fn console() -> (UartReader, UartWriter) {
-    let port = &PORTS[0];
-    port.configure(115_200, LineParity::None, 1);
+    let port = &CONSOLE;
+    port.configure(115_200, Parity::None, 1);
     unmask(Interrupt::UART0);
     (UartReader(port), UartWriter(port))
 }
 
 /// Turns UART 1 into the bus.
 pub(crate) fn bus() -> BusUart {
-    let port = &PORTS[1];
-    port.configure(9_600, LineParity::None, 1);
+    let port = &BUS;
+    port.configure(9_600, Parity::None, 1);
     unmask(Interrupt::UART1);
     BusUart(port)
 }
@@ -209,11 +204,11 @@ fn unmask(interrupt: Interrupt) {
 }
 
 /// What comes in.
-pub(crate) struct UartReader(&'static Port);
+pub(crate) struct UartReader(&'static Port<CONSOLE_RING_LEN>);
 /// What goes out.
-pub(crate) struct UartWriter(&'static Port);
+pub(crate) struct UartWriter(&'static Port<CONSOLE_RING_LEN>);
 /// Both, with a line that can be set.
-pub(crate) struct BusUart(&'static Port);
+pub(crate) struct BusUart(&'static Port<BUS_RING_LEN>);
 
 impl ErrorType for UartReader {
     type Error = Infallible;
@@ -257,6 +252,13 @@ impl Write for BusUart {
 
     async fn flush(&mut self) -> Result<(), Infallible> {
         self.0.flush().await;
+        Ok(())
+    }
+}
+
+impl SerialLine for BusUart {
+    fn configure(&mut self, baud: u32, parity: Parity, stop_bits: u8) -> Result<(), Infallible> {
+        self.0.configure(baud, parity, stop_bits);
         Ok(())
     }
 }

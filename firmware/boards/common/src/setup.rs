@@ -1,0 +1,144 @@
+//! From the start to everything that a device is made of: the banner, the last run, the configuration page.
+
+use embassy_time::{Duration, Instant, Timer};
+use embedded_storage::nor_flash::ReadNorFlash;
+use static_cell::StaticCell;
+use taraz_firmware::{DeviceParts, DeviceSettings, Identity, LastRun, Seed, identity, settings};
+use taraz_telemetry::{BoardMarker, DevicePage, FirmwareVersion, PAGE_LEN, PageError, ResetCause};
+
+use crate::narrator::Narrator;
+use crate::retained::take_last_run;
+use crate::say;
+use crate::tasks::{BoardHealth, health};
+
+/// A problem that waits for somebody is said again this often.
+const REPEAT: Duration = Duration::from_secs(60);
+
+/// What is known when the program has begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// The program's mark: board and version.
+    pub marker: BoardMarker<'static>,
+    /// Why it started.
+    pub reset_cause: ResetCause,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// Says which program this is and how the last run ended. `mark` is the program's own (`board_marker!`), `chip` what the
+/// chip says about its reset.
+pub fn begin(mark: &'static str, chip: Option<ResetCause>) -> Begun {
+    // What nothing reads the linker would drop.
+    let mark = core::hint::black_box(mark);
+    let marker = BoardMarker::of(mark).unwrap_or(BoardMarker {
+        board: "unknown",
+        version: "0",
+    });
+    let last = take_last_run();
+    let reset_cause = last.reset_cause(chip);
+    say!(
+        "taraz {} on {}, start: {reset_cause:?}",
+        marker.version,
+        marker.board
+    );
+    match last {
+        LastRun::Panicked(message) => say!("last run: {message}"),
+        LastRun::Stalled(task) => say!("last run: stopped by the watchdog: {task}"),
+        LastRun::Unknown | LastRun::Running | LastRun::Requested => {}
+    }
+    Begun {
+        marker,
+        reset_cause,
+        started: Instant::now(),
+    }
+}
+
+/// Why a board can't be a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The flash can't be read or opened.
+    #[error("the flash does not work; the board needs another one")]
+    Flash,
+    /// The page is missing, damaged or for another board.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The queue can't be opened.
+    #[error("the queue can't be opened; the flash may be worn out")]
+    Queue,
+}
+
+/// What the page says, for as long as the program runs.
+#[derive(Debug)]
+pub struct Setup {
+    /// The page itself.
+    pub page: &'static DevicePage,
+    /// Who the device is.
+    pub identity: &'static Identity,
+    /// What it does.
+    pub settings: DeviceSettings,
+    /// The health of its tasks.
+    pub health: &'static BoardHealth,
+    /// What tells it from others and this start from the last.
+    pub seed: Seed,
+}
+
+impl Setup {
+    /// What the device is made of, with its queue open.
+    pub fn device_parts<Q>(&self, begun: &Begun, queue: Q) -> DeviceParts<Q, Narrator> {
+        DeviceParts {
+            settings: self.settings.clone(),
+            queue,
+            observer: Narrator::new(&self.settings, self.health),
+            started: begun.started,
+            reset_cause: begun.reset_cause,
+            seed: self.seed.draw("device"),
+            live: true,
+        }
+    }
+}
+
+/// Reads the page at `page_at`. The seed gathers the device's key.
+///
+/// # Errors
+/// [`SetupError`]: there is nothing to start with.
+///
+/// # Panics
+/// Called again after it succeeded.
+#[inline(never)]
+pub fn prepare<F: ReadNorFlash>(
+    flash: &mut F,
+    page_at: u32,
+    begun: &Begun,
+    seed: Seed,
+) -> Result<Setup, SetupError> {
+    static PAGE: StaticCell<DevicePage> = StaticCell::new();
+    static IDENTITY: StaticCell<Identity> = StaticCell::new();
+    static HEALTH: StaticCell<BoardHealth> = StaticCell::new();
+    let mut bytes = [0; PAGE_LEN];
+    flash.read(page_at, &mut bytes).map_err(|_| SetupError::Flash)?;
+    let page = DevicePage::decode(&bytes)?;
+    page.check_board(begun.marker.board)?;
+    let page = &*PAGE.init(page);
+    let firmware = FirmwareVersion::try_from(begun.marker.version).unwrap_or_default();
+    say!(
+        "device {}, broker {}:{}",
+        page.device,
+        page.broker_host,
+        page.broker_port
+    );
+    Ok(Setup {
+        page,
+        identity: IDENTITY.init(identity(page)),
+        settings: settings(page, firmware),
+        health: HEALTH.init(health()),
+        seed: seed.with(&page.key).with(page.device.as_str().as_bytes()),
+    })
+}
+
+/// Says what is wrong until somebody mends it and restarts the board.
+pub async fn wait_for_help(problem: SetupError) -> ! {
+    loop {
+        say!("not running: {problem}");
+        Timer::after(REPEAT).await;
+    }
+}
