@@ -195,6 +195,14 @@ fn an_image_holds_what_registry_key_and_command_line_say() {
         .collect();
     assert_eq!(meters, [(5, MeterDriver::Growatt), (6, MeterDriver::Sdm630)]);
 
+    printed(at, &IMAGE.replace("--out sari-02", "--format --out erase"));
+    let erase = fs::read(at.join("erase.uf2")).unwrap();
+    assert_eq!(
+        erase.len() - image.len(),
+        2 * 1_048_576,
+        "a MiB of queue in blocks of 256 bytes"
+    );
+
     // The same image with another page, from the image itself: the old page is replaced.
     let again = IMAGE
         .replace("pico.uf2", "sari-02.uf2")
@@ -240,7 +248,6 @@ fn what_would_not_work_in_the_field_is_refused_at_the_desk() {
         // The time server is given by name, and nobody could say its address.
         ("--out", "--static 192.168.7.20/24 --out", "network.dns"),
         ("--out", "--bus baud=300 --out", "bus.baud"),
-        ("--out", "--format --out", "emulator"),
     ] {
         let words = IMAGE.replace(from, to);
         let refusal = refused(at, &words);

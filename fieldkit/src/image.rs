@@ -40,19 +40,23 @@ pub enum ImageError {
     NotAnImage,
 }
 
-/// Puts the device's page into the program.
+/// Puts the device's page into the program. With `format` the image erases the board's queue, each time it is written:
+/// for a board that was another device.
 ///
 /// # Errors
 /// [`ImageError`] when the page is for another board or can't be written, or the board takes no UF2.
-pub fn pack(program: &Program, page: &DevicePage, board: &Board) -> Result<Image, ImageError> {
-    let Medium::Uf2 { page: at, .. } = board.medium else {
+pub fn pack(program: &Program, page: &DevicePage, board: &Board, format: bool) -> Result<Image, ImageError> {
+    let Medium::Uf2 { page: at, queue, .. } = &board.medium else {
         return Err(ImageError::NoUf2(board.name));
     };
     page.check_board(board.name)?;
     let mut bytes = [0; PAGE_LEN];
     page.encode(&mut bytes)?;
     let mut content = program.content.clone();
-    content.put(at, &bytes);
+    content.put(*at, &bytes);
+    if format {
+        content.put(queue.start, &vec![0xff; queue.len()]);
+    }
     content.fill_sectors(SECTOR_LEN);
     Ok(Image {
         bytes: content.to_bytes(),

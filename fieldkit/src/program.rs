@@ -65,7 +65,8 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// Reads an ELF or, for boards that take one, a UF2 file. A configuration page that is in it already is left out.
+    /// Reads an ELF or, for boards that take one, a UF2 file. What an image has beside the program (a configuration page, an
+    /// erased queue) is left out.
     ///
     /// # Errors
     /// [`ProgramError`] says why it can't be this board's program.
@@ -75,8 +76,14 @@ impl Program {
             Medium::Uf2 { family, .. } => Uf2::parse(bytes, *family)?,
             Medium::FlashFile => return Err(ProgramError::NotElf),
         };
-        if let Medium::Uf2 { page, .. } = board.medium {
-            content.remove(&(page..page + SECTOR_LEN));
+        if let Medium::Uf2 { page, queue, .. } = &board.medium {
+            content.remove(&(*page..*page + SECTOR_LEN));
+            if content
+                .get(queue)
+                .is_some_and(|queue| queue.iter().all(|&byte| byte == 0xff))
+            {
+                content.remove(queue);
+            }
         }
         let is_outside =
             |payload: &Range<u32>| payload.start < board.program.start || payload.end > board.program.end;

@@ -83,7 +83,7 @@ Examples:
   taraz device image sari-02 --board qemu-lm3s6965 --broker 10.0.2.2 --config taraz.toml --out device/flash.img
 
 The image holds the device's key: only you can read the file, and it belongs onto that one board. A queue that is on the board
-already stays there.")]
+already stays there and is delivered as this device's: use --format for a board that was another device.")]
 pub(crate) struct ImageArgs {
     /// The device's id, as in fleet.toml.
     pub(crate) device: DeviceId,
@@ -111,7 +111,7 @@ pub(crate) struct ImageArgs {
     /// Let the device find what answers on its bus instead of reading the registry's meters.
     #[arg(long)]
     pub(crate) detect_meters: bool,
-    /// The emulator only: erase the queue of a flash file that is there.
+    /// Erase the queue that is on the board or in the flash file: for one that was another device.
     #[arg(long)]
     pub(crate) format: bool,
     /// The configuration of the installation.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use taraz_fieldkit::{Board, Medium, PageSettings, Program, Written, board, device_page, pack, write_page};
 use taraz_telemetry::{DevicePage, PageNetwork};
 
@@ -35,15 +35,12 @@ pub(super) fn run(args: &ImageArgs) -> anyhow::Result<()> {
 }
 
 fn uf2(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Result<()> {
-    if args.format {
-        bail!("--format is for the emulator; a board keeps its queue until its console is told otherwise");
-    }
     let path = match &args.program {
         Some(path) => path.clone(),
         None => built(board).with_context(|| missing(board))?,
     };
     let program = read_program(&path, board)?;
-    let image = pack(&program, page, board)?;
+    let image = pack(&program, page, board, args.format)?;
     write_secret(&args.out, &image.bytes)?;
     let (out, device) = (args.out.display(), &args.device);
     println!(
@@ -52,6 +49,9 @@ fn uf2(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Result<()>
         program.version,
         path.display()
     );
+    if args.format {
+        println!("it erases the board's queue each time it is written");
+    }
     println!("next: taraz device flash {device} --image {out}");
     Ok(())
 }

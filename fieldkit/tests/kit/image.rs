@@ -11,7 +11,7 @@ const PAGE: u32 = XIP + 0xf_f000;
 fn image_of(program_bytes: &[u8], page: &DevicePage) -> Vec<u8> {
     let board = board(PICO).unwrap();
     let program = Program::read(program_bytes, board).unwrap();
-    pack(&program, page, board).unwrap().bytes
+    pack(&program, page, board, false).unwrap().bytes
 }
 
 #[test]
@@ -60,6 +60,36 @@ fn a_page_that_is_there_already_is_replaced() {
 }
 
 #[test]
+fn an_image_can_erase_the_queue_and_nothing_else_can() {
+    let pico = board(PICO).unwrap();
+    let plain = uf2(XIP, &program(PICO, 1_000));
+    let read = Program::read(&plain, pico).unwrap();
+    let image = pack(&read, &page(PICO), pico, true).unwrap().bytes;
+    let mut content = Uf2::parse(&image, FAMILY).unwrap();
+    let queue = XIP + 0x10_0000..XIP + 0x20_0000;
+    assert_eq!(content.get(&queue), Some(vec![0xff; 0x10_0000]));
+    let in_queue = content
+        .addresses()
+        .filter(|payload| queue.contains(&payload.start));
+    assert_eq!(
+        in_queue.count(),
+        0x10_0000 / 256,
+        "every payload is there, so every sector is erased"
+    );
+    assert_eq!(device_of(&image).unwrap().1, page(PICO));
+    // As a program it is the program alone.
+    assert_eq!(
+        Program::read(&image, pico).unwrap(),
+        Program::read(&image_of(&plain, &page(PICO)), pico).unwrap()
+    );
+    content.put(queue.start + 300, &[0]);
+    assert!(
+        device_of(&content.to_bytes()).is_err(),
+        "something would be written into the queue"
+    );
+}
+
+#[test]
 fn an_image_is_read_back_with_its_device() {
     let image = image_of(&uf2(XIP, &program(PICO, 1_000)), &page(PICO));
     let (board, read) = device_of(&image).unwrap();
@@ -105,12 +135,17 @@ fn a_program_alone_touches_neither_page_nor_queue() {
 fn a_page_for_another_board_is_refused() {
     let pico = board(PICO).unwrap();
     let program = Program::read(&uf2(XIP, &program(PICO, 1_000)), pico).unwrap();
-    let refused = pack(&program, &page("qemu-lm3s6965"), pico).unwrap_err();
+    let refused = pack(&program, &page("qemu-lm3s6965"), pico, false).unwrap_err();
     assert!(matches!(
         refused,
         ImageError::Page(PageError::Value { field: "board", .. })
     ));
-    let emulator = pack(&program, &page("qemu-lm3s6965"), board("qemu-lm3s6965").unwrap());
+    let emulator = pack(
+        &program,
+        &page("qemu-lm3s6965"),
+        board("qemu-lm3s6965").unwrap(),
+        false,
+    );
     assert_eq!(emulator, Err(ImageError::NoUf2("qemu-lm3s6965")));
 }
 
@@ -118,6 +153,6 @@ fn a_page_for_another_board_is_refused() {
 fn an_image_is_not_printed() {
     let pico = board(PICO).unwrap();
     let program = Program::read(&uf2(XIP, &program(PICO, 1_000)), pico).unwrap();
-    let printed = format!("{:?}", pack(&program, &page(PICO), pico).unwrap());
+    let printed = format!("{:?}", pack(&program, &page(PICO), pico, false).unwrap());
     assert_eq!(printed, "Image(16384 bytes, …)");
 }
