@@ -9,9 +9,33 @@ use anyhow::{Context as _, bail};
 use rand::TryRngCore as _;
 use serde::Deserialize;
 use taraz_fleet::Fleet;
+use taraz_settings::{Document, Key, Mistake, Section, Wrong};
 use taraz_telemetry::MasterKey;
 
 use crate::cli::{ConfigCommand, ExampleKind};
+
+/// The keys of `taraz.toml`.
+const SECTIONS: &[Section] = &[
+    Section {
+        head: "",
+        keys: &[
+            Key::must("fleet", "the path of the registry in quotes, as \"fleet.toml\""),
+            Key::may("master_key", "the path of a file in quotes, as \"master.key\""),
+            Key::table("gateway", GATEWAY_ALLOWED),
+            Key::table("ingest", INGEST_ALLOWED),
+        ],
+    },
+    Section {
+        head: "gateway",
+        keys: taraz_gateway::KEYS,
+    },
+    Section {
+        head: "ingest",
+        keys: taraz_ingest::KEYS,
+    },
+];
+const GATEWAY_ALLOWED: &str = "the table [gateway], as `taraz config example` shows it";
+const INGEST_ALLOWED: &str = "the table [ingest], as `taraz config example` shows it";
 
 /// A configuration file as it stands.
 #[derive(Debug, Deserialize)]
@@ -49,32 +73,47 @@ impl Config {
                 path.display()
             )
         })?;
+        let document = Document::parse(&path.display().to_string(), &text, SECTIONS)?;
+        Self::of(path, &document)
+    }
+
+    fn of(path: &Path, document: &Document<'_>) -> anyhow::Result<Self> {
+        let at = |wrong: Wrong| document.mistake(wrong);
         let folder = path.parent().unwrap_or(Path::new("."));
-        let file: File = parse_toml(path, &text)?;
+        let file: File = document.read()?;
         let mut gateway = file.gateway;
         let mut ingest = file.ingest;
         if let Some(gateway) = &mut gateway {
-            gateway.check().with_context(|| path.display().to_string())?;
+            gateway.check().map_err(|wrong| at(wrong.below("gateway")))?;
             gateway.data_dir = folder.join(&gateway.data_dir);
         }
         if let Some(ingest) = &mut ingest {
-            ingest.check().with_context(|| path.display().to_string())?;
+            ingest.check().map_err(|wrong| at(wrong.below("ingest")))?;
             ingest.data = folder.join(&ingest.data);
         }
-        check_tokens(path, gateway.as_ref(), ingest.as_ref())?;
+        check_tokens(gateway.as_ref(), ingest.as_ref()).map_err(at)?;
         let fleet_path = folder.join(&file.fleet);
-        let fleet_text = std::fs::read_to_string(&fleet_path)
-            .with_context(|| format!("fleet = {}: can't be read", fleet_path.display()))?;
-        let fleet = Fleet::parse(&fleet_text).with_context(|| fleet_path.display().to_string())?;
-        let master_key = file
-            .master_key
-            .map(|key| read_master_key(&folder.join(key)))
-            .transpose()?;
+        let fleet_text = std::fs::read_to_string(&fleet_path).map_err(|error| {
+            let allowed = format!("the path of a file that can be read ({error})");
+            at(Wrong::new("fleet", fleet_path.display(), allowed))
+        })?;
+        let fleet = Fleet::read(&fleet_path.display().to_string(), &fleet_text)?;
+        let master_key = file.master_key.map(|key| {
+            let key = folder.join(key);
+            let found = key.display().to_string();
+            read_master_key(&key).map_err(|error| {
+                at(Wrong::new(
+                    "master_key",
+                    found,
+                    format!("a master key's file ({error:#})"),
+                ))
+            })
+        });
         Ok(Self {
             path: path.to_owned(),
             fleet_path,
             fleet: Arc::new(fleet),
-            master_key,
+            master_key: master_key.transpose()?,
             gateway,
             ingest,
         })
@@ -82,47 +121,48 @@ impl Config {
 
     /// The master key, which gateway and field kit need.
     pub(crate) fn master_key(&self) -> anyhow::Result<&MasterKey> {
-        self.master_key.as_ref().with_context(|| {
-            format!(
-                "{}: master_key is missing; `taraz config master-key FILE` draws one",
-                self.path.display()
-            )
-        })
+        let allowed = "the path of a file; `taraz config master-key FILE` draws one";
+        self.needed(self.master_key.as_ref(), "master_key", allowed)
     }
 
     /// The gateway's part.
     pub(crate) fn gateway(&self) -> anyhow::Result<&taraz_gateway::Config> {
-        self.gateway
-            .as_ref()
-            .with_context(|| format!("{}: the table [gateway] is missing", self.path.display()))
+        self.needed(self.gateway.as_ref(), "gateway", GATEWAY_ALLOWED)
     }
 
     /// Ingest's part.
     pub(crate) fn ingest(&self) -> anyhow::Result<&taraz_ingest::Config> {
-        self.ingest
-            .as_ref()
-            .with_context(|| format!("{}: the table [ingest] is missing", self.path.display()))
+        self.needed(self.ingest.as_ref(), "ingest", INGEST_ALLOWED)
+    }
+
+    /// Where a gateway of its own delivers to.
+    pub(crate) fn gateway_ingest(&self) -> anyhow::Result<&taraz_gateway::IngestConfig> {
+        let allowed = "the table [gateway.ingest] with url and token: where do readings go?";
+        self.needed(self.gateway()?.ingest.as_ref(), "gateway.ingest", allowed)
+    }
+
+    /// What a file may leave out, but not for this command.
+    fn needed<'a, T>(&self, part: Option<&'a T>, key: &str, allowed: &str) -> anyhow::Result<&'a T> {
+        let missing = || Mistake {
+            file: self.path.display().to_string(),
+            line: 1,
+            key: key.to_owned(),
+            found: "nothing".to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        Ok(part.ok_or_else(missing)?)
     }
 }
 
 /// One file that configures both sides of the hop must give them one token.
 fn check_tokens(
-    path: &Path,
     gateway: Option<&taraz_gateway::Config>,
     ingest: Option<&taraz_ingest::Config>,
-) -> anyhow::Result<()> {
-    let sent = gateway
-        .and_then(|gateway| gateway.ingest.as_ref())
-        .map(|ingest| &ingest.token);
-    let expected = ingest.map(|ingest| &ingest.token);
-    if sent
-        .zip(expected)
-        .is_some_and(|(sent, expected)| sent != expected)
-    {
-        bail!(
-            "{}: gateway.ingest.token = (not shown): must be the same as ingest.token",
-            path.display()
-        );
+) -> Result<(), Wrong> {
+    let sent = gateway.and_then(|gateway| gateway.ingest.as_ref());
+    let pair = sent.zip(ingest);
+    if pair.is_some_and(|(sent, ingest)| sent.token != ingest.token) {
+        return Err(Wrong::secret("gateway.ingest.token", "the same as ingest.token"));
     }
     Ok(())
 }
@@ -265,22 +305,6 @@ pub(crate) fn check_is_private(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parses TOML; an error names place and reason, never the line itself, which may hold a secret.
-pub(crate) fn parse_toml<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> anyhow::Result<T> {
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| {
-            text[..span.start.min(text.len())].matches('\n').count() + 1
-        });
-        // What stands before the sign is the key; what follows may be a secret.
-        let key = text
-            .lines()
-            .nth(line.saturating_sub(1))
-            .and_then(|line| line.split_once('='));
-        let key = key.map_or(String::new(), |(key, _)| format!(" {}:", key.trim()));
-        anyhow::anyhow!("{}: line {line}:{key} {}", path.display(), error.message())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,7 +352,7 @@ mod tests {
         std::fs::write(&path, example(ExampleKind::Taraz).replace("fleet =", "flet =")).unwrap();
         let message = format!("{:#}", Config::read(&path).unwrap_err());
         assert!(
-            message.contains("flet") && message.contains("expected one of"),
+            message.ends_with("taraz.toml: line 5: flet: found a key that does not exist; allowed: here one of fleet, master_key, [gateway], [ingest]"),
             "{message}"
         );
     }

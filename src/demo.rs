@@ -169,7 +169,10 @@ fn parts(args: &UpArgs, data: &Path, fleet: &Arc<Fleet>) -> anyhow::Result<Parts
         token,
         influx: influx.collect(),
     };
-    ingest.check()?;
+    // Everything else in it is the demo's own.
+    ingest
+        .check()
+        .map_err(|wrong| anyhow::anyhow!("--influx: found {}; allowed: {}", wrong.found, wrong.allowed))?;
     Ok(Parts {
         fleet: Arc::clone(fleet),
         master_key: read_master_key(&key_path)?,

@@ -13,12 +13,7 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
     let part = config.gateway()?.clone();
     let master = config.master_key()?.clone();
-    let ingest = part.ingest.clone().with_context(|| {
-        format!(
-            "{}: [gateway.ingest] with url and token is missing: where do readings go?",
-            args.config.display()
-        )
-    })?;
+    let ingest = config.gateway_ingest()?;
     let uplink = HttpUplink::new(&ingest.url, &ingest.token)?;
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;

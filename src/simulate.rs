@@ -1,6 +1,6 @@
 //! `taraz simulate`: inverters and meters to talk to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use taraz_fleet::Fleet;
@@ -47,15 +47,17 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
 }
 
 fn read(args: &SimulateArgs) -> anyhow::Result<Simulation> {
-    let text = |path: &Option<_>, demo: &str| path.as_deref().map_or(Ok(demo.to_owned()), read_file);
-    let fleet = Fleet::parse(&text(&args.fleet, demo::fleet_toml())?)?;
-    Ok(Simulation::parse_with_fleet(
-        &text(&args.plants, demo::simulation_toml())?,
-        &fleet,
-        None,
-    )?)
+    // What is not given is the demo's, under the name that its example has.
+    let file = |path: &Option<PathBuf>, name: &str, demo: &str| match path {
+        Some(path) => Ok((path.display().to_string(), read_file(path)?)),
+        None => anyhow::Ok((name.to_owned(), demo.to_owned())),
+    };
+    let (name, text) = file(&args.fleet, "fleet.toml", demo::fleet_toml())?;
+    let fleet = Fleet::read(&name, &text)?;
+    let (name, text) = file(&args.plants, "simulation.toml", demo::simulation_toml())?;
+    Ok(Simulation::read(&name, &text, &fleet)?)
 }
 
 fn read_file(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| path.display().to_string())
+    std::fs::read_to_string(path).with_context(|| format!("{}: can't be read", path.display()))
 }

@@ -3,7 +3,9 @@
 // clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
 #![allow(clippy::unwrap_used)]
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -67,90 +69,329 @@ fn every_example_is_printed() {
     }
 }
 
-#[test]
-fn what_is_wrong_is_named_before_a_socket_opens() {
-    // Both ports are taken: a program that opened a socket first would complain of that instead.
-    let taken = [
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-    ];
-    let [http, mqtt] = taken
-        .each_ref()
-        .map(|listener| listener.local_addr().unwrap().to_string());
-    let cases = [
-        ("taraz.toml", "fleet =", "flet =", "flet"),
-        ("taraz.toml", "master_key =", "master_kee =", "master_kee"),
-        (
-            "taraz.toml",
-            "spool_max_mib = 4096",
-            "spool_max_mib = 0",
-            "1 to 1000000",
+const T: &str = "taraz.toml";
+const F: &str = "fleet.toml";
+const D: &str = "device.toml";
+const S: &str = "simulation.toml";
+const X: &str = "faults.toml";
+/// What no message may show: the examples' token, and what the table has in its place.
+const SECRETS: [&str; 3] = ["replace-me-with-a-long-random-text", "sesame", "1234567"];
+const MISTAKES: &str = include_str!("config/mistakes.txt");
+
+/// What is wrong in a file of an installation, and what is said of it.
+struct Case {
+    file: String,
+    right: String,
+    wrong: String,
+    line: String,
+    key: String,
+    found: String,
+    allowed: String,
+}
+
+fn cases(taken: &Taken) -> Vec<Case> {
+    let rows = MISTAKES
+        .lines()
+        .filter(|row| !row.is_empty() && !row.starts_with('#'));
+    let case = |row: &str| {
+        let columns = row
+            .split(" | ")
+            .map(|column| taken.filled(&column.replace("\\n", "\n")));
+        let [file, right, wrong, line, key, found, allowed] =
+            <[String; 7]>::try_from(columns.collect::<Vec<_>>())
+                .unwrap_or_else(|_| panic!("seven columns: {row}"));
+        Case {
+            line: if line.is_empty() { wrong.clone() } else { line },
+            file,
+            right,
+            wrong,
+            key,
+            found,
+            allowed,
+        }
+    };
+    rows.map(case).collect()
+}
+
+/// Addresses that are taken: a program that opened a socket would complain of that, and whom it calls is heard.
+struct Taken {
+    http: TcpListener,
+    mqtt: TcpListener,
+}
+
+impl Taken {
+    fn new() -> Self {
+        let listener = || {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            listener
+        };
+        Self {
+            http: listener(),
+            mqtt: listener(),
+        }
+    }
+
+    fn filled(&self, text: &str) -> String {
+        let [http, mqtt] =
+            [&self.http, &self.mqtt].map(|listener| listener.local_addr().unwrap().to_string());
+        text.replace("HTTP", &http)
+            .replace("MQTT", &mqtt)
+            .replace("BUS", &format!("tcp://{mqtt}"))
+            .replace("BROKER", &format!("mqtt://{mqtt}"))
+    }
+
+    fn nobody_called(&self) -> bool {
+        [&self.http, &self.mqtt].into_iter().all(|listener| {
+            listener
+                .accept()
+                .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        })
+    }
+}
+
+/// The files of an installation, a device and a simulation, all good; every address in them is taken.
+fn everything(taken: &Taken) -> tempfile::TempDir {
+    let folder = installation();
+    let at = folder.path();
+    let replace = |file: &str, changes: &[(&str, &str)]| {
+        let mut text = std::fs::read_to_string(at.join(file)).unwrap();
+        for (from, to) in changes {
+            assert!(text.contains(from), "{file} has no {from:?}");
+            text = text.replacen(from, to, 1);
+        }
+        std::fs::write(at.join(file), taken.filled(&text)).unwrap();
+    };
+    for (file, example) in [(D, "device"), (S, "simulation"), (X, "faults")] {
+        std::fs::write(at.join(file), printed(at, &["config", "example", example])).unwrap();
+    }
+    replace(
+        T,
+        &[
+            ("mqtt_listen = \"0.0.0.0:1883\"", "mqtt_listen = \"MQTT\""),
+            ("http_listen = \"127.0.0.1:8081\"", "http_listen = \"HTTP\""),
+            ("\nlisten = \"127.0.0.1:8080\"", "\nlisten = \"HTTP\""),
+        ],
+    );
+    replace(
+        D,
+        &[
+            (
+                "bus = \"serial:/dev/ttyUSB0?baud=9600&parity=none&stop_bits=1\"",
+                "bus = \"BUS\"",
+            ),
+            ("broker = \"mqtt://127.0.0.1:1883\"", "broker = \"BROKER\""),
+        ],
+    );
+    // The example simulates a third unit, of which the registry need not know.
+    let key = at.join("sari-01.key");
+    std::fs::write(&key, "00".repeat(32)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
+/// Starts the program that reads the file.
+fn start(folder: &Path, file: &str, taken: &Taken) -> Output {
+    let port = taken.http.local_addr().unwrap().port().to_string();
+    match file {
+        D => taraz(folder, &["device", "run", D]),
+        S | X => taraz(
+            folder,
+            &[
+                "simulate",
+                "--fleet",
+                F,
+                "--plants",
+                S,
+                "--faults",
+                X,
+                "--first-port",
+                &port,
+            ],
         ),
-        (
-            "taraz.toml",
-            "\ntoken = \"replace-me-with-a-long-random-text\"",
-            "\ntoken = \"short\"",
-            "16",
-        ),
-        ("fleet.toml", "kind = \"municipality\"", "kind = \"city\"", "city"),
-        (
-            "fleet.toml",
-            "latitude_deg = 36.563",
-            "latitude_deg = 236.563",
-            "-90 to 90",
-        ),
-        (
-            "fleet.toml",
-            "owner = \"sari-municipality\"",
-            "owner = \"babol\"",
-            "sari-municipality",
-        ),
-        ("fleet.toml", "address = 2", "address = 1", "each address once"),
-    ];
-    for (file, right, wrong, named) in cases {
-        let folder = installation();
-        let path = folder.path().join(file);
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains(right), "{file} has no {right:?}");
-        std::fs::write(&path, text.replacen(right, wrong, 1)).unwrap();
-        let output = taraz(
-            folder.path(),
-            &["up", "--config", "taraz.toml", "--http", &http, "--mqtt", &mqtt],
-        );
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            !output.status.success() && message.contains(named),
-            "{wrong}: {message}"
-        );
-        assert!(
-            !message.contains(&http) && !message.contains(&mqtt),
-            "{wrong}: {message}"
-        );
+        _ => taraz(folder, &["up", "--config", T]),
     }
 }
 
 #[test]
-fn a_taken_port_is_named_with_what_to_do() {
+fn what_is_wrong_is_named_whole_before_a_socket_opens() {
+    let taken = Taken::new();
+    let cases = cases(&taken);
+    assert!(cases.len() >= 60, "{} cases", cases.len());
+    for case in cases {
+        let folder = everything(&taken);
+        let path = folder.path().join(&case.file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains(&case.right),
+            "{} has no {:?}",
+            case.file,
+            case.right
+        );
+        let text = text.replacen(&case.right, &case.wrong, 1);
+        std::fs::write(&path, &text).unwrap();
+        let output = start(folder.path(), &case.file, &taken);
+        let message = String::from_utf8(output.stderr).unwrap();
+
+        let end = text.find(&case.line).unwrap() + case.line.trim_end().len();
+        let line = text[..end].matches('\n').count() + 1;
+        let Case { file, key, found, .. } = &case;
+        let key = if key.is_empty() {
+            String::new()
+        } else {
+            format!("{key}: ")
+        };
+        let start = format!("taraz: {file}: line {line}: {key}found {found}");
+        let allowed = format!("; allowed: {}", case.allowed);
+        let said = format!("{}\nsaid     {message}", case.wrong);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(message.starts_with(&start), "{said}expected {start}");
+        assert!(message.contains(&allowed), "{said}expected {allowed}");
+        assert_eq!(message.lines().count(), 1, "{said}");
+        assert!(SECRETS.iter().all(|secret| !message.contains(secret)), "{said}");
+        assert!(taken.nobody_called(), "{said}");
+    }
+}
+
+#[test]
+fn the_files_that_are_made_wrong_are_right() {
+    // Nothing is wrong with them but that their addresses are taken, so that the test above can fail.
+    let taken = Taken::new();
+    for (file, key) in [(T, "--http"), (S, "can't listen on")] {
+        let folder = everything(&taken);
+        let output = start(folder.path(), file, &taken);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && message.contains(key), "{message}");
+    }
+}
+
+/// What is given on the command line, and what is said of it.
+const ARGUMENTS: &[(&[&str], &str, &str)] = &[
+    (
+        &["up", "--demo", "--http", "localhost:8080"],
+        "'localhost:8080' for '--http <ADDR>'",
+        "allowed: ADDRESS:PORT, as 127.0.0.1:8080",
+    ),
+    (
+        &["up", "--demo", "--http", "127.0.0.1:99999"],
+        "'127.0.0.1:99999' for '--http <ADDR>'",
+        "port 0 to 65535",
+    ),
+    (
+        &["up", "--demo", "--mqtt", "1883"],
+        "'1883' for '--mqtt <ADDR>'",
+        "allowed: ADDRESS:PORT",
+    ),
+    (
+        &["up", "--demo", "--history-days", "400"],
+        "'400' for '--history-days <DAYS>'",
+        "0..=365",
+    ),
+    (
+        &["up", "--demo", "--data", "d", "--influx", "https://x"],
+        "--influx: found https://x",
+        "allowed: http://HOST:PORT",
+    ),
+    (
+        &["simulate", "--listen", "localhost"],
+        "'localhost' for '--listen <LISTEN>'",
+        "allowed: an IP address, as 127.0.0.1",
+    ),
+    (
+        &["simulate", "--first-port", "99999"],
+        "'99999' for '--first-port <FIRST_PORT>'",
+        "0..=65535",
+    ),
+    (
+        &["simulate", "--offset-s", "noon"],
+        "'noon' for '--offset-s <SECONDS>'",
+        "allowed: a whole number of seconds",
+    ),
+    (
+        &["device", "config", "sari-01", "--config", T, "--bus", "usb"],
+        "'usb' for '--bus <BUS>'",
+        "allowed: tcp://HOST:PORT or serial:",
+    ),
+    (
+        &["device", "config", "sari-01", "--config", T, "--broker", "x"],
+        "'x' for '--broker <BROKER>'",
+        "allowed: mqtt://HOST",
+    ),
+    (
+        &["config", "example", "everything"],
+        "'everything' for '[FILE]'",
+        "taraz, fleet, device, simulation, faults",
+    ),
+];
+
+#[test]
+fn a_wrong_argument_is_named_with_what_is_allowed() {
+    let folder = installation();
+    for (arguments, found, allowed) in ARGUMENTS {
+        let output = taraz(folder.path(), arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        for part in [found, allowed] {
+            assert!(
+                message.contains(part),
+                "{arguments:?}\nsaid     {message}expected {part}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_once_with_what_to_do() {
     let folder = installation();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let output = taraz(
-        folder.path(),
-        &[
+    for (http, mqtt, option) in [
+        (address.as_str(), "127.0.0.1:0", "ingest.listen (or --http)"),
+        ("127.0.0.1:0", address.as_str(), "gateway.mqtt_listen (or --mqtt)"),
+    ] {
+        let arguments = [
             "up",
             "--config",
-            "taraz.toml",
+            T,
             "--data",
             "elsewhere",
             "--http",
-            &address,
+            http,
             "--mqtt",
-            "127.0.0.1:0",
-        ],
-    );
+            mqtt,
+        ];
+        let output = taraz(folder.path(), &arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        let said = message.lines().find(|line| line.starts_with("taraz: ")).unwrap();
+        assert!(
+            !output.status.success() && said.contains(&address) && said.contains(option),
+            "{said}"
+        );
+        assert_eq!(said.matches("in use").count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_store_that_is_none_is_named_with_its_file() {
+    let folder = installation();
+    let data = folder.path().join("taraz-data/ingest");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(
+        data.join("store.sqlite"),
+        "this is no store, but a text of some length that fills its head",
+    )
+    .unwrap();
+    let arguments = [
+        "up",
+        "--config",
+        T,
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+    ];
+    let output = taraz(folder.path(), &arguments);
     let message = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        !output.status.success() && message.contains(&address),
-        "{message}"
-    );
+    let file = "taraz-data/ingest/store.sqlite can't be opened: ";
+    assert!(!output.status.success() && message.contains(file), "{message}");
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use taraz_fleet::{Fleet, FleetError};
+use taraz_fleet::{Fleet, Mistake};
 use taraz_telemetry::{DeviceId, MeterAddress, MeterDriver, MeterRole};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 
@@ -93,7 +93,15 @@ impl FromStr for MeterSpec {
 pub enum AddError {
     /// The registry is wrong as it stands, or would be with the device.
     #[error(transparent)]
-    Fleet(#[from] FleetError),
+    Fleet(#[from] Mistake),
+    /// The text can't be taken apart and put together again.
+    #[error("{file} can't be edited: {error}")]
+    Text {
+        /// Which file.
+        file: String,
+        /// What stands in the way.
+        error: String,
+    },
     /// The id is taken.
     #[error(
         "device \"{device}\" is in the registry already, in the plant {plant}; choose another id, or edit fleet.toml"
@@ -122,12 +130,12 @@ pub enum AddError {
     Layout(&'static str),
 }
 
-/// The registry with the device, checked whole. The key is not in it: it follows from the master key.
+/// The registry with the device, checked whole; `file` is what messages call it. The key is not in it: it follows from the master key.
 ///
 /// # Errors
 /// [`AddError`] says what stands in the way.
-pub fn add_device(text: &str, new: &NewDevice) -> Result<String, AddError> {
-    let fleet = Fleet::parse(text)?;
+pub fn add_device(file: &str, text: &str, new: &NewDevice) -> Result<String, AddError> {
+    let fleet = Fleet::read(file, text)?;
     if let Some(known) = fleet.device(&new.id) {
         return Err(AddError::Duplicate {
             device: new.id.clone(),
@@ -141,7 +149,10 @@ pub fn add_device(text: &str, new: &NewDevice) -> Result<String, AddError> {
     let device = device_table(new, plant.inverter_ac_w)?;
     let mut document: DocumentMut = text
         .parse()
-        .map_err(|error: toml_edit::TomlError| FleetError::Toml(error.to_string()))?;
+        .map_err(|error: toml_edit::TomlError| AddError::Text {
+            file: file.to_owned(),
+            error: error.message().to_owned(),
+        })?;
     let table = plant_table(&mut document, &new.plant).ok_or(AddError::Layout("plant"))?;
     let devices = table
         .entry("device")
@@ -151,7 +162,7 @@ pub fn add_device(text: &str, new: &NewDevice) -> Result<String, AddError> {
         .ok_or(AddError::Layout("plant.device"))?
         .push(device);
     let added = document.to_string();
-    Fleet::parse(&added)?;
+    Fleet::read(file, &added)?;
     Ok(added)
 }
 

@@ -4,27 +4,10 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use jiff::civil::{Date, date};
+use taraz_settings::{Place, Wrong};
 use taraz_telemetry::{MeterDriver, MeterRole};
 
 use crate::model::{Device, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, PLANTS_MAX, Plant};
-
-/// A registry that can't be used; the message names the key, its value and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FleetError {
-    /// Not TOML, a key that does not exist, or a value of the wrong type.
-    #[error("fleet.toml: {0}")]
-    Toml(String),
-    /// A value outside what is allowed.
-    #[error("fleet.toml: {key} = {value}: {allowed}")]
-    Value {
-        /// Where it stands.
-        key: String,
-        /// What stands there.
-        value: String,
-        /// What is allowed.
-        allowed: String,
-    },
-}
 
 const LATITUDE_DEG: RangeInclusive<f64> = -90.0..=90.0;
 const LONGITUDE_DEG: RangeInclusive<f64> = -180.0..=180.0;
@@ -36,146 +19,199 @@ const TEMPERATURE_COEFFICIENT_PER_K: RangeInclusive<f64> = -0.01..=0.0;
 /// From before the first grid-connected plants to a date that is surely a slip of the pen.
 const COMMISSIONED: RangeInclusive<Date> = date(1980, 1, 1)..=date(2100, 12, 31);
 
-pub(crate) fn check(fleet: &Fleet) -> Result<(), FleetError> {
-    unique("district.id", fleet.districts.iter().map(|d| d.id.as_str()))?;
-    unique("owner.id", fleet.owners.iter().map(|o| o.id.as_str()))?;
-    let named = fleet.sites.iter().map(|s| s.id.as_str());
-    let own = fleet
-        .plants
-        .iter()
-        .filter(|p| p.site.is_none())
-        .map(|p| p.id.as_str());
-    unique(
-        "site.id (a plant without a site is one of its own id)",
-        named.chain(own),
-    )?;
-    unique("plant.id", fleet.plants.iter().map(|p| p.id.as_str()))?;
-    let devices = fleet
-        .plants
-        .iter()
-        .flat_map(|p| &p.devices)
-        .map(|d| d.id.as_str());
-    unique("plant.device.id", devices)?;
-    if fleet.plants.len() > PLANTS_MAX {
-        let allowed = format!("at most {PLANTS_MAX} plants");
-        return Err(value(
-            "plant".to_owned(),
-            &format!("{} of them", fleet.plants.len()),
-            &allowed,
-        ));
-    }
-    check_names(fleet)?;
-    fleet
-        .plants
-        .iter()
-        .try_for_each(|plant| check_plant(fleet, plant))
+pub(crate) const ID_ALLOWED: &str = "1 to 48 of a-z, 0-9 and '-', as \"sari-roof-1\"";
+pub(crate) const NAME_ALLOWED: &str = "1 to 80 characters in quotes, not only spaces, no line breaks";
+pub(crate) const DRIVER_ALLOWED: &str = "one of: sunspec, sdm630, growatt, si_rs485";
+
+/// What the registry says of one thing that has an id, and where.
+struct Named<'a> {
+    place: Place,
+    id: &'a str,
+    name: &'a str,
+    name_fa: &'a str,
 }
 
-/// Names stand on pages and in reports: something must be there, and it must stay in its line.
-fn check_names(fleet: &Fleet) -> Result<(), FleetError> {
-    let districts = fleet
-        .districts
-        .iter()
-        .map(|d| ("district", &d.id, &d.name, &d.name_fa));
-    let owners = fleet.owners.iter().map(|o| ("owner", &o.id, &o.name, &o.name_fa));
-    let sites = fleet.sites.iter().map(|s| ("site", &s.id, &s.name, &s.name_fa));
-    let plants = fleet.plants.iter().map(|p| ("plant", &p.id, &p.name, &p.name_fa));
-    for (kind, id, name, name_fa) in districts.chain(owners).chain(sites).chain(plants) {
-        check_name(format!("{kind} {id}: name"), name)?;
-        check_name(format!("{kind} {id}: name_fa"), name_fa)?;
+pub(crate) fn check(fleet: &Fleet) -> Result<(), Wrong> {
+    if fleet.plants.len() > PLANTS_MAX {
+        let found = format!("{} of them", fleet.plants.len());
+        return Err(Wrong::new("plant", found, format!("at most {PLANTS_MAX} plants")));
+    }
+    let districts = fleet.districts.iter().map(|d| (&d.id, &d.name, &d.name_fa));
+    let owners = fleet.owners.iter().map(|o| (&o.id, &o.name, &o.name_fa));
+    let sites = named("site", fleet.sites.iter().map(|s| (&s.id, &s.name, &s.name_fa)));
+    let plants = named("plant", fleet.plants.iter().map(|p| (&p.id, &p.name, &p.name_fa)));
+    unique(&named("district", districts), "each district's id once")?;
+    unique(&named("owner", owners), "each owner's id once")?;
+    unique(&sites, "each site's id once")?;
+    unique(&plants, "each plant's id once")?;
+    own_sites(fleet, &sites, &plants)?;
+    unique_devices(fleet)?;
+    for (at, plant) in fleet.plants.iter().enumerate() {
+        check_plant(fleet, plant, &Place::top().item("plant", at))?;
     }
     Ok(())
 }
 
-fn check_name(key: String, name: &str) -> Result<(), FleetError> {
+fn named<'a>(key: &str, all: impl Iterator<Item = (&'a String, &'a String, &'a String)>) -> Vec<Named<'a>> {
+    let place = |at| Place::top().item(key, at);
+    all.enumerate()
+        .map(|(at, (id, name, name_fa))| Named {
+            place: place(at),
+            id,
+            name,
+            name_fa,
+        })
+        .collect()
+}
+
+/// Ids are words, each there once; names stand on pages and in reports: something must be there, in one line.
+fn unique(all: &[Named<'_>], once: &str) -> Result<(), Wrong> {
+    let mut seen = BTreeSet::new();
+    for Named {
+        place,
+        id,
+        name,
+        name_fa,
+    } in all
+    {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if id.is_empty() || id.len() > ID_LEN_MAX || !id.bytes().all(allowed) {
+            return Err(Wrong::new(place.key("id"), format!("{id:?}"), ID_ALLOWED));
+        }
+        if !seen.insert(*id) {
+            return Err(Wrong::new(
+                place.key("id"),
+                format!("{id:?}"),
+                format!("{once}; this one is there twice"),
+            ));
+        }
+        check_name(place.key("name"), name)?;
+        check_name(place.key("name_fa"), name_fa)?;
+    }
+    Ok(())
+}
+
+/// A plant without a site is one of its own id, which no site may have then.
+fn own_sites(fleet: &Fleet, sites: &[Named<'_>], plants: &[Named<'_>]) -> Result<(), Wrong> {
+    let own = fleet
+        .plants
+        .iter()
+        .zip(plants)
+        .filter(|(plant, _)| plant.site.is_none());
+    for (_, plant) in own {
+        if let Some(site) = sites.iter().find(|site| site.id == plant.id) {
+            let allowed = "each id once: a plant without a site is a site of this id already";
+            return Err(Wrong::new(
+                site.place.key("id"),
+                format!("{:?}", site.id),
+                allowed,
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn unique_devices(fleet: &Fleet) -> Result<(), Wrong> {
+    let mut seen = BTreeSet::new();
+    for (plant_at, plant) in fleet.plants.iter().enumerate() {
+        for (at, device) in plant.devices.iter().enumerate() {
+            if !seen.insert(&device.id) {
+                let place = Place::top().item("plant", plant_at).item("device", at).key("id");
+                let allowed = "each device's id once; this one is there twice";
+                return Err(Wrong::new(place, format!("{:?}", device.id.as_str()), allowed));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_name(place: Place, name: &str) -> Result<(), Wrong> {
     let fits = (1..=NAME_CHARS_MAX).contains(&name.chars().count());
     if fits && !name.trim().is_empty() && !name.chars().any(char::is_control) {
         return Ok(());
     }
-    let allowed = format!("1 to {NAME_CHARS_MAX} characters, not only spaces, no line breaks");
-    Err(value(key, &format!("{name:?}"), &allowed))
+    Err(Wrong::new(place, format!("{name:?}"), NAME_ALLOWED))
 }
 
-fn check_plant(fleet: &Fleet, plant: &Plant) -> Result<(), FleetError> {
-    let key = |name: &str| format!("plant {}: {name}", plant.id);
+fn check_plant(fleet: &Fleet, plant: &Plant, place: &Place) -> Result<(), Wrong> {
     known(
-        key("owner"),
+        place.key("owner"),
         &plant.owner,
         fleet.owners.iter().map(|o| o.id.as_str()),
     )?;
     known(
-        key("district"),
+        place.key("district"),
         &plant.district,
         fleet.districts.iter().map(|d| d.id.as_str()),
     )?;
     if let Some(site) = &plant.site {
-        known(key("site"), site, fleet.sites.iter().map(|s| s.id.as_str()))?;
+        known(place.key("site"), site, fleet.sites.iter().map(|s| s.id.as_str()))?;
     }
-    within(key("latitude_deg"), plant.latitude_deg, &LATITUDE_DEG)?;
-    within(key("longitude_deg"), plant.longitude_deg, &LONGITUDE_DEG)?;
-    within(key("altitude_m"), plant.altitude_m, &ALTITUDE_M)?;
-    within(
-        key("temperature_coefficient_per_k"),
+    let coefficient = (
+        "temperature_coefficient_per_k",
         plant.temperature_coefficient_per_k,
         &TEMPERATURE_COEFFICIENT_PER_K,
-    )?;
-    positive(key("inverter_ac_w"), plant.inverter_ac_w)?;
+    );
+    for (key, number, range) in [
+        ("latitude_deg", plant.latitude_deg, &LATITUDE_DEG),
+        ("longitude_deg", plant.longitude_deg, &LONGITUDE_DEG),
+        ("altitude_m", plant.altitude_m, &ALTITUDE_M),
+        coefficient,
+    ] {
+        within(place.key(key), number, range)?;
+    }
+    positive(place.key("inverter_ac_w"), plant.inverter_ac_w)?;
     if !COMMISSIONED.contains(&plant.commissioned) {
         let allowed = format!("\"{}\" to \"{}\"", COMMISSIONED.start(), COMMISSIONED.end());
-        return Err(value(
-            key("commissioned"),
-            &format!("\"{}\"", plant.commissioned),
-            &allowed,
-        ));
+        return Err(Wrong::new(place.key("commissioned"), plant.commissioned, allowed));
     }
     if plant.arrays.is_empty() {
-        return Err(value(
-            key("arrays"),
-            "[]",
-            "at least one array with tilt_deg, azimuth_deg and peak_w",
-        ));
+        let allowed = "at least one array with tilt_deg, azimuth_deg and peak_w";
+        return Err(Wrong::new(place.key("arrays"), "an empty array", allowed));
     }
-    for array in &plant.arrays {
-        within(key("arrays.tilt_deg"), array.tilt_deg, &TILT_DEG)?;
-        within(key("arrays.azimuth_deg"), array.azimuth_deg, &AZIMUTH_DEG)?;
-        positive(key("arrays.peak_w"), array.peak_w)?;
+    for (at, array) in plant.arrays.iter().enumerate() {
+        let place = place.item("arrays", at);
+        within(place.key("tilt_deg"), array.tilt_deg, &TILT_DEG)?;
+        within(place.key("azimuth_deg"), array.azimuth_deg, &AZIMUTH_DEG)?;
+        positive(place.key("peak_w"), array.peak_w)?;
     }
-    plant.devices.iter().try_for_each(check_device)
+    let mut devices = plant.devices.iter().enumerate();
+    devices.try_for_each(|(at, device)| check_device(device, &place.item("device", at)))
 }
 
-fn check_device(device: &Device) -> Result<(), FleetError> {
-    let key = |name: &str| format!("device {}: {name}", device.id);
+fn check_device(device: &Device, place: &Place) -> Result<(), Wrong> {
     if device.key_generation == 0 {
-        return Err(value(key("key_generation"), "0", "1 to 255"));
+        return Err(Wrong::new(place.key("key_generation"), 0, "1 to 255"));
     }
     if device.meters.is_empty() || device.meters.len() > METERS_MAX {
-        let allowed = format!("1 to {METERS_MAX} meters on one bus");
-        return Err(value(
-            key("meter"),
-            &format!("{} of them", device.meters.len()),
-            &allowed,
+        let found = format!("{} of them", device.meters.len());
+        return Err(Wrong::new(
+            place.key("meter"),
+            found,
+            format!("1 to {METERS_MAX} meters on one bus"),
         ));
     }
     let mut addresses = BTreeSet::new();
-    for meter in &device.meters {
+    for (at, meter) in device.meters.iter().enumerate() {
+        let place = place.item("meter", at);
         if !addresses.insert(meter.address) {
-            return Err(value(
-                key("meter.address"),
-                &meter.address.to_string(),
+            return Err(Wrong::new(
+                place.key("address"),
+                meter.address,
                 "each address once on a bus",
             ));
         }
-        check_meter(&key(&format!("meter {}", meter.address)), meter)?;
+        check_meter(&place, meter)?;
     }
     Ok(())
 }
 
-fn check_meter(key: &str, meter: &Meter) -> Result<(), FleetError> {
+fn check_meter(place: &Place, meter: &Meter) -> Result<(), Wrong> {
     if meter.role != MeterRole::Irradiance {
-        positive(format!("{key}: rated_w"), meter.rated_w)?;
+        positive(place.key("rated_w"), meter.rated_w)?;
     }
     if let Some(name) = &meter.name {
-        check_name(format!("{key}: name"), name)?;
+        check_name(place.key("name"), name)?;
     }
     let drivers = drivers_of(meter.role);
     if drivers.contains(&meter.driver) {
@@ -187,11 +223,8 @@ fn check_meter(key: &str, meter: &Meter) -> Result<(), FleetError> {
         meter.role.as_str(),
         words.join(", ")
     );
-    Err(value(
-        format!("{key}: driver"),
-        &format!("\"{}\"", meter.driver.as_str()),
-        &allowed,
-    ))
+    let found = format!("\"{}\"", meter.driver.as_str());
+    Err(Wrong::new(place.key("driver"), found, allowed))
 }
 
 /// Which drivers give what a role needs: an inverter's `energy_wh`, a meter's import and export, an irradiance.
@@ -203,30 +236,7 @@ const fn drivers_of(role: MeterRole) -> &'static [MeterDriver] {
     }
 }
 
-fn unique<'a>(key: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), FleetError> {
-    let mut seen = BTreeSet::new();
-    for id in ids {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if id.is_empty() || id.len() > ID_LEN_MAX || !id.bytes().all(allowed) {
-            let form = format!("1 to {ID_LEN_MAX} of a-z, 0-9 and '-'");
-            return Err(value(key.to_owned(), &format!("{id:?}"), &form));
-        }
-        if !seen.insert(id) {
-            return Err(value(
-                key.to_owned(),
-                &format!("\"{id}\""),
-                "each id once; this one is there twice",
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn known<'a>(
-    key: String,
-    id: &str,
-    mut ids: impl Iterator<Item = &'a str> + Clone,
-) -> Result<(), FleetError> {
+fn known<'a>(place: Place, id: &str, mut ids: impl Iterator<Item = &'a str> + Clone) -> Result<(), Wrong> {
     if ids.clone().any(|known| known == id) {
         return Ok(());
     }
@@ -237,36 +247,24 @@ fn known<'a>(
     if listed.is_empty() {
         listed.push("none is registered yet");
     }
-    Err(value(
-        key,
-        &format!("{id:?}"),
-        &format!("one of: {}", listed.join(", ")),
+    Err(Wrong::new(
+        place,
+        format!("{id:?}"),
+        format!("one of: {}", listed.join(", ")),
     ))
 }
 
-fn within(key: String, number: f64, range: &RangeInclusive<f64>) -> Result<(), FleetError> {
+fn within(place: Place, number: f64, range: &RangeInclusive<f64>) -> Result<(), Wrong> {
     if range.contains(&number) {
         return Ok(());
     }
-    Err(value(
-        key,
-        &number.to_string(),
-        &format!("{} to {}", range.start(), range.end()),
-    ))
+    let allowed = format!("{} to {}", range.start(), range.end());
+    Err(Wrong::new(place, number, allowed))
 }
 
-fn positive(key: String, number: u32) -> Result<(), FleetError> {
+fn positive(place: Place, number: u32) -> Result<(), Wrong> {
     if number > 0 {
-        Ok(())
-    } else {
-        Err(value(key, "0", "above 0"))
+        return Ok(());
     }
-}
-
-fn value(key: String, value: &str, allowed: &str) -> FleetError {
-    FleetError::Value {
-        key,
-        value: value.to_owned(),
-        allowed: allowed.to_owned(),
-    }
+    Err(Wrong::new(place, number, "above 0"))
 }

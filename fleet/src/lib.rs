@@ -4,13 +4,14 @@
 //! changes while a program runs.
 
 mod check;
+mod keys;
 mod model;
 
-pub use check::FleetError;
 pub use model::{
     Array, Device, DeviceRef, District, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, Owner,
     OwnerKind, PLANTS_MAX, Plant, Site,
 };
+pub use taraz_settings::Mistake;
 
 /// A complete, commented example of `fleet.toml`; a test holds it parseable.
 pub const EXAMPLE: &str = include_str!("example.toml");

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use serde::Deserialize;
+use taraz_settings::{Document, Mistake};
 use taraz_telemetry::{DeviceId, KeyGeneration, MeterAddress, MeterDriver, MeterRole};
 
-use crate::check::{self, FleetError};
+use crate::check;
+use crate::keys::SECTIONS;
 
 /// The most meters on one device's bus.
 pub const METERS_MAX: usize = 8;
@@ -191,13 +193,22 @@ pub struct DeviceRef<'a> {
 }
 
 impl Fleet {
-    /// Parses and checks the whole registry.
+    /// [`Self::read`] of a file that is called as it usually is.
     ///
     /// # Errors
-    /// [`FleetError`] names the key, its value and what is allowed.
-    pub fn parse(text: &str) -> Result<Self, FleetError> {
-        let mut fleet: Self = toml::from_str(text).map_err(|error| FleetError::Toml(error.to_string()))?;
-        check::check(&fleet)?;
+    /// As [`Self::read`].
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        Self::read("fleet.toml", text)
+    }
+
+    /// Parses and checks the whole registry; `file` is what messages call it.
+    ///
+    /// # Errors
+    /// [`Mistake`] names file, line and key, what was found, and what is allowed.
+    pub fn read(file: &str, text: &str) -> Result<Self, Mistake> {
+        let document = Document::parse(file, text, SECTIONS)?;
+        let mut fleet: Self = document.read()?;
+        check::check(&fleet).map_err(|wrong| document.mistake(wrong))?;
         fleet.add_own_sites();
         for (plant_at, plant) in fleet.plants.iter().enumerate() {
             for (device_at, device) in plant.devices.iter().enumerate() {

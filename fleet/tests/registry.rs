@@ -113,20 +113,20 @@ fn ids_are_there_once() {
             .expect("its table");
         let said = refusal(&format!("{EXAMPLE}\n{table}\n"));
         assert!(
-            said.contains(&format!("{kind}.id")) && said.contains("each id once"),
+            said.contains(&format!("{kind}.id")) && said.contains("id once"),
             "{said}"
         );
     }
     let plant = &EXAMPLE[EXAMPLE.find("[[plant]]").expect("the plant")..];
     let twice = refusal(&format!("{EXAMPLE}\n{plant}"));
     assert!(
-        twice.contains("plant.id = \"sari-roof-1\": each id once"),
+        twice.contains("plant.id: found \"sari-roof-1\"; allowed: each plant's id once"),
         "{twice}"
     );
     let second = plant.replace("sari-roof-1", "sari-roof-2");
     let device_twice = refusal(&format!("{EXAMPLE}\n{second}"));
     assert!(
-        device_twice.contains("plant.device.id = \"sari-01\": each id once"),
+        device_twice.contains("plant.device.id: found \"sari-01\"; allowed: each device's id once"),
         "{device_twice}"
     );
     let fleet =
@@ -155,14 +155,14 @@ fn a_bus_and_a_registry_are_bounded() {
     assert!(Fleet::parse(&with(METERS_MAX)).is_ok());
     let said = refusal(&with(METERS_MAX + 1));
     assert!(
-        said.contains("device sari-01: meter = 9 of them: 1 to 8 meters on one bus"),
+        said.contains("plant.device.meter: found 9 of them; allowed: 1 to 8 meters on one bus"),
         "{said}"
     );
     let none = EXAMPLE
         .split("# The meters on its RS-485 bus")
         .next()
         .expect("the part before the meters");
-    assert!(refusal(none).contains("device sari-01: meter = 0 of them: 1 to 8"));
+    assert!(refusal(none).contains("plant.device.meter: found 0 of them; allowed: 1 to 8"));
 
     let head = &EXAMPLE[..EXAMPLE.find("[[plant.device]]").expect("the device")];
     let at = head.find("[[plant]]").expect("the plant");
@@ -172,7 +172,9 @@ fn a_bus_and_a_registry_are_bounded() {
         format!("{}{}", &head[..at], plants.collect::<String>())
     };
     assert_eq!(Fleet::parse(&many(3)).expect("three plants").plants.len(), 3);
-    assert!(refusal(&many(PLANTS_MAX + 1)).contains("plant = 10001 of them: at most 10000 plants"));
+    assert!(
+        refusal(&many(PLANTS_MAX + 1)).contains("plant: found 10001 of them; allowed: at most 10000 plants")
+    );
 }
 
 proptest! {
@@ -198,7 +200,7 @@ proptest! {
                     prop_assert!(fleet.sites.iter().any(|site| site.id == entry.plant.site_id()));
                 }
             }
-            Err(error) => prop_assert!(error.to_string().starts_with("fleet.toml: ")),
+            Err(error) => prop_assert!(error.to_string().starts_with("fleet.toml: line ")),
         }
     }
 

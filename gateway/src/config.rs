@@ -4,11 +4,48 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use taraz_settings::{Key, Wrong};
+
+use crate::forward::{HttpUplink, HttpUplinkError};
 
 /// A complete, commented example, what is optional commented out; tests hold it parseable either way, and equal to the
 /// defaults where it says so.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
+/// The keys of the table that [`Config`] is read from.
+pub const KEYS: &[Key] = &[
+    Key::must("data_dir", "the path of a folder, as \"taraz-data/gateway\""),
+    Key::may("mqtt_listen", MQTT_LISTEN),
+    Key::may(
+        "http_listen",
+        "ADDRESS:PORT, as \"127.0.0.1:8081\"; port 0 to 65535, 0 takes a free one",
+    ),
+    Key::may("spool_max_mib", SPOOL_ALLOWED),
+    Key::may("connections_max", CONNECTIONS_ALLOWED),
+    Key::table(
+        "broker",
+        "a table with url, client_id, username and password: [broker]",
+    ),
+    Key::must("broker.url", BROKER_URL),
+    Key::may("broker.client_id", CLIENT_ID),
+    Key::may("broker.username", "a text, as \"gateway\""),
+    Key::may(
+        "broker.password",
+        "a text in quotes, only together with broker.username",
+    )
+    .secret(),
+    Key::table("ingest", "a table with url and token: [ingest]"),
+    Key::must("ingest.url", INGEST_URL),
+    Key::must("ingest.token", INGEST_TOKEN).secret(),
+];
+
+const MQTT_LISTEN: &str = "ADDRESS:PORT, as \"0.0.0.0:1883\"; port 0 to 65535, 0 takes a free one";
+const SPOOL_ALLOWED: &str = "1 to 1000000, as 4096";
+const CONNECTIONS_ALLOWED: &str = "1 to 100000, as 10000";
+const BROKER_URL: &str = "mqtt://HOST or mqtt://HOST:PORT, as \"mqtt://broker.example.org:1883\"";
+const CLIENT_ID: &str = "1 to 128 bytes, as \"taraz-gateway\"";
+const INGEST_URL: &str = "http://HOST:PORT, as \"http://127.0.0.1:8080\"";
+const INGEST_TOKEN: &str = "the token of ingest's configuration in quotes, not empty, ASCII";
 /// Megabytes in the spool's bound, least and most.
 const SPOOL_MIB: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 /// Connections in the listener's bound, least and most.
@@ -69,18 +106,6 @@ pub struct IngestConfig {
     pub token: String,
 }
 
-/// A value that is not allowed; the message names the key, its value and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {value}: {allowed}")]
-pub struct ConfigError {
-    /// The key with its table.
-    pub key: &'static str,
-    /// What stands there.
-    pub value: String,
-    /// What is allowed.
-    pub allowed: String,
-}
-
 impl Config {
     /// A gateway with its own listener and everything else at its default.
     #[must_use]
@@ -99,55 +124,44 @@ impl Config {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first that is not allowed.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// [`Wrong`] for the first that is not allowed.
+    pub fn check(&self) -> Result<(), Wrong> {
         if self.data_dir.as_os_str().is_empty() {
-            return Err(wrong("data_dir", "\"\"", "the path of a folder"));
+            return Err(Wrong::new("data_dir", "\"\"", "the path of a folder"));
         }
         if self.mqtt_listen.is_none() && self.broker.is_none() {
-            return Err(wrong(
-                "mqtt_listen",
-                "(none)",
-                "at least one of mqtt_listen and [broker]",
-            ));
+            let allowed = format!("at least one of mqtt_listen and [broker]; {MQTT_LISTEN}");
+            return Err(Wrong::missing("mqtt_listen", allowed));
         }
         if !SPOOL_MIB.contains(&self.spool_max_mib) {
-            return Err(wrong(
-                "spool_max_mib",
-                &self.spool_max_mib.to_string(),
-                "1 to 1000000",
-            ));
+            return Err(Wrong::new("spool_max_mib", self.spool_max_mib, SPOOL_ALLOWED));
         }
         if !CONNECTIONS.contains(&self.connections_max) {
-            return Err(wrong(
+            return Err(Wrong::new(
                 "connections_max",
-                &self.connections_max.to_string(),
-                "1 to 100000",
+                self.connections_max,
+                CONNECTIONS_ALLOWED,
             ));
         }
-        self.broker.as_ref().map_or(Ok(()), BrokerConfig::check)?;
-        self.ingest.as_ref().map_or(Ok(()), IngestConfig::check)
+        let broker = self.broker.as_ref().map_or(Ok(()), BrokerConfig::check);
+        broker.map_err(|wrong| wrong.below("broker"))?;
+        let ingest = self.ingest.as_ref().map_or(Ok(()), IngestConfig::check);
+        ingest.map_err(|wrong| wrong.below("ingest"))
     }
 }
 
 impl BrokerConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        let allowed = "mqtt://HOST or mqtt://HOST:PORT";
-        let (host, port) = self
-            .parts()
-            .ok_or_else(|| wrong("broker.url", &self.url, allowed))?;
+    fn check(&self) -> Result<(), Wrong> {
+        let url = || Wrong::new("url", &self.url, BROKER_URL);
+        let (host, port) = self.parts().ok_or_else(url)?;
         if host.is_empty() || port == Some(0) {
-            return Err(wrong("broker.url", &self.url, allowed));
+            return Err(url());
         }
         if self.client_id.is_empty() || self.client_id.len() > 128 {
-            return Err(wrong("broker.client_id", &self.client_id, "1 to 128 bytes"));
+            return Err(Wrong::new("client_id", &self.client_id, CLIENT_ID));
         }
         if self.password.is_some() && self.username.is_none() {
-            return Err(wrong(
-                "broker.password",
-                "(not shown)",
-                "only together with broker.username",
-            ));
+            return Err(Wrong::secret("password", "only together with broker.username"));
         }
         Ok(())
     }
@@ -172,18 +186,18 @@ impl BrokerConfig {
 }
 
 impl IngestConfig {
-    fn check(&self) -> Result<(), ConfigError> {
-        if let Err(error) = crate::forward::HttpUplink::new(&self.url, &self.token) {
-            return Err(wrong("ingest.url", &self.url, &error.to_string()));
-        }
+    fn check(&self) -> Result<(), Wrong> {
         if self.token.trim().is_empty() || !self.token.is_ascii() {
-            return Err(wrong(
-                "ingest.token",
-                "(not shown)",
-                "the token of ingest's configuration, not empty, ASCII",
-            ));
+            return Err(Wrong::secret("token", INGEST_TOKEN));
         }
-        Ok(())
+        HttpUplink::new(&self.url, &self.token)
+            .map(|_| ())
+            .map_err(|error| match error {
+                HttpUplinkError::Url { reason, .. } => {
+                    Wrong::new("url", &self.url, format!("{INGEST_URL}; {reason}"))
+                }
+                client @ HttpUplinkError::Client(_) => Wrong::new("url", &self.url, client.to_string()),
+            })
     }
 }
 
@@ -206,14 +220,6 @@ impl std::fmt::Debug for IngestConfig {
     }
 }
 
-fn wrong(key: &'static str, value: &str, allowed: &str) -> ConfigError {
-    ConfigError {
-        key,
-        value: value.to_owned(),
-        allowed: allowed.to_owned(),
-    }
-}
-
 const fn default_http_listen() -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8_081)
 }
@@ -232,6 +238,8 @@ fn default_client_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    use taraz_settings::{Document, Section};
+
     use super::*;
 
     /// The example with its optional tables in force.
@@ -268,63 +276,87 @@ mod tests {
         assert!(error.to_string().contains("mqtt_lisen"), "{error}");
     }
 
+    /// What a file of this text is refused with.
+    fn refusal(text: &str) -> String {
+        const SECTIONS: &[Section] = &[Section { head: "", keys: KEYS }];
+        let read = || {
+            let document = Document::parse("gateway.toml", text, SECTIONS)?;
+            let config: Config = document.read()?;
+            config.check().map_err(|wrong| document.mistake(wrong))
+        };
+        read().expect_err(text).to_string()
+    }
+
     #[test]
-    fn an_error_names_key_value_and_what_is_allowed() {
+    fn an_error_names_line_key_value_and_what_is_allowed() {
         let cases = [
             (
                 "spool_max_mib = 4096",
                 "spool_max_mib = 0",
-                "spool_max_mib = 0: 1 to 1000000",
+                "spool_max_mib: found 0; allowed: 1 to 1000000, as 4096",
             ),
             (
                 "connections_max = 10000",
                 "connections_max = 0",
-                "connections_max = 0: 1 to 100000",
+                "connections_max: found 0; allowed: 1 to 100000, as 10000",
+            ),
+            (
+                "mqtt_listen = \"0.0.0.0:1883\"",
+                "mqtt_listen = \"localhost\"",
+                "mqtt_listen: found \"localhost\"; allowed: ADDRESS:PORT, as \"0.0.0.0:1883\"",
             ),
             (
                 "mqtt://broker.example.org:1883",
                 "tcp://broker",
-                "broker.url = tcp://broker: mqtt://HOST or mqtt://HOST:PORT",
+                "broker.url: found \"tcp://broker\"; allowed: mqtt://HOST or mqtt://HOST:PORT",
             ),
             (
                 "mqtt://broker.example.org:1883",
                 "mqtt://broker:99999",
-                "broker.url = mqtt://broker:99999: mqtt://HOST or mqtt://HOST:PORT",
+                "broker.url: found \"mqtt://broker:99999\"; allowed: mqtt://HOST or mqtt://HOST:PORT",
             ),
             (
                 "username = ",
                 "# username = ",
-                "broker.password = (not shown): only together with broker.username",
+                "broker.password: found (not shown); allowed: only together with broker.username",
             ),
             (
                 "token = \"replace-me-with-a-long-random-text\"",
                 "token = \"\"",
-                "ingest.token = (not shown): the token of ingest's configuration, not empty, ASCII",
+                "ingest.token: found (not shown); allowed: the token of ingest's configuration",
+            ),
+            (
+                "http://127.0.0.1:8080",
+                "https://ingest.example.org",
+                "ingest.url: found \"https://ingest.example.org\"; allowed: ",
             ),
         ];
         let example = uncommented();
         for (from, to, expected) in cases {
             assert!(example.contains(from), "{from}");
-            let config: Config = toml::from_str(&example.replacen(from, to, 1)).unwrap();
-            assert_eq!(config.check().unwrap_err().to_string(), expected);
+            let said = refusal(&example.replacen(from, to, 1));
+            assert!(
+                said.starts_with("gateway.toml: line ") && said.contains(expected),
+                "{said}"
+            );
         }
-        let https = example.replace("http://127.0.0.1:8080", "https://ingest.example.org");
-        let error = toml::from_str::<Config>(&https)
-            .unwrap()
-            .check()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("ingest.url = https://ingest.example.org"),
-            "{error}"
-        );
+    }
+
+    #[test]
+    fn every_key_that_is_told_stands_in_the_example() {
+        for key in KEYS {
+            let name = key.path().rsplit('.').next().unwrap();
+            let is_there =
+                |line: &str| line.starts_with(&format!("{name} = ")) || line == format!("[{name}]");
+            assert!(uncommented().lines().any(is_there), "{name}");
+        }
     }
 
     #[test]
     fn a_gateway_needs_a_door() {
         let mut config = Config::new("x".into(), "127.0.0.1:0".parse().unwrap());
         config.mqtt_listen = None;
-        assert_eq!(config.check().unwrap_err().key, "mqtt_listen");
+        assert_eq!(config.check().unwrap_err().place.to_string(), "mqtt_listen");
     }
 
     #[test]

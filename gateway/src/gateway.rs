@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use taraz_fleet::Fleet;
+use taraz_settings::Wrong;
 use taraz_telemetry::MasterKey;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::doors::{Broker, DeviceState, Doorway, Hub, Listener};
 use crate::forward::{Forward, Uplink};
 use crate::metrics::Metrics;
@@ -30,17 +31,19 @@ pub struct Gateway;
 pub enum StartError {
     /// A value of the configuration.
     #[error("gateway configuration: {0}")]
-    Config(#[from] ConfigError),
+    Config(#[from] Wrong),
     /// The spool.
     #[error(transparent)]
     Spool(#[from] SpoolError),
     /// The MQTT listener's address.
-    #[error("can't listen for MQTT on {address}: {source}")]
+    #[error(
+        "can't listen for MQTT on {address}: {error}; gateway.mqtt_listen (or --mqtt) takes another ADDRESS:PORT"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The registry already holds a gateway's metrics.
     #[error("can't register the metrics: {0}")]
@@ -104,7 +107,7 @@ impl Gateway {
         let mut doors = JoinSet::new();
         let mut mqtt_addr = None;
         if let Some(address) = config.mqtt_listen {
-            let at = |source| StartError::Listen { address, source };
+            let at = |error| StartError::Listen { address, error };
             let listener = Listener::bind(address, config.connections_max, Arc::clone(&hub), door.clone());
             let listener = listener.await.map_err(at)?;
             mqtt_addr = Some(listener.address().map_err(at)?);

@@ -17,7 +17,7 @@ mod spool;
 mod time;
 mod validate;
 
-pub use config::{BrokerConfig, Config, ConfigError, EXAMPLE, IngestConfig};
+pub use config::{BrokerConfig, Config, EXAMPLE, IngestConfig, KEYS};
 pub use doors::{
     BROKER_IN_FLIGHT_MAX, CONNECT_TIMEOUT, IN_FLIGHT_MAX, KEEP_ALIVE_MAX_S, OUTBOUND_LEN_MAX, PACKET_LEN_MAX,
     SESSIONS_PER_DEVICE_MAX, STATE_LEN_MAX,

@@ -1,9 +1,11 @@
 //! Ingest's configuration: parsed and checked whole before anything is opened.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use taraz_settings::{Document, Key, Mistake, Place, Section, Wrong};
 
 use crate::sinks::is_plain_base;
 
@@ -15,8 +17,34 @@ pub const SINKS_MAX: usize = 8;
 /// A complete, commented example, what is optional commented out; tests hold it parseable either way.
 pub const CONFIG_EXAMPLE: &str = include_str!("config.example.toml");
 
+/// The keys of the table that [`Config`] is read from.
+pub const KEYS: &[Key] = &[
+    Key::must("data", "the path of a folder, as \"taraz-data/ingest\""),
+    Key::may(
+        "listen",
+        "ADDRESS:PORT, as \"127.0.0.1:8080\"; port 0 to 65535, 0 takes a free one",
+    ),
+    Key::must("token", TOKEN_ALLOWED).secret(),
+    Key::tables(
+        "influx",
+        "a table for each server, with name, url, org, bucket and token: [[influx]]",
+    ),
+    Key::must("influx.name", NAME_ALLOWED),
+    Key::must("influx.url", URL_ALLOWED),
+    Key::must("influx.org", "a name, as \"mazandaran\""),
+    Key::must("influx.bucket", "a name, as \"taraz\""),
+    Key::may("influx.token", SINK_TOKEN_ALLOWED).secret(),
+];
+
+const TOKEN_ALLOWED: &str =
+    "at least 16 visible ASCII characters in quotes (`openssl rand -hex 24` makes one)";
+const NAME_ALLOWED: &str = "1 to 32 of a-z, 0-9 and '-', as \"local\"";
+const URL_ALLOWED: &str =
+    "http://HOST:PORT, as \"http://127.0.0.1:8086\" (TLS through a side-car on this machine)";
+const SINK_TOKEN_ALLOWED: &str = "visible ASCII characters in quotes, or nothing";
+
 /// The configuration of ingest.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The folder of the store; made if it is missing.
@@ -32,7 +60,7 @@ pub struct Config {
 }
 
 /// One InfluxDB v2 server (or what speaks its write protocol).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InfluxConfig {
     /// The sink's name: it keys the durable cursor and the metrics. 1 to 32 of `a-z`, `0-9`, `-`.
@@ -48,62 +76,39 @@ pub struct InfluxConfig {
     pub token: String,
 }
 
-/// A configuration that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Not TOML, a key that does not exist, or a value of the wrong type.
-    #[error("ingest configuration: {0}")]
-    Toml(String),
-    /// A value outside what is allowed.
-    #[error("ingest configuration: {key} = {value}: {allowed}")]
-    Value {
-        /// Where it stands.
-        key: String,
-        /// What stands there; secrets are not shown.
-        value: String,
-        /// What is allowed.
-        allowed: String,
-    },
-}
-
 impl Config {
-    /// Parses and checks.
+    /// Parses and checks a file that holds nothing else; `file` is what messages call it.
     ///
     /// # Errors
-    /// [`ConfigError`] names the key, its value and what is allowed.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Toml(error.to_string()))?;
-        config.check()?;
+    /// [`Mistake`] names file, line and key, what was found, and what is allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Mistake> {
+        const SECTIONS: &[Section] = &[Section { head: "", keys: KEYS }];
+        let document = Document::parse(file, text, SECTIONS)?;
+        let config: Self = document.read()?;
+        config.check().map_err(|wrong| document.mistake(wrong))?;
         Ok(config)
     }
 
     /// Checks every value; nothing is opened.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// [`Wrong`] for the first that is not allowed.
+    pub fn check(&self) -> Result<(), Wrong> {
         if self.data.as_os_str().is_empty() {
-            return Err(value("data", "\"\"", "a folder"));
+            return Err(Wrong::new("data", "\"\"", "the path of a folder"));
         }
         if self.token.len() < TOKEN_LEN_MIN || !self.token.bytes().all(|b| b.is_ascii_graphic()) {
-            let allowed = format!("at least {TOKEN_LEN_MIN} visible ASCII characters");
-            return Err(value("token", &format!("({} bytes)", self.token.len()), &allowed));
+            return Err(Wrong::secret("token", TOKEN_ALLOWED));
         }
         if self.influx.len() > SINKS_MAX {
-            return Err(value(
-                "influx",
-                &format!("{} of them", self.influx.len()),
-                &format!("at most {SINKS_MAX}"),
-            ));
+            let found = format!("{} of them", self.influx.len());
+            return Err(Wrong::new("influx", found, format!("at most {SINKS_MAX}")));
         }
         for (at, sink) in self.influx.iter().enumerate() {
-            sink.check()?;
+            let place = Place::top().item("influx", at);
+            sink.check().map_err(|wrong| wrong.below(place.clone()))?;
             if self.influx[..at].iter().any(|other| other.name == sink.name) {
-                return Err(value(
-                    "influx.name",
-                    &format!("\"{}\"", sink.name),
-                    "each name once",
-                ));
+                return Err(Wrong::new(place.key("name"), &sink.name, "each name once"));
             }
         }
         Ok(())
@@ -111,41 +116,45 @@ impl Config {
 }
 
 impl InfluxConfig {
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), Wrong> {
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if self.name.is_empty() || self.name.len() > 32 || !self.name.bytes().all(allowed) {
-            return Err(value(
-                "influx.name",
-                &format!("\"{}\"", self.name),
-                "1 to 32 of a-z, 0-9 and '-'",
-            ));
+            return Err(Wrong::new("name", &self.name, NAME_ALLOWED));
         }
         if !is_plain_base(&self.url) {
-            let allowed = "http://host:port (TLS through a side-car on this machine)";
-            return Err(value("influx.url", &format!("\"{}\"", self.url), allowed));
+            return Err(Wrong::new("url", &self.url, URL_ALLOWED));
         }
         if !self.token.bytes().all(|b| b.is_ascii_graphic()) {
-            let shown = format!("({} bytes)", self.token.len());
-            return Err(value(
-                "influx.token",
-                &shown,
-                "visible ASCII characters, or nothing",
-            ));
+            return Err(Wrong::secret("token", SINK_TOKEN_ALLOWED));
         }
-        for (key, text) in [("influx.org", &self.org), ("influx.bucket", &self.bucket)] {
+        for (key, text) in [("org", &self.org), ("bucket", &self.bucket)] {
             if text.is_empty() {
-                return Err(value(key, "\"\"", "a name"));
+                return Err(Wrong::new(key, "\"\"", "a name"));
             }
         }
         Ok(())
     }
 }
 
-fn value(key: &str, value: &str, allowed: &str) -> ConfigError {
-    ConfigError::Value {
-        key: key.to_owned(),
-        value: value.to_owned(),
-        allowed: allowed.to_owned(),
+// Secrets stay out of logs.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("data", &self.data)
+            .field("listen", &self.listen)
+            .field("influx", &self.influx)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for InfluxConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InfluxConfig")
+            .field("name", &self.name)
+            .field("url", &self.url)
+            .field("org", &self.org)
+            .field("bucket", &self.bucket)
+            .finish_non_exhaustive()
     }
 }
 
@@ -171,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_example_parses_and_states_the_defaults() {
-        let config = Config::parse(CONFIG_EXAMPLE).unwrap();
+        let config = Config::parse("ingest.toml", CONFIG_EXAMPLE).unwrap();
         assert_eq!(config.listen, default_listen());
         assert!(
             config.influx.is_empty(),
@@ -181,30 +190,87 @@ mod tests {
 
     #[test]
     fn the_examples_sink_is_right_when_it_is_uncommented() {
-        let config = Config::parse(&uncommented()).unwrap();
+        let config = Config::parse("ingest.toml", &uncommented()).unwrap();
         let names: Vec<_> = config.influx.iter().map(|sink| sink.name.as_str()).collect();
         assert_eq!(names, ["local"]);
     }
 
     #[test]
-    fn an_error_names_key_and_what_is_allowed_and_never_shows_a_token() {
-        let short = "data = \"d\"\ntoken = \"s3cret\"\n";
-        let message = Config::parse(short).unwrap_err().to_string();
-        assert!(
-            message.contains("token") && message.contains("16") && !message.contains("s3cret"),
-            "{message}"
-        );
-        let unknown = format!("{CONFIG_EXAMPLE}\n[extra]\n");
-        assert!(Config::parse(&unknown).unwrap_err().to_string().contains("extra"));
+    fn an_error_names_line_key_and_what_is_allowed_and_never_shows_a_token() {
         let example = uncommented();
-        let tls = example.replace("http://127.0.0.1:8086", "https://influx.example");
-        assert!(Config::parse(&tls).unwrap_err().to_string().contains("side-car"));
-        let unreadable = example.replace("http://127.0.0.1:8086", "http://127.0.0.1:808600");
-        assert!(
-            Config::parse(&unreadable)
+        let cases = [
+            (
+                "\ntoken = \"replace-me-with-a-long-random-text\"",
+                "\ntoken = \"s3cret\"",
+                "token: found (not shown); allowed: at least 16",
+            ),
+            (
+                "listen = \"127.0.0.1:8080\"",
+                "listen = \"127.0.0.1:99999\"",
+                "listen: found \"127.0.0.1:99999\"; allowed: ADDRESS:PORT",
+            ),
+            (
+                "[[influx]]",
+                "[[inflx]]",
+                "inflx: found a key that does not exist; allowed: here one of data, listen, token, [[influx]]",
+            ),
+            (
+                "http://127.0.0.1:8086",
+                "https://influx.example",
+                "influx.url: found \"https://influx.example\"; allowed: http://HOST:PORT",
+            ),
+            (
+                "http://127.0.0.1:8086",
+                "http://127.0.0.1:808600",
+                "influx.url: found \"http://127.0.0.1:808600\"; allowed: http://HOST:PORT",
+            ),
+            (
+                "name = \"local\"",
+                "name = \"Local\"",
+                "influx.name: found \"Local\"; allowed: 1 to 32 of a-z",
+            ),
+            (
+                "org = \"mazandaran\"\n",
+                "",
+                "influx.org: found nothing; allowed: a name",
+            ),
+            (
+                "\ntoken = \"\"",
+                "\ntoken = \"two words\"",
+                "influx.token: found (not shown); allowed: visible ASCII",
+            ),
+        ];
+        for (from, to, expected) in cases {
+            assert!(example.contains(from), "{from}");
+            let said = Config::parse("ingest.toml", &example.replacen(from, to, 1))
                 .unwrap_err()
-                .to_string()
-                .contains("influx.url")
+                .to_string();
+            assert!(
+                said.starts_with("ingest.toml: line ") && said.contains(expected),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let text = uncommented().replace("\ntoken = \"\"", "\ntoken = \"sesame\"");
+        let shown = format!("{:?}", Config::parse("ingest.toml", &text).unwrap());
+        assert!(shown.contains("127.0.0.1:8086"), "{shown}");
+        assert!(
+            !shown.contains("replace-me") && !shown.contains("sesame"),
+            "{shown}"
         );
+    }
+
+    #[test]
+    fn every_key_that_is_told_stands_in_the_example() {
+        let example = uncommented();
+        for key in KEYS {
+            let name = key.path().rsplit('.').next().unwrap();
+            let is_there =
+                |line: &str| line.starts_with(&format!("{name} = ")) || line == format!("[[{name}]]");
+            assert!(example.lines().any(is_there), "{name}");
+        }
     }
 }

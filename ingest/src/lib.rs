@@ -16,7 +16,7 @@ mod sinks;
 mod store;
 mod view;
 
-pub use config::{CONFIG_EXAMPLE, Config, ConfigError, InfluxConfig, SINKS_MAX, TOKEN_LEN_MIN};
+pub use config::{CONFIG_EXAMPLE, Config, InfluxConfig, KEYS, SINKS_MAX, TOKEN_LEN_MIN};
 pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind};
 pub use live::Live;
 pub use receive::{ReceiveError, Receiver};

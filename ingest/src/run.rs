@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use taraz_fleet::Fleet;
+use taraz_settings::Wrong;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::http::{self, Parts};
 use crate::metrics::{self, Sources};
 use crate::receive::Receiver;
@@ -39,8 +40,8 @@ pub struct RunningIngest {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration can't be used.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("ingest configuration: {0}")]
+    Config(#[from] Wrong),
     /// A sink's configuration can't be used.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -48,7 +49,9 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Nothing can listen there.
-    #[error("HTTP can't listen on {listen}: {error}")]
+    #[error(
+        "can't listen for HTTP on {listen}: {error}; ingest.listen (or --http) takes another ADDRESS:PORT"
+    )]
     Listen {
         /// The configured address.
         listen: SocketAddr,

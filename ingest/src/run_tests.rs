@@ -9,7 +9,7 @@ const TOKEN: &str = "a-token-of-a-test-that-is-long";
 
 async fn start(data: &std::path::Path, cancel: &CancellationToken) -> RunningIngest {
     let text = format!("data = {data:?}\nlisten = \"127.0.0.1:0\"\ntoken = \"{TOKEN}\"\n");
-    let config = Config::parse(&text).unwrap();
+    let config = Config::parse("ingest.toml", &text).unwrap();
     Ingest::start(config, fleet(), prometheus::Registry::new(), cancel.clone())
         .await
         .unwrap()
@@ -102,7 +102,7 @@ async fn an_address_that_is_taken_is_named() {
         "data = {:?}\nlisten = \"{listen}\"\ntoken = \"{TOKEN}\"\n",
         folder.path()
     );
-    let config = Config::parse(&text).unwrap();
+    let config = Config::parse("ingest.toml", &text).unwrap();
     let cancel = CancellationToken::new();
     let error = Ingest::start(config, fleet(), prometheus::Registry::new(), cancel)
         .await

@@ -6,12 +6,12 @@ use std::ops::RangeInclusive;
 
 use jiff::civil::date;
 use taraz_fleet::{DeviceRef, Fleet};
+use taraz_settings::{Place, Wrong};
 use taraz_telemetry::{MPPT_MAX, MeterDriver, MeterRole};
 
-use crate::config::{Config, ConfigError, DeviceConfig, GrowattProtocol, Measures, UnitConfig};
+use crate::config::{Config, DeviceConfig, GrowattProtocol, Measures, UnitConfig};
+use crate::keys::{SUNSPEC_BASES, SUNSPEC_MODELS, UNKNOWN_IDS};
 use crate::maps;
-
-pub(crate) const SIMULATION: &str = "simulation.toml";
 
 /// The most buses of one simulation.
 pub const DEVICES_MAX: usize = 1_000;
@@ -35,220 +35,190 @@ const UNKNOWN_MAX: usize = 8;
 const COMMISSIONED_FROM: jiff::civil::Date = date(1990, 1, 1);
 const COMMISSIONED_TO: jiff::civil::Date = date(2045, 12, 31);
 
-pub(crate) fn value(key: impl Display, value: impl Display, allowed: impl Display) -> ConfigError {
-    ConfigError::Value {
-        file: SIMULATION,
-        key: key.to_string(),
-        value: value.to_string(),
-        allowed: allowed.to_string(),
-    }
-}
-
-fn within<T: PartialOrd + Display>(
-    key: impl Display,
-    given: T,
-    range: &RangeInclusive<T>,
-) -> Result<(), ConfigError> {
+fn within<T: PartialOrd + Display>(place: Place, given: T, range: &RangeInclusive<T>) -> Result<(), Wrong> {
     if range.contains(&given) {
         return Ok(());
     }
-    Err(value(key, given, format!("{} to {}", range.start(), range.end())))
+    let allowed = format!("{} to {}", range.start(), range.end());
+    Err(Wrong::new(place, given, allowed))
 }
 
-pub(crate) fn check(config: &Config, fleet: Option<&Fleet>) -> Result<(), ConfigError> {
-    within("number of devices", config.devices.len(), &(1..=DEVICES_MAX))?;
+pub(crate) fn check(config: &Config, fleet: Option<&Fleet>) -> Result<(), Wrong> {
+    count(
+        Place::from("device"),
+        config.devices.len(),
+        1..=DEVICES_MAX,
+        "devices",
+    )?;
     let mut seen = BTreeSet::new();
-    for device in &config.devices {
+    for (at, device) in config.devices.iter().enumerate() {
+        let place = Place::top().item("device", at);
         if !seen.insert(&device.id) {
-            return Err(value("device.id", &device.id, "every device once"));
+            return Err(Wrong::new(place.key("id"), &device.id, "every device once"));
         }
-        let known = match fleet {
-            Some(fleet) => {
-                let known = fleet.device(&device.id);
-                Some(known.ok_or_else(|| value("device.id", &device.id, "a device of the fleet"))?)
-            }
-            None => None,
-        };
-        if let Some(known) = known {
-            check_fleet(device, known)?;
+        if let Some(fleet) = fleet {
+            let known = fleet.device(&device.id);
+            let known =
+                known.ok_or_else(|| Wrong::new(place.key("id"), &device.id, "a device of the fleet"))?;
+            check_fleet(&place, device, known)?;
         }
-        check_device(device)?;
+        check_device(&place, device)?;
     }
     Ok(())
 }
 
-fn check_device(device: &DeviceConfig) -> Result<(), ConfigError> {
-    let key = |name: &str| format!("device {}: {name}", device.id);
+fn count(place: Place, found: usize, range: RangeInclusive<usize>, what: &str) -> Result<(), Wrong> {
+    if range.contains(&found) {
+        return Ok(());
+    }
+    let allowed = format!("{} to {} {what}", range.start(), range.end());
+    Err(Wrong::new(place, format!("{found} of them"), allowed))
+}
+
+fn check_device(place: &Place, device: &DeviceConfig) -> Result<(), Wrong> {
     let given = |name: &str, is: bool| {
-        let needed = "state it, or give a fleet that knows the device";
+        let needed = "a value, or a fleet that knows the device";
         if is {
             Ok(())
         } else {
-            Err(value(key(name), "(nothing)", needed))
+            Err(Wrong::missing(place.key(name), needed))
         }
     };
     given("plant", device.plant.is_some())?;
     given("longitude_deg", device.longitude_deg.is_some())?;
     given("commissioned", device.commissioned.is_some())?;
-    within(
-        key("longitude_deg"),
-        device.longitude_deg.unwrap_or(0.0),
-        &(-180.0..=180.0),
-    )?;
+    let longitude_deg = device.longitude_deg.unwrap_or(0.0);
+    within(place.key("longitude_deg"), longitude_deg, &(-180.0..=180.0))?;
     let commissioned = device.commissioned.unwrap_or(COMMISSIONED_FROM);
     within(
-        key("commissioned"),
+        place.key("commissioned"),
         commissioned,
         &(COMMISSIONED_FROM..=COMMISSIONED_TO),
     )?;
-    within(key("scale"), device.scale, &SCALE)?;
+    within(place.key("scale"), device.scale, &SCALE)?;
     if let Some(load) = device.load {
-        within(key("load.scale"), load.scale, &SCALE)?;
+        let place = place.key("load");
+        within(place.key("scale"), load.scale, &SCALE)?;
         if !load.source.has_load() {
-            return Err(value(
-                key("load.source"),
-                load.source.as_str(),
-                "a source with a consumption: ausgrid_house",
-            ));
+            let allowed = "a source with a consumption: ausgrid_house";
+            return Err(Wrong::new(place.key("source"), load.source.as_str(), allowed));
         }
     }
-    within(key("number of units"), device.units.len(), &(1..=UNITS_MAX))?;
+    count(place.key("unit"), device.units.len(), 1..=UNITS_MAX, "units")?;
     let mut seen = BTreeSet::new();
-    for unit in &device.units {
+    for (at, unit) in device.units.iter().enumerate() {
+        let place = place.item("unit", at);
         if !seen.insert(unit.address) {
-            return Err(value(key("unit.address"), unit.address, "every address once"));
+            return Err(Wrong::new(
+                place.key("address"),
+                unit.address,
+                "every address once",
+            ));
         }
-        check_unit(device, unit)?;
+        check_unit(&place, device, unit)?;
     }
     Ok(())
 }
 
-fn check_unit(device: &DeviceConfig, unit: &UnitConfig) -> Result<(), ConfigError> {
-    let key = |name: &str| format!("device {}: unit {}: {name}", device.id, unit.address);
-    within(key("address"), unit.address.get(), &(1..=CLOCK_ADDRESS - 1))?;
-    within(key("share"), unit.share, &SHARE)?;
-    within(
-        key("energy_start_wh"),
-        unit.energy_start_wh,
-        &(0..=ENERGY_START_WH_MAX),
-    )?;
-    within(
-        key("export_start_wh"),
-        unit.export_start_wh,
-        &(0..=ENERGY_START_WH_MAX),
-    )?;
+fn check_unit(place: &Place, device: &DeviceConfig, unit: &UnitConfig) -> Result<(), Wrong> {
+    within(place.key("address"), unit.address.get(), &(1..=CLOCK_ADDRESS - 1))?;
+    within(place.key("share"), unit.share, &SHARE)?;
+    let starts = 0..=ENERGY_START_WH_MAX;
+    within(place.key("energy_start_wh"), unit.energy_start_wh, &starts)?;
+    within(place.key("export_start_wh"), unit.export_start_wh, &starts)?;
     let mppt_max = u8::try_from(MPPT_MAX).unwrap_or(u8::MAX);
-    within(key("mppt"), unit.mppt, &(0..=mppt_max))?;
+    within(place.key("mppt"), unit.mppt, &(0..=mppt_max))?;
     if unit.kind != MeterDriver::SiRs485 {
-        match unit.rated_w {
-            Some(rated_w) => within(key("rated_w"), rated_w, &RATED_W)?,
-            None => {
-                return Err(value(
-                    key("rated_w"),
-                    "(nothing)",
-                    "state it, or give a fleet that knows it",
-                ));
-            }
-        }
+        let known = "a value, or a fleet that knows it";
+        let rated_w = unit
+            .rated_w
+            .ok_or_else(|| Wrong::missing(place.key("rated_w"), known))?;
+        within(place.key("rated_w"), rated_w, &RATED_W)?;
     }
+    let wrong = |key: &str, found: &str, allowed: &str| Err(Wrong::new(place.key(key), found, allowed));
     if unit.measures == Measures::Consumption && device.load.is_none() {
-        return Err(value(
-            key("measures"),
-            "consumption",
-            "grid, or give the device a load",
-        ));
+        return wrong("measures", "consumption", "grid, or give the device a load");
     }
     if unit.kind == MeterDriver::SiRs485 && !device.source.has_irradiance() {
-        return Err(value(
-            key("kind"),
+        return wrong(
+            "kind",
             "si_rs485",
             "only where the device's source is nrel_rsf_ii",
-        ));
+        );
     }
     if unit.kind == MeterDriver::Growatt && unit.protocol == GrowattProtocol::V3_05 && unit.mppt > 2 {
-        return Err(value(key("mppt"), unit.mppt, "0 to 2, or protocol = \"ii\""));
+        return wrong("mppt", &unit.mppt.to_string(), "0 to 2, or protocol = \"ii\"");
     }
     match (unit.kind, unit.model) {
-        (MeterDriver::Sunspec, Some(model)) => check_sunspec(&key, unit, model),
-        (MeterDriver::Sunspec, None) => Err(value(key("model"), "(nothing)", SUNSPEC_MODELS)),
-        (kind, Some(model)) => Err(value(
-            key("model"),
-            model,
-            format!("leave it out: kind is {}", kind.as_str()),
-        )),
+        (MeterDriver::Sunspec, Some(model)) => check_sunspec(place, unit, model),
+        (MeterDriver::Sunspec, None) => Err(Wrong::missing(place.key("model"), SUNSPEC_MODELS)),
+        (kind, Some(model)) => {
+            let allowed = format!("no such key: kind is {}", kind.as_str());
+            Err(Wrong::new(place.key("model"), model, allowed))
+        }
         (_, None) => Ok(()),
     }
 }
 
-const SUNSPEC_MODELS: &str = "one of 101-103, 111-113, 201-204, 211-214";
-
-fn check_sunspec(key: &impl Fn(&str) -> String, unit: &UnitConfig, model: u16) -> Result<(), ConfigError> {
+fn check_sunspec(place: &Place, unit: &UnitConfig, model: u16) -> Result<(), Wrong> {
     if !maps::is_model(model) {
-        return Err(value(key("model"), model, SUNSPEC_MODELS));
+        return Err(Wrong::new(place.key("model"), model, SUNSPEC_MODELS));
     }
     if !BASES.contains(&unit.base) {
-        return Err(value(key("base"), unit.base, "40000, 50000 or 0"));
+        return Err(Wrong::new(place.key("base"), unit.base, SUNSPEC_BASES));
     }
     if unit.mppt > 0 && model >= 200 {
-        return Err(value(key("mppt"), unit.mppt, "0: a meter has no inputs"));
+        return Err(Wrong::new(
+            place.key("mppt"),
+            unit.mppt,
+            "0: a meter has no inputs",
+        ));
     }
     for (name, &factor) in &unit.scale_factors {
-        within(key(&format!("scale_factors.{name}")), factor, &SCALE_FACTOR)?;
+        let place = place.key("scale_factors").key(name);
+        within(place.clone(), factor, &SCALE_FACTOR)?;
         if !maps::is_scale_factor(model, name) {
-            return Err(value(
-                key("scale_factors"),
-                name,
-                format!("a scale factor of model {model}"),
-            ));
+            let allowed = format!("the name of a scale factor of model {model}");
+            return Err(Wrong::new(place, factor, allowed));
         }
     }
     let points = maps::model_points(model);
-    for name in &unit.not_implemented {
+    for (at, name) in unit.not_implemented.iter().enumerate() {
         let known =
             points.contains(&name.as_str()) || matches!(name.as_str(), "160.DCA" | "160.DCV" | "160.DCW");
         if !known {
-            return Err(value(
-                key("not_implemented"),
-                name,
-                format!("one of {}", points.join(", ")),
-            ));
+            let allowed = format!("one of {}", points.join(", "));
+            return Err(Wrong::new(place.item("not_implemented", at), name, allowed));
         }
     }
-    within(
-        key("number of unknown models"),
-        unit.unknown_models.len(),
-        &(0..=UNKNOWN_MAX),
-    )?;
-    for unknown in &unit.unknown_models {
-        within(key("unknown_models.length"), unknown.length, &UNKNOWN_LENGTH)?;
+    let models = place.key("unknown_models");
+    count(models, unit.unknown_models.len(), 0..=UNKNOWN_MAX, "models")?;
+    for (at, unknown) in unit.unknown_models.iter().enumerate() {
+        let place = place.item("unknown_models", at);
+        within(place.key("length"), unknown.length, &UNKNOWN_LENGTH)?;
         if unknown.id < 2 || unknown.id == 160 || unknown.id == 0xFFFF || maps::is_model(unknown.id) {
-            return Err(value(
-                key("unknown_models.id"),
-                unknown.id,
-                "2 to 65534, and no model that the simulator has",
-            ));
+            return Err(Wrong::new(place.key("id"), unknown.id, UNKNOWN_IDS));
         }
     }
     Ok(())
 }
 
 /// The units must be the meters that the fleet says stand there, read as the fleet says.
-fn check_fleet(device: &DeviceConfig, known: DeviceRef<'_>) -> Result<(), ConfigError> {
+fn check_fleet(place: &Place, device: &DeviceConfig, known: DeviceRef<'_>) -> Result<(), Wrong> {
     for meter in &known.device.meters {
-        let key = |name: &str| format!("device {}: unit {}{name}", device.id, meter.address);
-        let Some(unit) = device.units.iter().find(|unit| unit.address == meter.address) else {
-            return Err(value(
-                key(""),
-                "(nothing)",
-                format!("the fleet has a meter there: {}", meter.role.as_str()),
-            ));
+        let units = || device.units.iter().enumerate();
+        let Some((at, unit)) = units().find(|(_, unit)| unit.address == meter.address) else {
+            let allowed = format!(
+                "a unit at address {}: the fleet has a meter there, {}",
+                meter.address,
+                meter.role.as_str()
+            );
+            return Err(Wrong::missing(place.key("unit").key("address"), allowed));
         };
+        let place = place.item("unit", at);
         if unit.kind != meter.driver {
-            return Err(value(
-                key(": kind"),
-                unit.kind.as_str(),
-                format!("the fleet says {}", meter.driver.as_str()),
-            ));
+            let allowed = format!("the fleet says {}", meter.driver.as_str());
+            return Err(Wrong::new(place.key("kind"), unit.kind.as_str(), allowed));
         }
         let role = match (unit.is_inverter(), unit.kind, unit.measures) {
             (true, _, _) => MeterRole::Inverter,
@@ -258,7 +228,7 @@ fn check_fleet(device: &DeviceConfig, known: DeviceRef<'_>) -> Result<(), Config
         };
         if role != meter.role {
             let allowed = format!("the fleet says that it is {}", meter.role.as_str());
-            return Err(value(key(""), role.as_str(), allowed));
+            return Err(Wrong::new(place, role.as_str(), allowed));
         }
     }
     Ok(())

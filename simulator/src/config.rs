@@ -5,35 +5,12 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::Deserialize;
 use taraz_fleet::Fleet;
+use taraz_settings::{Document, Mistake};
 use taraz_telemetry::{DeviceId, MeterAddress, MeterDriver};
 
 use crate::check;
+use crate::keys::SIMULATION;
 use crate::recording::SourceName;
-
-/// A file that can't be used; the message names the key, its value and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Not TOML, a key that does not exist, or a value of the wrong type.
-    #[error("{file}: {message}")]
-    Toml {
-        /// `simulation.toml` or `faults.toml`.
-        file: &'static str,
-        /// What the TOML parser says.
-        message: String,
-    },
-    /// A value outside what is allowed.
-    #[error("{file}: {key} = {value}: {allowed}")]
-    Value {
-        /// `simulation.toml` or `faults.toml`.
-        file: &'static str,
-        /// Where it stands.
-        key: String,
-        /// What stands there.
-        value: String,
-        /// What is allowed.
-        allowed: String,
-    },
-}
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -190,15 +167,13 @@ impl UnitConfig {
 
 impl Config {
     /// Parses and checks the whole file; what it leaves out is taken from the fleet.
-    pub(crate) fn parse(text: &str, fleet: Option<&Fleet>) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Toml {
-            file: check::SIMULATION,
-            message: error.to_string(),
-        })?;
+    pub(crate) fn parse(file: &str, text: &str, fleet: Option<&Fleet>) -> Result<Self, Mistake> {
+        let document = Document::parse(file, text, SIMULATION)?;
+        let mut config: Self = document.read()?;
         if let Some(fleet) = fleet {
             config.devices.iter_mut().for_each(|device| fill(device, fleet));
         }
-        check::check(&config, fleet)?;
+        check::check(&config, fleet).map_err(|wrong| document.mistake(wrong))?;
         Ok(config)
     }
 }

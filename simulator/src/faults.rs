@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use taraz_settings::{Document, Mistake, Place, Wrong};
 use taraz_telemetry::MeterAddress;
 
-use crate::config::ConfigError;
-
-const FILE: &str = "faults.toml";
+use crate::keys::FAULTS;
 
 /// The most faults of one list.
 pub const FAULTS_MAX: usize = 256;
@@ -101,42 +100,26 @@ enum KindName {
 }
 
 /// Parses and checks a whole fault list. Plants must be among `plants`.
-pub(crate) fn parse(text: &str, plants: &[&str]) -> Result<Vec<Fault>, ConfigError> {
-    let file: File = toml::from_str(text).map_err(|error| ConfigError::Toml {
-        file: FILE,
-        message: error.to_string(),
-    })?;
-    if file.faults.len() > FAULTS_MAX {
-        return Err(value(
-            "number of faults",
-            &file.faults.len(),
-            &format!("at most {FAULTS_MAX}"),
-        ));
+pub(crate) fn parse(file: &str, text: &str, plants: &[&str]) -> Result<Vec<Fault>, Mistake> {
+    let document = Document::parse(file, text, FAULTS)?;
+    let list: File = document.read()?;
+    if list.faults.len() > FAULTS_MAX {
+        let found = format!("{} of them", list.faults.len());
+        let wrong = Wrong::new("fault", found, format!("at most {FAULTS_MAX} faults"));
+        return Err(document.mistake(wrong));
     }
-    let each = file.faults.into_iter().enumerate();
-    each.map(|(index, entry)| fault(index + 1, entry, plants))
-        .collect()
+    let each = list.faults.into_iter().enumerate();
+    each.map(|(at, entry)| fault(&Place::top().item("fault", at), entry, plants))
+        .collect::<Result<_, _>>()
+        .map_err(|wrong| document.mistake(wrong))
 }
 
-fn value(key: &str, value: &impl ToString, allowed: &str) -> ConfigError {
-    ConfigError::Value {
-        file: FILE,
-        key: key.to_owned(),
-        value: value.to_string(),
-        allowed: allowed.to_owned(),
-    }
-}
-
-fn fault(number: usize, entry: Entry, plants: &[&str]) -> Result<Fault, ConfigError> {
-    let key = |name: &str| format!("fault {number}: {name}");
+fn fault(place: &Place, entry: Entry, plants: &[&str]) -> Result<Fault, Wrong> {
     if !plants.contains(&entry.plant.as_str()) {
-        return Err(value(
-            &key("plant"),
-            &entry.plant,
-            &format!("one of {}", plants.join(", ")),
-        ));
+        let allowed = format!("one of {}", plants.join(", "));
+        return Err(Wrong::new(place.key("plant"), entry.plant, allowed));
     }
-    let kind = kind(&key, &entry)?;
+    let kind = kind(place, &entry)?;
     let (from_ms, until_ms) = (
         entry.from.map(Timestamp::as_millisecond),
         entry.until.map(Timestamp::as_millisecond),
@@ -144,14 +127,12 @@ fn fault(number: usize, entry: Entry, plants: &[&str]) -> Result<Fault, ConfigEr
     if let (Some(from), Some(until)) = (entry.from, entry.until)
         && from >= until
     {
-        return Err(value(&key("until"), &until, &format!("after from = {from}")));
+        let allowed = format!("after from = {from}");
+        return Err(Wrong::new(place.key("until"), until, allowed));
     }
     if kind == FaultKind::CounterReset && until_ms.is_some() {
-        return Err(value(
-            &key("until"),
-            &"(given)",
-            "leave it out: a counter that was reset goes on from there",
-        ));
+        let allowed = "no such key: a counter that was reset goes on from there";
+        return Err(Wrong::new(place.key("until"), "a value", allowed));
     }
     Ok(Fault {
         plant: entry.plant,
@@ -162,49 +143,55 @@ fn fault(number: usize, entry: Entry, plants: &[&str]) -> Result<Fault, ConfigEr
     })
 }
 
-fn kind(key: &impl Fn(&str) -> String, entry: &Entry) -> Result<FaultKind, ConfigError> {
-    let needs = |name: &str, range: &str| value(&key(name), &"(nothing)", range);
+fn kind(place: &Place, entry: &Entry) -> Result<FaultKind, Wrong> {
     let (factor, delay, input) = (entry.factor, entry.delay_ms, entry.input);
-    let extra = match entry.kind {
-        KindName::Derate => [None, delay.map(|_| "delay_ms"), input.map(|_| "input")],
-        KindName::Slow => [factor.map(|_| "factor"), None, input.map(|_| "input")],
-        KindName::StringLoss => [factor.map(|_| "factor"), delay.map(|_| "delay_ms"), None],
-        _ => [
-            factor.map(|_| "factor"),
-            delay.map(|_| "delay_ms"),
-            input.map(|_| "input"),
-        ],
+    let own = match entry.kind {
+        KindName::Derate => "factor",
+        KindName::Slow => "delay_ms",
+        KindName::StringLoss => "input",
+        _ => "",
     };
-    if let Some(name) = extra.into_iter().flatten().next() {
-        return Err(value(
-            &key(name),
-            &"(given)",
-            &format!("leave it out for {:?}", entry.kind),
-        ));
+    let given = [
+        ("factor", factor.is_some()),
+        ("delay_ms", delay.is_some()),
+        ("input", input.is_some()),
+    ];
+    if let Some((name, _)) = given.into_iter().find(|&(name, is)| is && name != own) {
+        let allowed = "no such key for a fault of this kind";
+        return Err(Wrong::new(place.key(name), "a value", allowed));
     }
+    let needed = |range: &str| Wrong::missing(place.key(own), range);
+    let outside = |found: String, range: &str| Wrong::new(place.key(own), found, range);
     Ok(match entry.kind {
-        KindName::Derate => match factor {
+        KindName::Derate => {
+            const RANGE: &str = "0 to 1, as 0.6";
+            let factor = factor.ok_or_else(|| needed(RANGE))?;
+            if !(0.0..=1.0).contains(&factor) {
+                return Err(outside(factor.to_string(), RANGE));
+            }
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "0 to 1,000,000"
             )]
-            Some(factor) if (0.0..=1.0).contains(&factor) => {
-                FaultKind::Derate((factor * f64::from(WHOLE_PPM)) as u32)
+            FaultKind::Derate((factor * f64::from(WHOLE_PPM)) as u32)
+        }
+        KindName::Slow => {
+            const RANGE: &str = "0 to 600000 ms, as 3000";
+            let delay_ms = delay.ok_or_else(|| needed(RANGE))?;
+            if delay_ms > DELAY_MS_MAX {
+                return Err(outside(delay_ms.to_string(), RANGE));
             }
-            Some(factor) => return Err(value(&key("factor"), &factor, "0 to 1")),
-            None => return Err(needs("factor", "0 to 1")),
-        },
-        KindName::Slow => match delay {
-            Some(delay_ms) if delay_ms <= DELAY_MS_MAX => FaultKind::Slow(delay_ms),
-            Some(delay_ms) => return Err(value(&key("delay_ms"), &delay_ms, "0 to 600000")),
-            None => return Err(needs("delay_ms", "0 to 600000")),
-        },
-        KindName::StringLoss => match input {
-            Some(input) if (1..=8).contains(&input) => FaultKind::StringLoss(input - 1),
-            Some(input) => return Err(value(&key("input"), &input, "1 to 8")),
-            None => return Err(needs("input", "1 to 8")),
-        },
+            FaultKind::Slow(delay_ms)
+        }
+        KindName::StringLoss => {
+            const RANGE: &str = "1 to 8";
+            let input = input.ok_or_else(|| needed(RANGE))?;
+            if !(1..=8).contains(&input) {
+                return Err(outside(input.to_string(), RANGE));
+            }
+            FaultKind::StringLoss(input - 1)
+        }
         KindName::ZeroPower => FaultKind::ZeroPower,
         KindName::Silent => FaultKind::Silent,
         KindName::Stuck => FaultKind::Stuck,
@@ -282,28 +269,38 @@ mod tests {
             unit = 2
             kind = "silent"
         "#;
-        let faults = parse(text, PLANTS).unwrap();
+        let faults = parse("faults.toml", text, PLANTS).unwrap();
         assert_eq!(faults[0].kind, FaultKind::Derate(250_000));
         assert_eq!(faults[0].ends_ms() - faults[0].begins_ms(), 86_400_000);
         assert!(faults[1].concerns("b", MeterAddress::new(2).unwrap()));
         assert!(!faults[1].concerns("b", MeterAddress::new(1).unwrap()));
         assert!(faults[1].holds_at(0));
-        assert!(parse("", PLANTS).unwrap().is_empty());
+        assert!(parse("faults.toml", "", PLANTS).unwrap().is_empty());
     }
 
     #[test]
     fn an_error_names_key_value_and_what_is_allowed() {
-        let error = |text: &str| parse(text, PLANTS).unwrap_err().to_string();
+        let error = |text: &str| parse("faults.toml", text, PLANTS).unwrap_err().to_string();
         assert_eq!(
             error("[[fault]]\nplant = \"c\"\nkind = \"silent\""),
-            "faults.toml: fault 1: plant = c: one of a, b"
+            "faults.toml: line 2: fault.plant: found \"c\"; allowed: one of a, b"
         );
-        assert!(error("[[fault]]\nplant = \"a\"\nkind = \"derate\"").contains("factor = (nothing): 0 to 1"));
         assert!(
-            error("[[fault]]\nplant = \"a\"\nkind = \"derate\"\nfactor = 2.0").contains("factor = 2: 0 to 1")
+            error("[[fault]]\nplant = \"a\"\nkind = \"derate\"")
+                .contains("line 1: fault.factor: found nothing; allowed: 0 to 1")
         );
-        assert!(error("[[fault]]\nplant = \"a\"\nkind = \"silent\"\nfactor = 0.5").contains("leave it out"));
-        assert!(error("[[fault]]\nplant = \"a\"\nkind = \"broken\"").contains("broken"));
+        assert!(
+            error("[[fault]]\nplant = \"a\"\nkind = \"derate\"\nfactor = 2.0")
+                .contains("fault.factor: found 2.0; allowed: 0 to 1")
+        );
+        assert!(
+            error("[[fault]]\nplant = \"a\"\nkind = \"silent\"\nfactor = 0.5")
+                .contains("fault.factor: found 0.5; allowed: no such key")
+        );
+        assert!(
+            error("[[fault]]\nplant = \"a\"\nkind = \"broken\"")
+                .contains("fault.kind: found \"broken\"; allowed: one of: derate")
+        );
         let upside_down =
             "[[fault]]\nplant='a'\nkind='silent'\nfrom='2026-05-02T00:00:00Z'\nuntil='2026-05-01T00:00:00Z'";
         assert!(error(upside_down).contains("after from"));
@@ -311,7 +308,12 @@ mod tests {
 
     #[test]
     fn a_fault_without_from_begins_when_it_is_read_and_ends_when_it_is_taken_out() {
-        let silent = parse("[[fault]]\nplant = \"a\"\nkind = \"silent\"", PLANTS).unwrap();
+        let silent = parse(
+            "faults.toml",
+            "[[fault]]\nplant = \"a\"\nkind = \"silent\"",
+            PLANTS,
+        )
+        .unwrap();
         let mut live = LiveFaults::default();
         live.update(silent.clone(), 1_000);
         live.update(silent, 2_000);

@@ -14,6 +14,7 @@ pub mod demo;
 mod device;
 mod faults;
 mod journal;
+mod keys;
 mod maps;
 mod oracle;
 mod physics;
@@ -27,7 +28,6 @@ mod solar;
 mod timeline;
 
 pub use check::{CLOCK_ADDRESS, DEVICES_MAX};
-pub use config::ConfigError;
 pub use faults::FAULTS_MAX;
 pub use recording::SourceName;
 pub use server::{CONNECTIONS_MAX, Options, RunningSimulator, Simulator, StartError, Transport};

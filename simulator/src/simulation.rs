@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use taraz_fleet::Fleet;
+use taraz_settings::Mistake;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::device::{Bus, FaultyBus};
 use crate::faults::{self, Fault};
+
+/// What messages call the file where nobody has named it.
+const SIMULATION_FILE: &str = "simulation.toml";
 
 /// Simulated plants: a pure function from (unit, instant) to registers.
 ///
@@ -23,37 +27,48 @@ impl Simulation {
     /// In this fault list a fault without `from` has always been, and one without `until` never ends.
     ///
     /// # Errors
-    /// [`ConfigError`] names the key, its value and what is allowed.
-    pub fn parse(plants: &str, faults: Option<&str>) -> Result<Self, ConfigError> {
-        Self::new(Config::parse(plants, None)?, faults)
+    /// [`Mistake`] names file, line and key, what was found, and what is allowed.
+    pub fn parse(plants: &str, faults: Option<&str>) -> Result<Self, Mistake> {
+        Self::new(Config::parse(SIMULATION_FILE, plants, None)?).with_faults(faults)
     }
 
     /// As [`Self::parse`]; what the file leaves out is taken from the fleet, and its units must be the fleet's meters.
     ///
     /// # Errors
-    /// [`ConfigError`] names the key, its value and what is allowed.
-    pub fn parse_with_fleet(plants: &str, fleet: &Fleet, faults: Option<&str>) -> Result<Self, ConfigError> {
-        Self::new(Config::parse(plants, Some(fleet))?, faults)
+    /// As [`Self::parse`].
+    pub fn parse_with_fleet(plants: &str, fleet: &Fleet, faults: Option<&str>) -> Result<Self, Mistake> {
+        Self::read(SIMULATION_FILE, plants, fleet)?.with_faults(faults)
     }
 
-    fn new(config: Config, faults: Option<&str>) -> Result<Self, ConfigError> {
+    /// As [`Self::parse_with_fleet`] without faults; `file` is what messages call it.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read(file: &str, plants: &str, fleet: &Fleet) -> Result<Self, Mistake> {
+        Ok(Self::new(Config::parse(file, plants, Some(fleet))?))
+    }
+
+    fn new(config: Config) -> Self {
         let buses = config
             .devices
             .into_iter()
             .map(|device| Arc::new(Bus::new(device)))
             .collect();
-        let mut simulation = Self {
+        Self {
             buses: Arc::new(buses),
             faults: Vec::new(),
-        };
-        if let Some(text) = faults {
-            simulation.faults = simulation.parse_faults(text)?;
         }
-        Ok(simulation)
     }
 
-    pub(crate) fn parse_faults(&self, text: &str) -> Result<Vec<Fault>, ConfigError> {
-        faults::parse(text, &self.plants())
+    fn with_faults(mut self, faults: Option<&str>) -> Result<Self, Mistake> {
+        if let Some(text) = faults {
+            self.faults = self.parse_faults("faults.toml", text)?;
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn parse_faults(&self, file: &str, text: &str) -> Result<Vec<Fault>, Mistake> {
+        faults::parse(file, text, &self.plants())
     }
 
     /// The ids of the plants, each once, in the order of the file.

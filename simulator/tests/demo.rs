@@ -52,7 +52,7 @@ fn an_error_names_key_value_and_what_is_allowed() {
     };
     assert_eq!(
         error("model = 103", "model = 104"),
-        "simulation.toml: device sari-01: unit 1: model = 104: one of 101-103, 111-113, 201-204, 211-214"
+        "simulation.toml: line 19: device.unit.model: found 104; allowed: one of 101-103, 111-113, 201-204, 211-214"
     );
     assert!(error("base = 40000", "base = 40001").contains("40000, 50000 or 0"));
     assert!(error("W_SF = 1", "W_SF = 11").contains("-10 to 10"));
@@ -60,12 +60,18 @@ fn an_error_names_key_value_and_what_is_allowed() {
     assert!(error("\"PPVphAB\"", "\"PPV\"").contains("one of A, AphA"));
     assert!(error("address = 3", "address = 2").contains("every address once"));
     assert!(error("address = 3", "address = 247").contains("1 to 246"));
-    assert!(error("kind = \"sdm630\"", "kind = \"sdm72\"").contains("sdm72"));
+    assert!(
+        error("kind = \"sdm630\"", "kind = \"sdm72\"")
+            .contains("device.unit.kind: found \"sdm72\"; allowed: one of: sunspec, sdm630")
+    );
     assert!(error("id = 64110", "id = 103").contains("no model that the simulator has"));
     assert!(
         error("source = \"ausgrid_house\"", "source = \"sma7k\"").contains("a source with a consumption")
     );
-    assert!(error("plant = \"sari-roof-1\"\n", "").contains("or give a fleet that knows the device"));
+    assert!(
+        error("plant = \"sari-roof-1\"\n", "")
+            .contains("device.plant: found nothing; allowed: a value, or a fleet that knows the device")
+    );
 }
 
 #[test]

@@ -109,7 +109,10 @@ async fn a_bad_fault_list_stops_it_before_a_socket_opens() {
     let error = start(&path).await;
     assert_eq!(
         error.to_string(),
-        "faults.toml: fault 1: plant = nowhere: one of plant-1"
+        format!(
+            "{}: line 2: fault.plant: found \"nowhere\"; allowed: one of plant-1",
+            path.display()
+        )
     );
     assert!(matches!(
         start(&folder.path().join("missing.toml")).await,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use taraz_device_host::{BrokerAddress, BusAddress};
 use taraz_fieldkit::{MeterSpec, parse_bus, parse_host, parse_static};
 use taraz_telemetry::{DeviceId, PageBus, PageNetwork};
 
@@ -34,10 +35,10 @@ pub(crate) enum DeviceCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// The bus: serial:/dev/ttyUSB0?baud=9600&parity=none, or tcp://HOST:PORT for RTU over TCP.
-        #[arg(long, default_value = "serial:/dev/ttyUSB0?baud=9600&parity=none")]
+        #[arg(long, default_value = "serial:/dev/ttyUSB0?baud=9600&parity=none", value_parser = bus)]
         bus: String,
         /// Where the device finds its gateway or broker.
-        #[arg(long, default_value = "mqtt://127.0.0.1:1883")]
+        #[arg(long, default_value = "mqtt://127.0.0.1:1883", value_parser = broker)]
         broker: String,
         /// Where the device keeps its queue.
         #[arg(long, value_name = "DIR")]
@@ -143,4 +144,18 @@ pub(crate) struct FlashArgs {
     /// How long to wait for the board to restart with the image, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) restart_s: u64,
+}
+
+/// Checked only: the text itself goes into the device's configuration.
+fn bus(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<BusAddress>();
+    parsed.map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
+/// As [`bus`].
+fn broker(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<BrokerAddress>();
+    parsed.map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }

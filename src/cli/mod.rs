@@ -71,10 +71,10 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Where the page, the API and /metrics are served.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket)]
     pub(crate) http: Option<SocketAddr>,
     /// Where devices connect over MQTT.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = socket)]
     pub(crate) mqtt: Option<SocketAddr>,
     /// With --demo: also write every reading to this InfluxDB v2 or VictoriaMetrics, for Grafana's history panels.
     #[arg(long, value_name = "URL", requires = "demo")]
@@ -111,7 +111,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_name = "FILE", requires = "fleet")]
     pub(crate) plants: Option<PathBuf>,
     /// The address to listen on.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, default_value = "127.0.0.1", value_parser = address)]
     pub(crate) listen: IpAddr,
     /// The first bus's port; the others follow in the order of the devices' ids. 0 takes free ports.
     #[arg(long, default_value_t = 5020)]
@@ -133,7 +133,8 @@ pub(crate) struct SimulateArgs {
         long,
         value_name = "SECONDS",
         default_value_t = 0,
-        allow_negative_numbers = true
+        allow_negative_numbers = true,
+        value_parser = seconds
     )]
     pub(crate) offset_s: i64,
     /// Let a bus master set its connection's clock (unit 247), for devices with simulated history.
@@ -177,4 +178,20 @@ pub(crate) enum ExampleKind {
     Simulation,
     /// Faults for the simulator to act out.
     Faults,
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    let allowed =
+        "allowed: ADDRESS:PORT, as 127.0.0.1:8080 or [::1]:8080; port 0 to 65535, 0 takes a free one";
+    text.parse().map_err(|_| allowed.to_owned())
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let allowed = "allowed: an IP address, as 127.0.0.1 or ::1";
+    text.parse().map_err(|_| allowed.to_owned())
+}
+
+fn seconds(text: &str) -> Result<i64, String> {
+    let allowed = "allowed: a whole number of seconds, as 43200 or -3600";
+    text.parse().map_err(|_| allowed.to_owned())
 }

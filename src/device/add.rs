@@ -17,7 +17,8 @@ pub(super) fn run(args: &AddArgs) -> anyhow::Result<()> {
         meters: args.meters.clone(),
     };
     let text = std::fs::read_to_string(path).with_context(|| shown.to_string())?;
-    let added = add_device(&text, &new).with_context(|| format!("{shown} is unchanged"))?;
+    let added =
+        add_device(&shown.to_string(), &text, &new).with_context(|| format!("{shown} is unchanged"))?;
     replace(path, &text, &added).with_context(|| format!("{shown} is unchanged"))?;
     let (device, installation) = (&args.device, args.config.display());
     let meters: Vec<_> = args

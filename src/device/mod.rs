@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::Context as _;
-use taraz_device_host::{DeviceConfig, Progress};
+use taraz_device_host::{DeviceConfig, KeySource, Progress};
 use taraz_telemetry::DeviceId;
 use tokio::task::JoinSet;
 
@@ -70,14 +70,11 @@ fn read(path: &Path) -> anyhow::Result<DeviceConfig> {
     let text = std::fs::read_to_string(path).with_context(|| {
         format!("{shown}: can't be read; `taraz device config ID --config taraz.toml` prints one")
     })?;
-    let mut config = DeviceConfig::parse(&text).with_context(|| shown.to_string())?;
-    if matches!(config.key, taraz_device_host::KeySource::Key(_)) {
-        check_is_private(path)?;
-    }
     let folder = path.parent().unwrap_or(Path::new("."));
-    config.state = folder.join(&config.state);
-    if let taraz_device_host::KeySource::File(file) = &mut config.key {
-        *file = folder.join(&*file);
+    let config = DeviceConfig::read(&shown.to_string(), &text, folder)?;
+    match &config.key {
+        KeySource::Key(_) => check_is_private(path)?,
+        KeySource::File(file) => check_is_private(file)?,
     }
     Ok(config)
 }

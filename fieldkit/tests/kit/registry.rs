@@ -55,7 +55,7 @@ fn a_device_is_added_to_its_plant_and_nothing_else_changes() {
             "7:grid:sdm630:69000:Main meter",
             "9:irradiance:si_rs485",
         ];
-        let added = add_device(&text, &device("new-1", plant, &meters)).unwrap();
+        let added = add_device("fleet.toml", &text, &device("new-1", plant, &meters)).unwrap();
         assert_keeps(&text, &added);
         let (before, after) = (Fleet::parse(&text).unwrap(), Fleet::parse(&added).unwrap());
         let new = after.device(&DeviceId::new("new-1").unwrap()).unwrap();
@@ -96,7 +96,12 @@ fn a_device_is_added_to_its_plant_and_nothing_else_changes() {
         assert_eq!(after.plants.len(), before.plants.len());
         assert!(!added.contains("key ="), "no key in the registry");
         // Another one into the same plant, behind it.
-        let again = add_device(&added, &device("new-2", plant, &["1:inverter:sunspec:5000"])).unwrap();
+        let again = add_device(
+            "fleet.toml",
+            &added,
+            &device("new-2", plant, &["1:inverter:sunspec:5000"]),
+        )
+        .unwrap();
         assert_keeps(&added, &again);
         assert!(again.find("new-1") < again.find("new-2"));
     }
@@ -105,7 +110,7 @@ fn a_device_is_added_to_its_plant_and_nothing_else_changes() {
 #[test]
 fn what_stands_in_the_way_is_named() {
     let text = two_plants();
-    let refused = |new: &NewDevice| add_device(&text, new).unwrap_err();
+    let refused = |new: &NewDevice| add_device("fleet.toml", &text, new).unwrap_err();
     let duplicate = refused(&device("sari-01", "sari-school", &["1:inverter:sunspec"]));
     assert!(matches!(&duplicate, AddError::Duplicate { plant, .. } if plant == "sari-roof-1"));
     let nowhere = refused(&device("new-1", "babol", &["1:inverter:sunspec"]));
@@ -127,7 +132,11 @@ fn what_stands_in_the_way_is_named() {
         );
     }
     let broken = text.replace("altitude_m = 23.0", "altitude_m = 23000.0");
-    let refused = add_device(&broken, &device("new-1", "sari-school", &["1:inverter:sunspec"]));
+    let refused = add_device(
+        "fleet.toml",
+        &broken,
+        &device("new-1", "sari-school", &["1:inverter:sunspec"]),
+    );
     assert!(matches!(refused, Err(AddError::Fleet(_))), "it was wrong before");
 }
 
@@ -138,7 +147,12 @@ fn a_registry_in_brackets_is_left_to_a_person() {
         "{inline}\ndevice = [{{ id = \"a\", meter = [{{ address = 1, role = \"inverter\", rated_w = 1 }}] }}]\n"
     );
     assert!(Fleet::parse(&inline).is_ok());
-    let refused = add_device(&inline, &device("b", "sari-roof-1", &["1:inverter:sunspec"])).unwrap_err();
+    let refused = add_device(
+        "fleet.toml",
+        &inline,
+        &device("b", "sari-roof-1", &["1:inverter:sunspec"]),
+    )
+    .unwrap_err();
     assert_eq!(refused, AddError::Layout("plant.device"));
 }
 
@@ -166,7 +180,7 @@ proptest! {
         let mut text = two_plants();
         for (id, first) in &plants {
             let plant = if *first { "sari-roof-1" } else { "sari-school" };
-            let added = add_device(&text, &device(id, plant, &["1:inverter:sunspec:1"])).unwrap();
+            let added = add_device("fleet.toml", &text, &device(id, plant, &["1:inverter:sunspec:1"])).unwrap();
             assert_keeps(&text, &added);
             text = added;
         }

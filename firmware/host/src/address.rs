@@ -11,10 +11,10 @@ const MQTT_PORT: u16 = 1_883;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not a bus.
-    #[error("expected tcp://HOST:PORT or serial:PATH?baud=9600&parity=none|even|odd&stop_bits=1|2")]
+    #[error("allowed: tcp://HOST:PORT or serial:PATH?baud=9600&parity=none|even|odd&stop_bits=1|2")]
     Bus,
     /// Not a broker.
-    #[error("expected mqtt://HOST or mqtt://HOST:PORT")]
+    #[error("allowed: mqtt://HOST or mqtt://HOST:PORT")]
     Broker,
 }
 

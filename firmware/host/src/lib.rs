@@ -18,9 +18,7 @@ mod time;
 mod transport;
 
 pub use address::{AddressError, BrokerAddress, BusAddress, Parity};
-pub use config::{
-    ConfigError, DeviceConfig, HISTORY_DAYS_MAX, HISTORY_STEP_S_MIN, History, KeySource, example_config,
-};
+pub use config::{DeviceConfig, HISTORY_DAYS_MAX, HISTORY_STEP_S_MIN, History, KeySource, example_config};
 pub use history::FOLLOW_CLOCK_UNIT;
 pub use observe::Progress;
 pub use queue::{FileQueue, FileQueueError, QUEUE_RECORDS_MAX, QUEUE_RECORDS_MIN};

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use taraz_firmware::{BusLine, Device, DeviceParts, Identity, LINK_RX_LEN, Link, Queue, link_tx_len};
+use taraz_settings::Wrong;
 use taraz_telemetry::{RecordError, ResetCause};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::apart::apart;
 use crate::bus::HostBus;
-use crate::config::{ConfigError, DeviceConfig, History};
+use crate::config::{DeviceConfig, History};
 use crate::history::{is_unfinished, read_past, utc_ms};
 use crate::observe::{Narrator, Progress};
 use crate::queue::{FileQueue, FileQueueError};
@@ -27,8 +28,8 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The configuration can't work.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[error("device configuration: {0}")]
+    Config(#[from] Wrong),
     /// The state folder can't be used.
     #[error(transparent)]
     Queue(#[from] FileQueueError),

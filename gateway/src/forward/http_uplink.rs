@@ -18,11 +18,21 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const VERDICT_LEN_MAX: usize = 8 << 20;
 
 /// Delivers batches to an ingest in another process.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HttpUplink {
     client: Client,
     url: Url,
     token: String,
+}
+
+// The token stays out of logs.
+impl std::fmt::Debug for HttpUplink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = self.url.as_str();
+        f.debug_struct("HttpUplink")
+            .field("url", &url)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An uplink can't be made.

@@ -60,9 +60,9 @@ impl Committer {
         queue: Arc<Queue>,
         committed: watch::Sender<u64>,
     ) -> Result<Self, SpoolError> {
-        let at = |source| SpoolError::Open {
+        let at = |error| SpoolError::Open {
             file: file.display().to_string(),
-            source,
+            error,
         };
         let usage = table.usage().map_err(at)?;
         let next_position = table.next_position().map_err(at)?;
@@ -244,9 +244,9 @@ impl Committer {
             none => none.insert(Table::open(&self.file, &self.limits.table)?),
         };
         let applied = table.apply(&rows, removals, now_ms());
-        applied.map_err(|source| SpoolError::Open {
+        applied.map_err(|error| SpoolError::Open {
             file: self.file.display().to_string(),
-            source,
+            error,
         })
     }
 
@@ -307,13 +307,10 @@ impl Committer {
 }
 
 fn is_busy(error: &SpoolError) -> bool {
-    let SpoolError::Open { source, .. } = error else {
+    let SpoolError::Open { error, .. } = error else {
         return false;
     };
-    matches!(
-        source.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseBusy)
-    )
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy))
 }
 
 /// A row's records, newest first.

@@ -41,20 +41,20 @@ const LOCK_NAME: &str = "spool.lock";
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The folder can't be made or written.
-    #[error("can't use the spool's folder {folder}: {source}")]
+    #[error("can't use the spool's folder {folder}: {error}")]
     Folder {
         /// Which.
         folder: String,
         /// What the system says.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file can't be opened or read.
-    #[error("can't open the spool {file}: {source}")]
+    #[error("can't open the spool {file}: {error}")]
     Open {
         /// Which.
         file: String,
         /// What `SQLite` says.
-        source: rusqlite::Error,
+        error: rusqlite::Error,
     },
     /// Another process works on it.
     #[error("another gateway works on the spool in {folder}: stop it, or use another data folder")]
@@ -125,9 +125,9 @@ impl Spool {
         fingerprints: Fingerprints,
         metrics: Metrics,
     ) -> Result<Self, SpoolError> {
-        let at = |source| SpoolError::Folder {
+        let at = |error| SpoolError::Folder {
             folder: folder.display().to_string(),
-            source,
+            error,
         };
         std::fs::create_dir_all(folder).map_err(at)?;
         let lock = std::fs::File::create(folder.join(LOCK_NAME)).map_err(at)?;
@@ -138,7 +138,7 @@ impl Spool {
                     folder: folder.display().to_string(),
                 });
             }
-            Err(TryLockError::Error(source)) => return Err(at(source)),
+            Err(TryLockError::Error(error)) => return Err(at(error)),
         }
         let file = folder.join(FILE_NAME);
         let table = Table::open(&file, &limits.table)?;

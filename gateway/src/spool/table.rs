@@ -127,9 +127,9 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn open(file: &Path, limits: &TableLimits) -> Result<Self, SpoolError> {
-        let at = |source| SpoolError::Open {
+        let at = |error| SpoolError::Open {
             file: file.display().to_string(),
-            source,
+            error,
         };
         let connection = connect(file).map_err(at)?;
         let found: i64 = connection
@@ -292,9 +292,9 @@ pub(crate) struct SpoolReader {
 
 impl SpoolReader {
     pub(super) fn open(file: &Path) -> Result<Self, SpoolError> {
-        let at = |source| SpoolError::Open {
+        let at = |error| SpoolError::Open {
             file: file.display().to_string(),
-            source,
+            error,
         };
         let connection = connect(file).map_err(at)?;
         connection.pragma_update(None, "query_only", true).map_err(at)?;
@@ -311,9 +311,9 @@ impl SpoolReader {
         each: impl FnMut(&StoredRow<'_>) -> bool,
     ) -> Result<(), SpoolError> {
         let sql = "SELECT * FROM items WHERE position > ?1 ORDER BY position";
-        let at = |source| SpoolError::Open {
+        let at = |error| SpoolError::Open {
             file: self.file.display().to_string(),
-            source,
+            error,
         };
         rows(&self.connection, sql, position, each).map_err(at)
     }

@@ -66,6 +66,14 @@ pub enum StoreError {
     /// SQLite failed: disk, permissions, a damaged file.
     #[error("the store failed: {0}")]
     Sqlite(rusqlite::Error),
+    /// Its file can't be opened: permissions, a damaged file, no store at all.
+    #[error("the store {path} can't be opened: {error}")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: rusqlite::Error,
+    },
     /// The folder can't be made.
     #[error("the store's folder {path} can't be made: {error}")]
     Folder {
@@ -117,10 +125,17 @@ impl Store {
     /// Opens the store in the folder `data`, makes or migrates it, and starts its writer.
     ///
     /// # Errors
-    /// [`StoreError::Folder`], [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Sqlite`].
+    /// [`StoreError::Folder`], [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Open`].
     pub fn open(data: &Path, fleet: Arc<Fleet>, now: Now) -> Result<Self, StoreError> {
         let lock = lock(data)?;
         let path = data.join(FILE_NAME);
+        Self::open_file(path.clone(), lock, fleet, now).map_err(|error| match error {
+            StoreError::Sqlite(error) => StoreError::Open { path, error },
+            other => other,
+        })
+    }
+
+    fn open_file(path: PathBuf, lock: File, fleet: Arc<Fleet>, now: Now) -> Result<Self, StoreError> {
         let mut connection = Connection::open(&path)?;
         schema::prepare(&connection)?;
         schema::migrate(&mut connection, now())?;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use taraz_settings::Mistake;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, Shared};
 use super::pty::Line;
-use crate::config::ConfigError;
 use crate::faults::LiveFaults;
 use crate::journal::Journal;
 use crate::simulation::{Simulation, World};
@@ -92,7 +92,7 @@ pub enum StartError {
     },
     /// The fault list can't be used.
     #[error(transparent)]
-    Faults(#[from] ConfigError),
+    Faults(#[from] Mistake),
     /// The journal can't be created.
     #[error("can't create the journal {path}")]
     Journal {
@@ -319,13 +319,13 @@ impl FaultFile {
                 source,
             };
             let text = std::fs::read_to_string(path).map_err(failed)?;
-            file.take(text)?;
+            file.take(&path.display().to_string(), text)?;
         }
         Ok(file)
     }
 
-    fn take(&mut self, text: String) -> Result<(), ConfigError> {
-        let parsed = self.simulation.parse_faults(&text);
+    fn take(&mut self, name: &str, text: String) -> Result<(), Mistake> {
+        let parsed = self.simulation.parse_faults(name, &text);
         // Kept even if it is bad: the same bad list is not reported twice.
         self.text = text;
         self.live
@@ -345,7 +345,8 @@ impl FaultFile {
                 return false;
             }
         };
-        match self.take(text) {
+        let name = path.display().to_string();
+        match self.take(&name, text) {
             Ok(()) => {
                 tracing::info!(faults = self.live.all().len(), "the fault list is in force");
                 true

@@ -15,8 +15,8 @@ struct Room {
 const SUPPORT: &str = "taraz-test-support";
 
 /// telemetry ← fleet ← {fieldkit, gateway, ingest, simulator} ← taraz; telemetry ← analytics ← ingest; telemetry ← firmware ←
-/// device-host ← taraz. Device, gateway and ingest meet in the contract alone. The simulator shares no code with the firmware: a
-/// shared mistake would hide.
+/// device-host ← taraz; settings below whatever reads a file. Device, gateway and ingest meet in the contract alone. The
+/// simulator shares no code with the firmware: a shared mistake would hide.
 const ROOMS: &[Room] = &[
     Room {
         package: "taraz-telemetry",
@@ -24,8 +24,13 @@ const ROOMS: &[Room] = &[
         dev_uses: &[],
     },
     Room {
+        package: "taraz-settings",
+        uses: &[],
+        dev_uses: &[],
+    },
+    Room {
         package: "taraz-fleet",
-        uses: &["taraz-telemetry"],
+        uses: &["taraz-settings", "taraz-telemetry"],
         dev_uses: &[],
     },
     Room {
@@ -40,12 +45,12 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "taraz-device-host",
-        uses: &["taraz-firmware", "taraz-telemetry"],
+        uses: &["taraz-firmware", "taraz-settings", "taraz-telemetry"],
         dev_uses: &["taraz-simulator", SUPPORT],
     },
     Room {
         package: "taraz-gateway",
-        uses: &["taraz-fleet", "taraz-telemetry"],
+        uses: &["taraz-fleet", "taraz-settings", "taraz-telemetry"],
         dev_uses: &[SUPPORT],
     },
     Room {
@@ -55,12 +60,17 @@ const ROOMS: &[Room] = &[
     },
     Room {
         package: "taraz-ingest",
-        uses: &["taraz-analytics", "taraz-fleet", "taraz-telemetry"],
+        uses: &[
+            "taraz-analytics",
+            "taraz-fleet",
+            "taraz-settings",
+            "taraz-telemetry",
+        ],
         dev_uses: &[SUPPORT],
     },
     Room {
         package: "taraz-simulator",
-        uses: &["taraz-fleet", "taraz-telemetry"],
+        uses: &["taraz-fleet", "taraz-settings", "taraz-telemetry"],
         dev_uses: &[SUPPORT],
     },
     Room {
@@ -72,6 +82,7 @@ const ROOMS: &[Room] = &[
             "taraz-fleet",
             "taraz-gateway",
             "taraz-ingest",
+            "taraz-settings",
             "taraz-simulator",
             "taraz-telemetry",
         ],

@@ -1,14 +1,14 @@
 //! The file's own form: keys, units and defaults as people write them.
 
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use taraz_firmware::{CourierSettings, LinkSettings, MeterSettings, POLL_INTERVAL_MS_MAX};
+use taraz_settings::{Document, Mistake, Place, Wrong};
 use taraz_telemetry::{DeviceId, DeviceKey, KEY_LEN, KeyGeneration, MeterAddress, MeterDriver};
 
-use super::{ConfigError, DeviceConfig, History, KeySource, wrong};
-use crate::address::AddressError;
+use super::keys::{self, SECTIONS};
+use super::{DeviceConfig, History, KeySource};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,34 +71,62 @@ pub(super) const fn ack_timeout_s() -> u32 {
 }
 
 impl DeviceConfig {
-    /// Reads and checks a configuration; opens nothing.
+    /// [`Self::read`] of a file in the working folder that is called as it usually is.
     ///
     /// # Errors
-    /// [`ConfigError`] with key, value and what is allowed.
-    pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(Box::new)?;
+    /// As [`Self::read`].
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let document = Document::parse("device.toml", text, SECTIONS)?;
+        Self::of(document.read()?).map_err(|wrong| document.mistake(wrong))
+    }
+
+    /// Reads and checks a configuration, the key's file included; opens nothing else. `file` is what messages call it,
+    /// and paths in it count from `folder`.
+    ///
+    /// # Errors
+    /// [`Mistake`] names file, line and key, what was found, and what is allowed.
+    pub fn read(file: &str, text: &str, folder: &Path) -> Result<Self, Mistake> {
+        let document = Document::parse(file, text, SECTIONS)?;
+        let read = || {
+            let mut config = Self::of(document.read()?).map_err(|wrong| document.mistake(wrong))?;
+            config.state = folder.join(&config.state);
+            if let KeySource::File(path) = &mut config.key {
+                *path = folder.join(&*path);
+            }
+            let key = config.key.load(config.key_generation);
+            key.map_err(|wrong| document.mistake(wrong))?;
+            Ok(config)
+        };
+        read()
+    }
+
+    fn of(file: File) -> Result<Self, Wrong> {
         let interval_ms = file.poll_interval_s * 1_000.0;
         if !(interval_ms.is_finite() && (1.0..=f64::from(POLL_INTERVAL_MS_MAX)).contains(&interval_ms)) {
-            return Err(wrong(
+            return Err(Wrong::new(
                 "poll_interval_s",
                 file.poll_interval_s,
-                "0.2 to 86400 seconds",
+                keys::POLL_INTERVAL,
             ));
         }
         // Checked to be within the range of u32 just above.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let poll_interval_ms = interval_ms.round() as u32;
+        if !(1..=3_600).contains(&file.ack_timeout_s) {
+            return Err(Wrong::new("ack_timeout_s", file.ack_timeout_s, keys::ACK_TIMEOUT));
+        }
         let ack_timeout_ms = u64::from(file.ack_timeout_s) * 1_000;
         let courier = CourierSettings {
             ack_timeout_ms,
             ack_timeout_ms_max: ack_timeout_ms * 8,
         };
         let config = Self {
-            device: DeviceId::new(&file.device).map_err(|error| wrong("device", &file.device, error))?,
+            device: DeviceId::new(&file.device)
+                .map_err(|error| Wrong::new("device", &file.device, error.to_string()))?,
             key: key_source(file.key, file.key_file, file.key_generation)?,
             key_generation: file.key_generation,
-            bus: parsed("bus", &file.bus)?,
-            broker: parsed("broker", &file.broker)?,
+            bus: (file.bus.parse()).map_err(|_| Wrong::new("bus", &file.bus, keys::BUS))?,
+            broker: (file.broker.parse()).map_err(|_| Wrong::new("broker", &file.broker, keys::BROKER))?,
             state: file.state,
             poll_interval_ms,
             response_timeout_ms: file.response_timeout_ms,
@@ -110,7 +138,12 @@ impl DeviceConfig {
                 ..LinkSettings::default()
             },
             courier,
-            meters: file.meter.iter().map(meter).collect::<Result<_, _>>()?,
+            meters: file
+                .meter
+                .iter()
+                .enumerate()
+                .map(meter)
+                .collect::<Result<_, _>>()?,
             history: file.history,
         };
         config.check()?;
@@ -118,24 +151,20 @@ impl DeviceConfig {
     }
 }
 
-pub(super) const KEY_EXPECTED: &str = "the device's key as 64 hexadecimal digits";
-
 fn key_source(
     key: Option<String>,
     key_file: Option<PathBuf>,
     generation: KeyGeneration,
-) -> Result<KeySource, ConfigError> {
+) -> Result<KeySource, Wrong> {
     match (key, key_file) {
         (Some(text), None) => {
-            // A secret is never shown, not even a wrong one.
-            let bytes = key_bytes(&text).ok_or_else(|| wrong("key", "…", KEY_EXPECTED))?;
+            let bytes = key_bytes(&text).ok_or_else(|| Wrong::secret("key", keys::KEY))?;
             Ok(KeySource::Key(DeviceKey::new(bytes, generation)))
         }
         (None, Some(path)) => Ok(KeySource::File(path)),
-        (Some(_), Some(_)) => Err(wrong("key", "…", "either key or key_file, not both")),
-        (None, None) => Err(wrong(
+        (Some(_), Some(_)) => Err(Wrong::secret("key", "either key or key_file, not both")),
+        (None, None) => Err(Wrong::missing(
             "key_file",
-            "(missing)",
             "key_file, or key: one of them is needed",
         )),
     }
@@ -158,16 +187,11 @@ pub(super) fn key_bytes(text: &str) -> Option<[u8; KEY_LEN]> {
     Some(bytes)
 }
 
-fn meter(meter: &FileMeter) -> Result<MeterSettings, ConfigError> {
-    let address =
-        MeterAddress::new(meter.address).ok_or_else(|| wrong("meter.address", meter.address, "1 to 247"))?;
+fn meter((at, meter): (usize, &FileMeter)) -> Result<MeterSettings, Wrong> {
+    let place = || Place::top().item("meter", at).key("address");
+    let address = MeterAddress::new(meter.address);
     Ok(MeterSettings {
-        address,
+        address: address.ok_or_else(|| Wrong::new(place(), meter.address, keys::ADDRESS))?,
         driver: meter.driver,
     })
-}
-
-fn parsed<T: FromStr<Err = AddressError>>(key: &'static str, text: &str) -> Result<T, ConfigError> {
-    text.parse()
-        .map_err(|error: AddressError| wrong(key, format!("{text:?}"), error))
 }

@@ -1,6 +1,7 @@
 //! `device.toml`: what a device on a computer is told.
 
 mod file;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -8,8 +9,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use taraz_firmware::{
-    CourierSettings, DeviceSettings, LinkSettings, METERS_MAX, MeterSettings, SettingsError,
+    CourierSettings, DeviceSettings, LinkSettings, METERS_MAX, MeterSettings, RETRIES_MAX, SettingsError,
 };
+use taraz_settings::{Place, Wrong};
 use taraz_telemetry::{DeviceId, DeviceKey, FirmwareVersion, KeyGeneration};
 
 use crate::address::{BrokerAddress, BusAddress};
@@ -76,27 +78,6 @@ pub struct History {
     pub step_s: u32,
 }
 
-/// A configuration that can't work, told before anything is opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Not TOML, a wrong key, or a value of the wrong kind.
-    #[error("{0}")]
-    Toml(#[from] Box<toml::de::Error>),
-    /// A value out of range.
-    #[error("{key} = {value}: {expected}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What stands there.
-        value: String,
-        /// What is allowed.
-        expected: String,
-    },
-    /// Settings that do not fit together.
-    #[error("{0}")]
-    Settings(#[from] SettingsError),
-}
-
 impl DeviceConfig {
     /// A configuration with every setting but these at its default.
     #[must_use]
@@ -130,47 +111,69 @@ impl DeviceConfig {
     /// Checks every bound.
     ///
     /// # Errors
-    /// [`ConfigError`] with key, value and what is allowed.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// [`Wrong`] with key, value and what is allowed.
+    pub fn check(&self) -> Result<(), Wrong> {
         if self.key_generation == 0 {
-            return Err(wrong("key_generation", 0, "1 to 255"));
+            return Err(Wrong::new("key_generation", 0, keys::GENERATION));
         }
-        if !(1..=60_000).contains(&self.response_timeout_ms) {
-            return Err(wrong(
+        let queue_records = u64::from(self.queue_records);
+        let queue_range = u64::from(QUEUE_RECORDS_MIN)..=u64::from(QUEUE_RECORDS_MAX);
+        for (key, found, range, allowed) in [
+            (
                 "response_timeout_ms",
-                self.response_timeout_ms,
-                "1 to 60000",
-            ));
-        }
-        if self.retries > taraz_firmware::RETRIES_MAX {
-            return Err(wrong(
+                self.response_timeout_ms.into(),
+                1..=60_000,
+                keys::TIMEOUT,
+            ),
+            (
                 "retries",
-                self.retries,
-                format!("0 to {}", taraz_firmware::RETRIES_MAX),
-            ));
-        }
-        if !(QUEUE_RECORDS_MIN..=QUEUE_RECORDS_MAX).contains(&self.queue_records) {
-            let expected = format!("{QUEUE_RECORDS_MIN} to {QUEUE_RECORDS_MAX} records");
-            return Err(wrong("queue_records", self.queue_records, expected));
-        }
-        if self.clock_error_ms > 1_000 {
-            return Err(wrong(
+                self.retries.into(),
+                0..=RETRIES_MAX.into(),
+                keys::RETRIES,
+            ),
+            ("queue_records", queue_records, queue_range, keys::QUEUE),
+            (
                 "clock_error_ms",
-                self.clock_error_ms,
-                "0 to 1000; a worse clock is not synced",
-            ));
+                self.clock_error_ms.into(),
+                0..=1_000,
+                keys::CLOCK,
+            ),
+        ] {
+            if !range.contains(&found) {
+                return Err(Wrong::new(key, found, allowed));
+            }
         }
         if !(1..=METERS_MAX).contains(&self.meters.len()) {
-            return Err(wrong(
+            let found = format!("{} of them", self.meters.len());
+            return Err(Wrong::new(
                 "meter",
-                self.meters.len(),
+                found,
                 format!("1 to {METERS_MAX} meters on one bus"),
             ));
         }
         if let Some(history) = &self.history {
             self.check_history(history)?;
         }
-        Ok(self.settings().check()?)
+        self.settings().check().map_err(|error| self.of_settings(error))
+    }
+
+    /// What the firmware library refuses, at the key that it comes from.
+    fn of_settings(&self, error: SettingsError) -> Wrong {
+        let allowed = error.to_string();
+        match error {
+            SettingsError::DuplicateAddress(address) => {
+                let second = self.meters.iter().rposition(|meter| meter.address == address);
+                let meter = Place::top().item("meter", second.unwrap_or(0));
+                Wrong::new(meter.key("address"), address, "each address once on a bus")
+            }
+            SettingsError::PollInterval(ms) => {
+                let found = f64::from(ms) / 1_000.0;
+                Wrong::new("poll_interval_s", found, keys::POLL_INTERVAL)
+            }
+            SettingsError::KeepAlive(s) => Wrong::new("keep_alive_s", s, keys::KEEP_ALIVE),
+            SettingsError::AckTimeout(ms, _) => Wrong::new("ack_timeout_s", ms / 1_000, keys::ACK_TIMEOUT),
+            SettingsError::Backoff(from, _) => Wrong::new("link", from, allowed),
+        }
     }
 
     /// The part that the firmware library needs.
@@ -185,30 +188,22 @@ impl DeviceConfig {
         }
     }
 
-    fn check_history(&self, history: &History) -> Result<(), ConfigError> {
+    fn check_history(&self, history: &History) -> Result<(), Wrong> {
         if !(1..=HISTORY_DAYS_MAX).contains(&history.days) {
-            return Err(wrong(
-                "history.days",
-                history.days,
-                format!("1 to {HISTORY_DAYS_MAX}"),
-            ));
+            return Err(Wrong::new("history.days", history.days, keys::HISTORY_DAYS));
         }
         if history.step_s < HISTORY_STEP_S_MIN || 86_400 % history.step_s != 0 {
-            let expected = format!("at least {HISTORY_STEP_S_MIN} s, and a day must be a multiple of it");
-            return Err(wrong("history.step_s", history.step_s, expected));
+            return Err(Wrong::new("history.step_s", history.step_s, keys::HISTORY_STEP));
         }
         if !matches!(self.bus, BusAddress::Tcp { .. }) {
-            return Err(wrong(
-                "history",
-                "{ … }",
-                "only on a simulated bus over TCP that follows the clock",
-            ));
+            let allowed = "only on a simulated bus over TCP that follows the clock";
+            return Err(Wrong::new("history", "a history", allowed));
         }
         let rounds = u64::from(history.days) * u64::from(86_400 / history.step_s);
         let needed = rounds * self.meters.len() as u64 + HISTORY_RESERVE_RECORDS;
         if needed > u64::from(self.queue_records) {
-            let expected = format!("at least {needed} records, so that the history fits");
-            return Err(wrong("queue_records", self.queue_records, expected));
+            let allowed = format!("at least {needed} records, so that the history fits");
+            return Err(Wrong::new("queue_records", self.queue_records, allowed));
         }
         Ok(())
     }
@@ -219,14 +214,17 @@ impl KeySource {
     ///
     /// # Errors
     /// The file can't be read, or is not a key.
-    pub fn load(&self, generation: KeyGeneration) -> Result<DeviceKey, ConfigError> {
+    pub fn load(&self, generation: KeyGeneration) -> Result<DeviceKey, Wrong> {
         match self {
             Self::Key(key) => Ok(key.clone()),
             Self::File(path) => {
-                let shown = path.display().to_string();
-                let text = std::fs::read_to_string(path).map_err(|error| wrong("key_file", &shown, error))?;
+                let wrong = |reason: String| {
+                    let allowed = format!("a file with {}: {reason}", keys::KEY);
+                    Wrong::new("key_file", format!("{path:?}"), allowed)
+                };
+                let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
                 let bytes =
-                    file::key_bytes(&text).ok_or_else(|| wrong("key_file", &shown, file::KEY_EXPECTED))?;
+                    file::key_bytes(&text).ok_or_else(|| wrong("it holds something else".to_owned()))?;
                 Ok(DeviceKey::new(bytes, generation))
             }
         }
@@ -237,12 +235,4 @@ impl KeySource {
 #[must_use]
 pub const fn example_config() -> &'static str {
     include_str!("example.toml")
-}
-
-fn wrong(key: &'static str, value: impl ToString, expected: impl ToString) -> ConfigError {
-    ConfigError::Value {
-        key,
-        value: value.to_string(),
-        expected: expected.to_string(),
-    }
 }
