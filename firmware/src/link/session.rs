@@ -3,7 +3,8 @@
 //! Every wait has an end. A connection is given up when the handshake takes longer than [`HANDSHAKE_TIMEOUT`], when a write
 //! is stuck for [`WRITE_TIMEOUT`], when the broker leaves a publication without PUBACK for [`LinkSettings::puback_timeout_ms`] (it accepts and
 //! never acknowledges), or when nothing at all went through for the keep-alive and [`SILENCE_GRACE`] (half-open TCP). The
-//! next one follows after a jittered back-off.
+//! next one follows after a jittered back-off, which begins anew once a frame got through or a connection held for as long as
+//! the longest wait.
 
 use core::future::Future;
 
@@ -180,9 +181,13 @@ impl<'b, C: Connector> Link<'b, C> {
         with_timeout(HANDSHAKE_TIMEOUT, live.begin(post))
             .await
             .map_err(|_| LinkError::TimedOut)??;
-        self.backoff.reset();
-        post.event(Instant::now(), LinkEvent::Connected);
-        live.carry(post).await
+        let since = Instant::now();
+        post.event(since, LinkEvent::Connected);
+        let ended = live.carry(post, &mut self.backoff).await;
+        if since.elapsed() >= Duration::from_millis(self.settings.backoff_max_ms) {
+            self.backoff.reset();
+        }
+        ended
     }
 }
 
@@ -199,13 +204,20 @@ async fn stoppable<P: Post, T>(post: &P, future: impl Future<Output = T>) -> Opt
     }
 }
 
+/// A publication without PUBACK.
+struct Unacknowledged {
+    op: Op,
+    sent: Instant,
+    is_frame: bool,
+}
+
 /// A connection that is signed in.
 struct Live<'l, 'b, IO> {
     connection: Connection<'l, 'b, IO>,
     topics: &'l Topics,
     window: usize,
-    /// Publications without PUBACK, oldest first, and when they went out.
-    unacknowledged: Vec<(Op, Instant), { WINDOW_MAX + 1 }>,
+    /// Publications without PUBACK, oldest first.
+    unacknowledged: Vec<Unacknowledged, { WINDOW_MAX + 1 }>,
     silence_max: Duration,
     puback_timeout: Duration,
     progress: Instant,
@@ -245,19 +257,19 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
             .publish(online)
             .await
             .map_err(|error| publish_fault(&error))?;
-        self.track(op);
+        self.track(op, false);
         Ok(())
     }
 
     /// Publishes and receives until the connection ends or the post stops.
-    async fn carry<P: Post>(mut self, post: &P) -> Result<(), LinkError> {
+    async fn carry<P: Post>(mut self, post: &P, backoff: &mut Backoff) -> Result<(), LinkError> {
         let mut buffer = [0; FRAME_LEN_MAX];
         loop {
             if post.is_stopping() {
                 let _ = with_timeout(FAREWELL_TIMEOUT, self.farewell(post)).await;
                 return Ok(());
             }
-            let room = self.publish_all(post, &mut buffer).await?;
+            let room = self.publish_all(post, &mut buffer, backoff).await?;
             let wake = self.wake(if room { post.next_due() } else { None })?;
             match select3(self.poll(post), post.changed(), Timer::at(wake)).await {
                 Either3::First(result) => result?,
@@ -271,10 +283,19 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
         &mut self,
         post: &P,
         buffer: &mut [u8; FRAME_LEN_MAX],
+        backoff: &mut Backoff,
     ) -> Result<bool, LinkError> {
         loop {
             let connection = &self.connection;
-            self.unacknowledged.retain(|(op, _)| connection.is_pending(op));
+            self.unacknowledged.retain(|publication| {
+                let is_pending = connection.is_pending(&publication.op);
+                // A frame got through. Only that proves the connection good: a broker that signs everybody in and then falls
+                // over must not be stormed.
+                if !is_pending && publication.is_frame {
+                    backoff.reset();
+                }
+                is_pending
+            });
             if self.unacknowledged.len() >= self.window || !connection.can_publish(QoS::AtLeastOnce) {
                 return Ok(false);
             }
@@ -286,16 +307,16 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
             let op = sent
                 .map_err(|_| LinkError::TimedOut)?
                 .map_err(|error| publish_fault(&error))?;
-            self.track(op);
+            self.track(op, true);
         }
     }
 
-    fn track(&mut self, op: Option<Op>) {
-        let now = Instant::now();
-        self.progress = now;
+    fn track(&mut self, op: Option<Op>, is_frame: bool) {
+        let sent = Instant::now();
+        self.progress = sent;
         if let Some(op) = op {
             // The window is checked before every publication.
-            let _ = self.unacknowledged.push((op, now));
+            let _ = self.unacknowledged.push(Unacknowledged { op, sent, is_frame });
         }
     }
 
@@ -306,7 +327,7 @@ impl<IO: Read + Write> Live<'_, '_, IO> {
         let puback = self
             .unacknowledged
             .first()
-            .map(|(_, sent)| *sent + self.puback_timeout);
+            .map(|publication| publication.sent + self.puback_timeout);
         if puback.is_some_and(|puback| puback <= now) {
             return Err(LinkError::NoPuback);
         }

@@ -27,6 +27,8 @@ pub(crate) enum Mode {
     Mute,
     /// Takes publications and never acknowledges them.
     NoPuback,
+    /// Falls over when the first frame comes, and takes all connections along.
+    Falling,
     /// Acknowledges publications; the gateway behind it never acknowledges records.
     NoAck,
 }
@@ -196,10 +198,14 @@ impl State {
                 id,
                 retained,
             } => {
+                let is_state = topic.ends_with("/state");
+                if self.mode == Mode::Falling && !is_state {
+                    return open.cut(Wire::Reset);
+                }
                 if self.mode != Mode::NoPuback {
                     open.send(&mqtt::puback(id.unwrap()));
                 }
-                if topic.ends_with("/state") {
+                if is_state {
                     assert!(retained);
                     self.retained = Some(payload);
                 } else {

@@ -274,6 +274,26 @@ fn a_broker_that_never_acknowledges_is_left_and_tried_again() {
     });
 }
 
+/// Every sign-in works and no frame does: the pauses grow all the same.
+#[test]
+fn a_broker_that_falls_over_is_not_stormed() {
+    live(POLL_INTERVAL_MS, |broker, heard, device, world| {
+        world.run_until(MINUTE_MS);
+        broker.set(Mode::Falling);
+        world.run_until(2 * HOUR_MS);
+        assert!(
+            heard.failures().iter().all(|error| *error == LinkError::Lost),
+            "{:?}",
+            heard.failures()
+        );
+        let knocks = broker.0.borrow().knocks_ms.len();
+        assert!((90..200).contains(&knocks), "{knocks} in 2 h");
+        broker.set(Mode::Up);
+        world.run_until(2 * HOUR_MS + 5 * MINUTE_MS + 1);
+        assert_all_stored(broker, device);
+    });
+}
+
 #[test]
 fn records_stay_until_the_gateway_says_so_whatever_the_broker_says() {
     live(POLL_INTERVAL_MS, |broker, heard, device, world| {
@@ -323,6 +343,7 @@ mod chaos {
             1 => Just(Mode::Down),
             1 => Just(Mode::Hanging),
             1 => Just(Mode::Mute),
+            1 => Just(Mode::Falling),
             1 => Just(Mode::NoPuback),
             1 => Just(Mode::NoAck),
         ]
