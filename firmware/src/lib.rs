@@ -5,6 +5,7 @@ mod app;
 mod board;
 mod clock;
 mod config;
+mod console;
 mod detect;
 mod field;
 mod link;
@@ -28,6 +29,10 @@ pub use board::{
 };
 pub use clock::{ClockStatus, DRIFT_PPM, DeviceClock, SyncOutcome, Synced};
 pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
+pub use console::{
+    Command, CommandError, ConfigError, ConsoleDevice, ConsoleHost, Edit, HISTORY_LINES, INPUT_LINE_LEN_MAX,
+    InputLine, LineEditor, NetStatus, OUTPUT_LINE_LEN_MAX, PageSaveError, run_console,
+};
 pub use detect::{
     DETECT_LINES, DETECT_TIMEOUT_MS, Detect, DetectAsk, DetectPlan, DetectScope, DetectStep, DetectSummary,
     DetectedUnit, LIKELY_ADDRESSES, LineSettings, Parity, UNIT_TEXT_LEN_MAX, UnitKind, UnitText,

@@ -2,11 +2,11 @@
 
 use embassy_time::Instant;
 use heapless::Vec;
-use taraz_telemetry::{Boot, PollStatus, ResetCause};
+use taraz_telemetry::{Boot, DeviceId, PollStatus, ResetCause};
 
 use super::{Device, Observer};
 use crate::clock::ClockStatus;
-use crate::config::MeterSettings;
+use crate::config::{DeviceSettings, MeterSettings};
 use crate::link::LinkError;
 use crate::modbus::BusCounters;
 use crate::poll::METERS_MAX;
@@ -101,6 +101,18 @@ impl MeterState {
 }
 
 impl<Q: Queue, O: Observer> Device<Q, O> {
+    /// Who it is.
+    #[must_use]
+    pub fn id(&self) -> DeviceId {
+        self.core.borrow().courier.device().clone()
+    }
+
+    /// What it was told.
+    #[must_use]
+    pub const fn settings(&self) -> &DeviceSettings {
+        &self.settings
+    }
+
     /// How it is right now.
     #[must_use]
     pub fn status(&self) -> DeviceStatus {

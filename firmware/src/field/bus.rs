@@ -173,26 +173,28 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
     /// A search is over: what it found is taken over where nothing was configured.
     fn searched(&mut self) {
         let outcome = self.desk.with_detect(|detect, asked_by| {
-            let found: Vec<DetectedUnit, METERS_MAX> = detect.found().iter().cloned().collect();
-            (detect.line(), asked_by, found)
+            let meter = |unit: &DetectedUnit| match unit.kind {
+                UnitKind::Meter(driver) => Some(MeterSettings {
+                    address: unit.address,
+                    driver,
+                }),
+                _ => None,
+            };
+            let meters: Vec<MeterSettings, METERS_MAX> = detect.found().iter().filter_map(meter).collect();
+            (detect.line(), asked_by, !detect.found().is_empty(), meters)
         });
-        let Some((line, asked_by, found)) = outcome else {
+        let Some((line, asked_by, found, meters)) = outcome else {
             return;
         };
-        if self.line.is_none() && !found.is_empty() {
+        if self.line.is_none() && found {
             self.line = Some(line);
             self.desk.set_line(self.line);
         }
         if self.settings.meters.is_empty() && self.line == Some(line) {
-            for unit in &found {
-                if let UnitKind::Meter(driver) = unit.kind {
-                    let address = unit.address;
-                    self.list(MeterSettings { address, driver });
-                }
-            }
+            meters.into_iter().for_each(|meter| self.list(meter));
         }
         if asked_by == AskedBy::Bus || !self.listed.is_empty() {
-            self.plan_next(!found.is_empty());
+            self.plan_next(found);
         }
     }
 
