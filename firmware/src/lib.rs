@@ -56,7 +56,8 @@ pub use poll::{
     READINGS_PER_POLL_MAX, Schedule, Turn,
 };
 pub use queue::{
-    DROPPED_RESERVE_RECORDS, DroppedRanges, Position, Queue, Recovery, StoreError, Stored, store,
+    DROPPED_RESERVE_RECORDS, DroppedRanges, FLASH_AREA_LEN_MAX, FLASH_PAGE_LEN_MAX, FLASH_PAGES_MAX,
+    FlashQueue, FlashQueueError, Position, Queue, Recovery, StoreError, Stored, store,
 };
 pub use sntp::{
     KissCode, SNTP_ANSWER_TIMEOUT_MS, SNTP_INTERVAL_MS_MAX, SNTP_LEN, SNTP_PAUSE_DENIED_MS, SNTP_SAMPLES,

@@ -7,6 +7,7 @@
 //!
 //! What the ring never does: read a clock, encode, sign or send anything, free a record on its own.
 
+mod flash;
 #[cfg(test)]
 mod memory;
 mod ranges;
@@ -14,6 +15,7 @@ mod store;
 
 use taraz_telemetry::{Boot, Incarnation, RecordRange, Recovered, Sequence};
 
+pub use flash::{FLASH_AREA_LEN_MAX, FLASH_PAGE_LEN_MAX, FLASH_PAGES_MAX, FlashQueue, FlashQueueError};
 #[cfg(test)]
 pub(crate) use memory::MemoryQueue;
 pub use ranges::DroppedRanges;

@@ -39,13 +39,28 @@ impl DroppedRanges {
             }
             // What becomes one range may now touch this one.
             if !self.close_smallest_gap() {
-                return false;
+                return self.widen(boot, first, last);
             }
         }
         let at = self
             .ranges
             .partition_point(|&(other_boot, other_first, _)| (other_boot, other_first) < (boot, first));
         self.ranges.insert(at, (boot, first, last)).is_ok()
+    }
+
+    /// Adds a range if there is room for its boot, or for it instead of the latest boot; returns the boot that has no room.
+    pub(super) fn add_earliest(&mut self, boot: Boot, first: Sequence, last: Sequence) -> Option<Boot> {
+        if self.add(boot, first, last) {
+            return None;
+        }
+        // Every range is of another boot, and the last one of the latest.
+        let latest = self.ranges.last().map(|(latest, _, _)| *latest);
+        let Some(latest) = latest.filter(|latest| *latest > boot) else {
+            return Some(boot);
+        };
+        self.ranges.pop();
+        let _ = self.add(boot, first, last);
+        Some(latest)
     }
 
     /// The ranges in order.
@@ -64,6 +79,17 @@ impl DroppedRanges {
     #[must_use]
     pub fn into_inner(self) -> Vec<(Boot, Sequence, Sequence), DROPPED_RANGES_MAX> {
         self.ranges
+    }
+
+    /// Makes the only range of this boot reach over this one too.
+    fn widen(&mut self, boot: Boot, first: Sequence, last: Sequence) -> bool {
+        let range = self.ranges.iter_mut().find(|(other, _, _)| *other == boot);
+        if let Some((_, other_first, other_last)) = range {
+            *other_first = first.min(*other_first);
+            *other_last = last.max(*other_last);
+            return true;
+        }
+        false
     }
 
     fn close_smallest_gap(&mut self) -> bool {
@@ -115,6 +141,21 @@ mod tests {
             assert!(ranges.add(boot, 0, 0));
         }
         assert!(!ranges.add(17, 0, 0));
+        assert!(ranges.add(16, 5, 6), "a boot that has a range has room for more");
+        assert_eq!(ranges.as_slice().last(), Some(&(16, 0, 6)));
+    }
+
+    #[test]
+    fn the_earliest_boots_have_precedence() {
+        let mut ranges = DroppedRanges::new();
+        for boot in 2..=17 {
+            assert_eq!(ranges.add_earliest(boot, 0, 0), None);
+        }
+        assert_eq!(ranges.add_earliest(18, 0, 0), Some(18));
+        assert_eq!(ranges.add_earliest(1, 3, 4), Some(17));
+        assert_eq!(ranges.add_earliest(16, 2, 2), None);
+        assert_eq!(ranges.as_slice()[0], (1, 3, 4));
+        assert_eq!(ranges.as_slice()[15], (16, 0, 2));
     }
 
     proptest! {

@@ -50,50 +50,65 @@ pub fn store<Q: Queue>(queue: &mut Q, record: &Record, stamp: Stamp) -> Result<S
 /// Names the records of the oldest block, then evicts it. A power cut in between leaves records that are named and still
 /// there: delivered all the same, and stored outweighs dropped.
 fn drop_oldest<Q: Queue>(queue: &mut Q, stamp: Stamp) -> Result<u32, StoreError<Q::Error>> {
-    let end = queue.oldest_block_end().map_err(StoreError::Memory)?;
-    let mut ranges = DroppedRanges::new();
-    let mut at = Position::START;
-    while let Some(position) = queue
-        .next_pending(at)
-        .map_err(StoreError::Memory)?
-        .filter(|position| *position < end)
-    {
-        name(
-            queue,
-            &mut ranges,
-            position.boot,
-            position.sequence,
-            position.sequence,
-            stamp,
-        )?;
-        // A `Dropped` record that is dropped itself hands on what it names.
-        let mut buffer = [0; RECORD_LEN_MAX];
-        let bytes = queue.read(position, &mut buffer).map_err(StoreError::Memory)?;
-        if let Some(Ok((Record::Dropped(older), _))) = bytes.map(Record::decode) {
-            for (boot, first, last) in older.ranges {
-                name(queue, &mut ranges, boot, first, last, stamp)?;
-            }
-        }
-        at = position.after();
-    }
-    write(queue, ranges, stamp)?;
+    name_oldest(queue, stamp)?;
     queue.evict().map_err(StoreError::Memory)
 }
 
-fn name<Q: Queue>(
-    queue: &mut Q,
-    ranges: &mut DroppedRanges,
-    boot: Boot,
-    first: Sequence,
-    last: Sequence,
-    stamp: Stamp,
-) -> Result<(), StoreError<Q::Error>> {
-    if !ranges.add(boot, first, last) {
-        write(queue, core::mem::take(ranges), stamp)?;
-        // An empty list always has room.
-        let _ = ranges.add(boot, first, last);
+/// Appends the `Dropped` records that name what is pending in the oldest block: each boot once, so that names that are handed
+/// on again and again do not become more.
+pub(super) fn name_oldest<Q: Queue>(queue: &mut Q, stamp: Stamp) -> Result<(), StoreError<Q::Error>> {
+    let end = queue.oldest_block_end().map_err(StoreError::Memory)?;
+    let mut boots_from = Some(0);
+    while let Some(from) = boots_from {
+        let mut names = Names {
+            from,
+            left_out: None,
+            ranges: DroppedRanges::new(),
+        };
+        names.collect(queue, end)?;
+        boots_from = names.left_out;
+        write(queue, names.ranges, stamp)?;
     }
     Ok(())
+}
+
+/// As many names as one `Dropped` holds, those of the earliest boots.
+struct Names {
+    /// The first boot that is still to be named.
+    from: Boot,
+    /// The first boot that has to wait for the next `Dropped`.
+    left_out: Option<Boot>,
+    ranges: DroppedRanges,
+}
+
+impl Names {
+    fn collect<Q: Queue>(&mut self, queue: &mut Q, end: Position) -> Result<(), StoreError<Q::Error>> {
+        let mut at = Position::START;
+        while let Some(position) = queue
+            .next_pending(at)
+            .map_err(StoreError::Memory)?
+            .filter(|position| *position < end)
+        {
+            self.name(position.boot, position.sequence, position.sequence);
+            // A `Dropped` record that is dropped itself hands on what it names.
+            let mut buffer = [0; RECORD_LEN_MAX];
+            let bytes = queue.read(position, &mut buffer).map_err(StoreError::Memory)?;
+            if let Some(Ok((Record::Dropped(older), _))) = bytes.map(Record::decode) {
+                for (boot, first, last) in older.ranges {
+                    self.name(boot, first, last);
+                }
+            }
+            at = position.after();
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, boot: Boot, first: Sequence, last: Sequence) {
+        let is_later = self.left_out.is_some_and(|left_out| boot >= left_out);
+        if boot >= self.from && !is_later {
+            self.left_out = self.ranges.add_earliest(boot, first, last).or(self.left_out);
+        }
+    }
 }
 
 fn write<Q: Queue>(queue: &mut Q, ranges: DroppedRanges, stamp: Stamp) -> Result<(), StoreError<Q::Error>> {

@@ -1,0 +1,392 @@
+//! The ring as a [`Queue`]: what is appended where, and when a page is begun.
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash};
+use taraz_telemetry::{Boot, Clock, Incarnation, RECORD_LEN_MAX, RecordRange, Sequence, Stamp};
+
+use super::FlashQueueError;
+use super::geometry::FLASH_PAGES_MAX;
+use super::layout::{EntryHead, Kind, PageHead, Seed, encode_last};
+use super::medium::Medium;
+use super::walk::Cursors;
+use crate::queue::store::name_oldest;
+use crate::queue::{DROPPED_RESERVE_RECORDS, Position, Queue, Recovery, StoreError};
+
+/// The length of an ordinary record in bytes, for [`Queue::capacity_records`]: a grid meter's reading with three phases.
+const TYPICAL_RECORD_LEN: u32 = 48;
+/// When the ring itself names what it gives up, nobody has told it the time: the boot's beginning.
+const UNKNOWN_STAMP: Stamp = Stamp {
+    ms: 0,
+    clock: Clock::Unsynced,
+};
+
+pub(super) type Outcome<T, F> = Result<T, FlashQueueError<<F as ErrorType>::Error>>;
+
+/// A queue in flash.
+#[derive(Debug)]
+pub struct FlashQueue<F> {
+    pub(super) medium: Medium<F>,
+    pub(super) incarnation: Incarnation,
+    pub(super) boot: Boot,
+    pub(super) next: Sequence,
+    /// The newest record.
+    pub(super) last: Option<Position>,
+    pub(super) recovery: Recovery,
+    /// The oldest page that counts.
+    pub(super) tail: u32,
+    /// The page that is written to.
+    pub(super) head: u32,
+    /// Where its next entry goes.
+    pub(super) offset: u32,
+    /// A write into it failed, or was caught by a power cut: nothing more is written to it.
+    pub(super) closed: bool,
+    /// It counts.
+    pub(super) counts: bool,
+    /// Pending records by the place of their page, and all of them.
+    pub(super) pending: [u16; FLASH_PAGES_MAX],
+    pub(super) pending_total: u32,
+    pub(super) cursors: Cursors,
+    /// The oldest page as of [`Queue::oldest_block_end`]: no other is evicted.
+    offered: Option<u32>,
+    /// What is appended names the page that is being given up.
+    naming: bool,
+}
+
+impl<F: NorFlash> FlashQueue<F> {
+    pub(super) fn new(medium: Medium<F>, incarnation: Incarnation) -> Self {
+        let first = medium.geometry.pages;
+        Self {
+            medium,
+            incarnation,
+            boot: 0,
+            next: 0,
+            last: None,
+            recovery: Recovery::default(),
+            tail: first,
+            head: first,
+            offset: 0,
+            closed: true,
+            counts: false,
+            pending: [0; FLASH_PAGES_MAX],
+            pending_total: 0,
+            cursors: Cursors::new(),
+            offered: None,
+            naming: false,
+        }
+    }
+
+    /// The flash, when the device has ended.
+    #[must_use]
+    pub fn into_flash(self) -> F {
+        self.medium.into_flash()
+    }
+
+    /// The flash, for what else is in it. The queue's area must not be touched.
+    #[must_use]
+    pub const fn flash_mut(&mut self) -> &mut F {
+        self.medium.flash_mut()
+    }
+
+    pub(super) const fn seed(&self, page: u32) -> Seed {
+        Seed {
+            incarnation: self.incarnation,
+            page,
+        }
+    }
+
+    /// How many pages can be begun without giving one up.
+    const fn pages_left(&self) -> u32 {
+        (self.medium.geometry.pages - 1) - (self.head - self.tail + 1)
+    }
+
+    /// Behind the last record.
+    pub(super) const fn end(&self) -> Position {
+        Position {
+            boot: self.boot,
+            sequence: self.next,
+        }
+    }
+
+    fn fits(&self, kind: Kind, len: u32) -> bool {
+        let geometry = &self.medium.geometry;
+        let mut needed = geometry.entry_len(kind, len);
+        if self.naming {
+            // Behind the names there must be room for what makes them count.
+            needed += geometry.boot_len();
+        }
+        !self.closed && self.offset + needed <= geometry.page_len
+    }
+
+    /// Erases the next page and makes it the head; it counts with the first entry that is no naming one. A head that does not
+    /// count yet is begun anew.
+    fn begin_page(&mut self, tail: u32) -> Outcome<(), F> {
+        let page = if self.counts { self.head + 1 } else { self.head };
+        self.cursors.clear();
+        self.medium.erase(page)?;
+        self.forget_page(page);
+        let head = PageHead {
+            seed: self.seed(page),
+            tail,
+            boot: self.boot,
+            last: self.last,
+        };
+        self.medium.write_page_head(&head)?;
+        self.head = page;
+        self.offset = self.medium.geometry.entries_at();
+        self.closed = false;
+        self.counts = false;
+        Ok(())
+    }
+
+    fn forget_page(&mut self, page: u32) -> u32 {
+        let slot = self.medium.geometry.slot(page);
+        let lost = u32::from(core::mem::take(&mut self.pending[slot]));
+        self.pending_total -= lost;
+        lost
+    }
+
+    /// Begins a page, giving up the oldest one if there is no other way: then it names that one's records first, and
+    /// `seal` makes it count.
+    pub(super) fn turn_page(&mut self, seal: impl FnOnce(&mut Self) -> Outcome<(), F>) -> Outcome<(), F> {
+        if self.pages_left() > 0 || !self.counts {
+            return self.begin_page(self.tail);
+        }
+        let before = (self.head, self.offset, self.next, self.last);
+        let outcome = self.begin_page(self.tail + 1).and_then(|()| {
+            self.naming = true;
+            let named = name_oldest(self, UNKNOWN_STAMP);
+            self.naming = false;
+            match named {
+                // More boots than a page has names for: what does not fit is lost without one.
+                Ok(_) | Err(StoreError::Record(_) | StoreError::Memory(FlashQueueError::NoRoom)) => {
+                    seal(self)
+                }
+                Err(StoreError::Memory(error)) => Err(error),
+            }
+        });
+        if outcome.is_ok() {
+            self.forget_page(self.tail);
+            self.tail += 1;
+            self.reclaim();
+        } else if self.head != before.0 {
+            // What was begun does not count.
+            self.forget_page(self.head);
+            (self.head, self.offset, self.next, self.last) = before;
+            (self.closed, self.counts) = (true, true);
+        }
+        self.cursors.clear();
+        outcome
+    }
+
+    /// Writes an entry at the head's end.
+    fn write_entry(&mut self, kind: Kind, number: u32, body: &[u8]) -> Outcome<(), F> {
+        let (page, at) = (self.head, self.offset);
+        let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let entry = EntryHead::new(self.seed(page), at, kind, len, self.boot, number);
+        let end = at + self.medium.geometry.entry_len(kind, entry.len);
+        let written = self.write_parts(page, at, &entry, body);
+        if let Err(error) = written {
+            // If nothing was touched, the next try goes to the same place.
+            self.closed = !self.medium.is_erased(page, at, end).unwrap_or(false);
+            return Err(error);
+        }
+        self.offset = end;
+        self.counts |= kind != Kind::Naming;
+        Ok(())
+    }
+
+    fn write_parts(&mut self, page: u32, at: u32, entry: &EntryHead, body: &[u8]) -> Outcome<(), F> {
+        let crc = super::crc::Crc32::new()
+            .word(entry.crc)
+            .add(body)
+            .sum()
+            .to_le_bytes();
+        let head = entry.encode();
+        if entry.is_record() {
+            self.medium.write(page, at, [&head, &[], &[]])?;
+            let body_at = self.medium.body_at(at, entry);
+            self.medium.write(page, body_at, [body, &crc, &[]])?;
+        } else {
+            self.medium.write(page, at, [&head, body, &crc])?;
+        }
+        let kept = self
+            .medium
+            .entry(self.seed(page), at, at + self.medium.geometry.head_len())?;
+        if kept == Some((at, *entry)) && self.medium.is_sound(page, at, entry)? {
+            return Ok(());
+        }
+        Err(FlashQueueError::NotKept {
+            address: self.medium.geometry.page_address(page) + at,
+        })
+    }
+
+    /// Writes the beginning of the boot after this one, behind a tail that a power cut may have caught without a trace.
+    pub(super) fn begin_boot(&mut self) -> Outcome<(), F> {
+        let boot = self.boot.checked_add(1).ok_or(FlashQueueError::Exhausted)?;
+        let geometry = self.medium.geometry;
+        if !self.closed && self.offset + geometry.head_len() + geometry.boot_len() <= geometry.page_len {
+            self.offset += geometry.head_len();
+            return self.write_boot(boot);
+        }
+        if self.next == 0 && self.pages_left() == 0 {
+            // The boot before wrote nothing, and its first record can only be a `Start`: what the ring may name goes behind.
+            let _ = self.recovery.lost.add(self.boot, 0, 0);
+            self.next = 1;
+        }
+        let mut sealed = false;
+        self.turn_page(|queue| {
+            sealed = true;
+            queue.write_boot(boot)
+        })?;
+        if !sealed {
+            self.write_boot(boot)?;
+        }
+        Ok(())
+    }
+
+    fn write_boot(&mut self, boot: Boot) -> Outcome<(), F> {
+        let body = encode_last(self.last);
+        let before = (self.boot, self.next);
+        (self.boot, self.next) = (boot, 0);
+        let written = self.write_entry(Kind::Boot, boot, &body);
+        if written.is_err() {
+            (self.boot, self.next) = before;
+        }
+        written
+    }
+
+    /// Gives back the oldest pages in which nothing is pending.
+    pub(super) fn reclaim(&mut self) {
+        while self.tail < self.head && self.pending[self.medium.geometry.slot(self.tail)] == 0 {
+            self.tail += 1;
+        }
+    }
+}
+
+impl<F: NorFlash> Queue for FlashQueue<F> {
+    type Error = FlashQueueError<F::Error>;
+
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    fn boot(&self) -> Boot {
+        self.boot
+    }
+
+    fn next_sequence(&self) -> Sequence {
+        self.next
+    }
+
+    fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    fn append(&mut self, record: &[u8]) -> Outcome<Sequence, F> {
+        let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
+        if record.len() > RECORD_LEN_MAX {
+            return Err(FlashQueueError::TooLong(record.len()));
+        }
+        let kind = if self.naming { Kind::Naming } else { Kind::Record };
+        let mut turns = 0;
+        while !self.fits(kind, len) {
+            if self.naming || turns > self.medium.geometry.pages {
+                return Err(FlashQueueError::NoRoom);
+            }
+            turns += 1;
+            self.turn_page(|queue| queue.write_entry(Kind::Mark, 0, &[]))?;
+        }
+        let position = self.end();
+        let sequence = position.sequence;
+        let next = sequence.checked_add(1).ok_or(FlashQueueError::Exhausted)?;
+        self.write_entry(kind, sequence, record)?;
+        self.next = next;
+        self.last = Some(position);
+        self.pending[self.medium.geometry.slot(self.head)] += 1;
+        self.pending_total += 1;
+        Ok(sequence)
+    }
+
+    fn next_pending(&mut self, from: Position) -> Outcome<Option<Position>, F> {
+        Ok(self.find(from)?.map(|found| found.position))
+    }
+
+    fn read<'b>(&mut self, at: Position, buffer: &'b mut [u8]) -> Outcome<Option<&'b [u8]>, F> {
+        let Some(found) = self.find(at)?.filter(|found| found.position == at) else {
+            return Ok(None);
+        };
+        let Some(buffer) = buffer.get_mut(..found.head.len as usize) else {
+            return Ok(None);
+        };
+        let is_sound = self.medium.read_body(found.page, found.at, &found.head, buffer)?;
+        Ok(is_sound.then_some(&*buffer))
+    }
+
+    fn release(&mut self, range: RecordRange) -> Outcome<u32, F> {
+        if range.incarnation != self.incarnation {
+            return Ok(0);
+        }
+        let (mut released, boot) = (0, range.boot);
+        let mut at = Position {
+            boot,
+            sequence: range.first,
+        };
+        let last = Position {
+            boot,
+            sequence: range.last,
+        };
+        while let Some(found) = self.find(at)?.filter(|found| found.position <= last) {
+            self.medium.mark_released(found.page, found.at)?;
+            let slot = self.medium.geometry.slot(found.page);
+            self.pending[slot] = self.pending[slot].saturating_sub(1);
+            self.pending_total = self.pending_total.saturating_sub(1);
+            released += 1;
+            at = found.position.after();
+        }
+        self.reclaim();
+        Ok(released)
+    }
+
+    fn is_full(&self) -> bool {
+        let geometry = &self.medium.geometry;
+        let here = if self.closed {
+            0
+        } else {
+            geometry.longest_behind(self.offset)
+        };
+        here + self.pages_left() * geometry.longest_per_page() <= DROPPED_RESERVE_RECORDS
+    }
+
+    fn oldest_block_end(&mut self) -> Outcome<Position, F> {
+        self.offered = Some(self.tail);
+        self.page_end(self.tail)
+    }
+
+    fn evict(&mut self) -> Outcome<u32, F> {
+        let oldest = self.offered.unwrap_or(self.tail);
+        let is_head = oldest == self.head;
+        // Not the oldest any more: given up already, when there was no room to name it. A head that does not count holds nothing.
+        if oldest != self.tail || is_head && !self.counts {
+            self.offered = None;
+            return Ok(0);
+        }
+        if is_head {
+            self.begin_page(self.head + 1)?;
+        }
+        self.offered = None;
+        let lost = self.forget_page(self.tail);
+        self.tail += 1;
+        self.reclaim();
+        Ok(lost)
+    }
+
+    fn pending_records(&self) -> u32 {
+        self.pending_total
+    }
+
+    fn capacity_records(&self) -> u32 {
+        self.medium
+            .geometry
+            .records(TYPICAL_RECORD_LEN)
+            .max(self.pending_total)
+    }
+}

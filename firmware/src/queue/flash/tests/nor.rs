@@ -1,0 +1,315 @@
+//! A NOR flash that forgets nothing of what real ones do: bits only fall, pages rise whole, and power fails in between.
+
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
+
+/// Small, fast, the same everywhere (SplitMix64).
+#[derive(Clone, Debug)]
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
+        u32::try_from(((self.next() >> 32) * u64::from(bound)) >> 32).unwrap()
+    }
+
+    pub(super) fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+}
+
+/// What a power cut leaves of what was being programmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tearing {
+    /// Each bit is programmed or not.
+    Random,
+    /// Some of the bits read differently every time.
+    Unstable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NorError {
+    /// The power is off.
+    Power,
+    /// A word was programmed twice.
+    Rewritten,
+    /// The driver failed, as the test wanted.
+    Injected,
+    Bounds,
+    Alignment,
+}
+
+impl NorFlashError for NorError {
+    fn kind(&self) -> NorFlashErrorKind {
+        match self {
+            Self::Bounds => NorFlashErrorKind::OutOfBounds,
+            Self::Alignment => NorFlashErrorKind::NotAligned,
+            _ => NorFlashErrorKind::Other,
+        }
+    }
+}
+
+/// A word since its last erasure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Erased,
+    Programmed,
+    Torn,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Nor<const WRITE: usize, const ERASE: usize, const READ: usize = 1> {
+    pub(super) bytes: Vec<u8>,
+    words: Vec<Word>,
+    /// Bits that read at random, by address.
+    unstable: BTreeMap<usize, u8>,
+    random: Random,
+    tearing: Tearing,
+    /// Power goes while this many words (an erasure counts as one) have been worked on.
+    cut_after: Option<u32>,
+    pub(super) is_off: bool,
+    /// Turns of each page: erasures, but for those that follow one of the same page.
+    pub(super) turns: Vec<u32>,
+    pub(super) erasures: u32,
+    last_erased: Option<usize>,
+    pub(super) reads: u32,
+    pub(super) bytes_read: u32,
+    /// Writes from the first of these on to the last fail; the second says how many words are programmed all the same.
+    pub(super) failing_writes: Option<(u32, usize)>,
+}
+
+impl<const WRITE: usize, const ERASE: usize, const READ: usize> Nor<WRITE, ERASE, READ> {
+    pub(super) fn new(pages: usize, seed: u64, tearing: Tearing) -> Self {
+        Self {
+            bytes: vec![0xff; pages * ERASE],
+            words: vec![Word::Erased; pages * ERASE / WRITE],
+            unstable: BTreeMap::new(),
+            random: Random(seed),
+            tearing,
+            cut_after: None,
+            is_off: false,
+            turns: vec![0; pages],
+            erasures: 0,
+            last_erased: None,
+            reads: 0,
+            bytes_read: 0,
+            failing_writes: None,
+        }
+    }
+
+    /// A flash with anything in it.
+    pub(super) fn garbage(pages: usize, seed: u64) -> Self {
+        let mut flash = Self::new(pages, seed, Tearing::Random);
+        for index in 0..flash.bytes.len() {
+            flash.bytes[index] = flash.random.byte();
+        }
+        flash.words.fill(Word::Programmed);
+        flash
+    }
+
+    pub(super) const fn set_tearing(&mut self, tearing: Tearing) {
+        self.tearing = tearing;
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.bytes.len()).unwrap()
+    }
+
+    /// Power comes (back), and goes again after this many words.
+    pub(super) fn power(&mut self, cut_after: Option<u32>) {
+        self.is_off = false;
+        self.cut_after = cut_after;
+    }
+
+    /// Counts one word; true when the power goes in it.
+    fn is_cut(&mut self) -> bool {
+        let Some(left) = &mut self.cut_after else {
+            return false;
+        };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        self.is_off = true;
+        true
+    }
+
+    fn program(&mut self, at: usize, bytes: &[u8]) {
+        for (place, byte) in self.bytes[at..].iter_mut().zip(bytes) {
+            *place &= byte;
+        }
+        for (index, byte) in bytes.iter().enumerate() {
+            self.settle(at + index, !byte);
+        }
+        self.words[at / WRITE] = Word::Programmed;
+    }
+
+    /// These bits of a byte are steady from now on.
+    fn settle(&mut self, at: usize, bits: u8) {
+        if let Some(unstable) = self.unstable.get_mut(&at) {
+            *unstable &= !bits;
+            if *unstable == 0 {
+                self.unstable.remove(&at);
+            }
+        }
+    }
+
+    fn tear(&mut self, at: usize, bytes: &[u8]) {
+        // Sometimes the power goes so early or late that nearly nothing, or nearly everything, happened.
+        let bias = self.random.below(4);
+        for (index, byte) in bytes.iter().enumerate() {
+            let wanted = !byte & self.bytes[at + index];
+            let programmed = wanted & self.biased(bias);
+            self.bytes[at + index] &= !programmed;
+            if self.tearing == Tearing::Unstable {
+                let unstable = wanted & !programmed & self.random.byte();
+                if unstable != 0 {
+                    *self.unstable.entry(at + index).or_default() |= unstable;
+                }
+            }
+        }
+        self.words[at / WRITE] = Word::Torn;
+    }
+
+    fn biased(&mut self, bias: u32) -> u8 {
+        let (a, b, c) = (self.random.byte(), self.random.byte(), self.random.byte());
+        match bias {
+            0 => a & b & c,
+            1 => a | b | c,
+            _ => a,
+        }
+    }
+
+    fn tear_erasure(&mut self, from: usize, to: usize) {
+        let bias = self.random.below(4);
+        for at in from..to {
+            let risen = self.biased(bias);
+            self.bytes[at] |= risen;
+            let unstable = !self.bytes[at] & self.random.byte() & self.random.byte();
+            if unstable != 0 && self.random.below(4) == 0 {
+                self.unstable.insert(at, unstable);
+            }
+        }
+        self.words[from / WRITE..to / WRITE].fill(Word::Torn);
+    }
+
+    fn check(&self, offset: u32, len: usize, unit: usize) -> Result<usize, NorError> {
+        let at = offset as usize;
+        if at + len > self.bytes.len() {
+            return Err(NorError::Bounds);
+        }
+        if !at.is_multiple_of(unit) || !len.is_multiple_of(unit) {
+            return Err(NorError::Alignment);
+        }
+        if self.is_off {
+            return Err(NorError::Power);
+        }
+        Ok(at)
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize, const READ: usize> ErrorType for Nor<WRITE, ERASE, READ> {
+    type Error = NorError;
+}
+
+impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash for Nor<WRITE, ERASE, READ> {
+    const READ_SIZE: usize = READ;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorError> {
+        let at = self.check(offset, bytes.len(), READ)?;
+        self.reads += 1;
+        self.bytes_read += u32::try_from(bytes.len()).unwrap();
+        bytes.copy_from_slice(&self.bytes[at..at + bytes.len()]);
+        if !self.unstable.is_empty() {
+            for (address, bits) in self.unstable.range(at..at + bytes.len()) {
+                bytes[address - at] ^= bits & self.random.byte();
+            }
+        }
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Nor<WRITE, ERASE, READ> {
+    const WRITE_SIZE: usize = WRITE;
+    const ERASE_SIZE: usize = ERASE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), NorError> {
+        let start = self.check(from, (to - from) as usize, ERASE)?;
+        for page in start / ERASE..to as usize / ERASE {
+            let (from, to) = (page * ERASE, (page + 1) * ERASE);
+            self.erasures += 1;
+            if self.last_erased != Some(page) {
+                self.turns[page] += 1;
+                self.last_erased = Some(page);
+            }
+            if self.is_cut() {
+                self.tear_erasure(from, to);
+                return Err(NorError::Power);
+            }
+            self.bytes[from..to].fill(0xff);
+            self.words[from / WRITE..to / WRITE].fill(Word::Erased);
+            let steady: Vec<usize> = self.unstable.range(from..to).map(|(at, _)| *at).collect();
+            for at in steady {
+                self.unstable.remove(&at);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), NorError> {
+        let at = self.check(offset, bytes.len(), WRITE)?;
+        let mut programmed_max = usize::MAX;
+        if let Some((writes, programmed)) = &mut self.failing_writes {
+            if *writes == 0 {
+                programmed_max = *programmed;
+            } else {
+                *writes -= 1;
+            }
+        }
+        for (index, word) in bytes.chunks_exact(WRITE).enumerate() {
+            let at = at + index * WRITE;
+            if index >= programmed_max {
+                return Err(NorError::Injected);
+            }
+            let is_allowed = match self.words[at / WRITE] {
+                Word::Erased => true,
+                // Zeroes, where there are zeroes.
+                Word::Programmed => word
+                    .iter()
+                    .chain(&self.bytes[at..at + WRITE])
+                    .all(|byte| *byte == 0),
+                // Zeroes, which every flash takes; or nobody can see that it was touched.
+                Word::Torn => {
+                    word.iter().all(|byte| *byte == 0)
+                        || self.bytes[at..at + WRITE].iter().all(|byte| *byte == 0xff)
+                }
+            };
+            if !is_allowed {
+                return Err(NorError::Rewritten);
+            }
+            if self.is_cut() {
+                self.tear(at, word);
+                return Err(NorError::Power);
+            }
+            self.program(at, word);
+        }
+        if programmed_max == usize::MAX {
+            Ok(())
+        } else {
+            Err(NorError::Injected)
+        }
+    }
+}
