@@ -6,9 +6,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{self, Child, Output, Stdio};
 use std::time::Duration;
 
+use taraz_firmware::Command;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, DevicePage, MasterKey, MeterDriver, PageNetwork, PageParity};
 use taraz_test_support::wait_for;
@@ -23,8 +24,8 @@ const PICO: &str = "w5500-evb-pico";
 const QEMU: &str = "qemu-lm3s6965";
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn command(folder: &Path, words: &str) -> Command {
-    let mut command = Command::new(TARAZ);
+fn command(folder: &Path, words: &str) -> process::Command {
+    let mut command = process::Command::new(TARAZ);
     command.args(words.split_whitespace()).current_dir(folder);
     command
 }
@@ -359,23 +360,48 @@ fn a_flash_that_can_not_go_well_says_why() {
     assert!(missing.contains("taraz device image sari-02"), "{missing}");
 }
 
-/// The commands of the guide's first block, one a line.
+/// A section of the guide.
+fn guide(from: &str, to: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/field-guide.md");
+    let guide = fs::read_to_string(path).unwrap();
+    let section = guide.split(from).nth(1).unwrap().split(to).next().unwrap();
+    section.to_owned()
+}
+
+/// The commands of the guide's first block.
 fn guided() -> Vec<String> {
-    let guide =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/field-guide.md")).unwrap();
-    let desk = guide
-        .split("## 1. At the desk")
-        .nth(1)
-        .unwrap()
-        .split("\n- ")
-        .next()
-        .unwrap();
-    let joined = desk.replace("\\\n", " ");
+    let joined = guide("## 1. At the desk", "\n- ").replace("\\\n", " ");
     joined
         .lines()
         .filter_map(|line| line.trim().strip_prefix("taraz "))
         .map(str::to_owned)
         .collect()
+}
+
+#[test]
+fn the_field_guide_tells_the_console_what_it_understands() {
+    let table = guide("## 4. The console", "## 5.");
+    let cells = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let typed: Vec<_> = cells
+        .flat_map(|cell| cell.split('`').step_by(2))
+        .filter(|word| !word.is_empty())
+        .collect();
+    assert!(typed.len() >= 12, "{typed:?}");
+    for line in &typed {
+        assert!(
+            Command::parse(line).is_ok_and(|command| command != Command::Nothing),
+            "{line}"
+        );
+    }
+    let trouble = guide("## 5. When nothing comes", "No luck");
+    let is_typed = |word: &&str| word.starts_with("config set ") || word.starts_with("scan");
+    let advised: Vec<_> = trouble.split('`').filter(is_typed).collect();
+    assert!(advised.len() >= 4, "{advised:?}");
+    for line in advised {
+        assert!(Command::parse(line).is_ok(), "{line}");
+    }
 }
 
 #[test]
