@@ -20,8 +20,14 @@ const CYCLE_NANOS = 8;
 const SLICE_MS = 4;
 /** A host too busy to keep up slows the board's clock down instead of letting it race afterwards. */
 const LAG_MAX_NANOS = 250e6;
+/** Peripherals, as rp2040js names them: bits 14 and up of the address, shifted. */
+const FLASH_CACHE = 0x14000;
+const WATCHDOG = 0x40058;
 const RING_OSCILLATOR = 0x40060;
 const RANDOM_BIT = 0x1c;
+const XIP_STAT = 0x08;
+const XIP_IDLE = 0b011;
+const quiet = () => {};
 const AIRCR = 0xd0c;
 const AIRCR_RESET = 0x05fa0004;
 
@@ -31,7 +37,6 @@ export class Machine {
     this.on = on;
     this.mcu = new RP2040();
     this.clock = this.mcu.clock;
-    const quiet = () => {};
     this.mcu.logger = { debug: quiet, info: quiet, warn: quiet, error: (part, what) => on.fault(`${part}: ${what}`) };
     this.flash = new Flash(this.mcu.flash, flashPath);
     if (uf2Path) this.flash.install(readUf2(uf2Path));
@@ -71,12 +76,15 @@ export class Machine {
     const { readUint32 } = oscillator;
     oscillator.readUint32 = (offset) =>
       offset === RANDOM_BIT ? Number(Math.random() < 0.5) : readUint32.call(oscillator, offset);
+    // Data sheet, 2.6.3.6: STAT says that the cache is flushed and no stream runs; the other registers count nothing.
+    const stat = (offset) => (offset === XIP_STAT ? XIP_IDLE : 0);
+    mcu.peripherals[FLASH_CACHE] = { readUint32: stat, writeUint32: quiet, writeUint32Atomic: quiet };
     const { writeUint32 } = mcu.ppb;
     mcu.ppb.writeUint32 = (offset, value) => {
       if (offset === AIRCR && value >>> 0 === AIRCR_RESET) this.on.reset('the firmware restarts the chip');
       else writeUint32.call(mcu.ppb, offset, value);
     };
-    mcu.peripherals[0x40058].onWatchdogTrigger = () => this.on.reset('the watchdog restarts the chip');
+    mcu.peripherals[WATCHDOG].onWatchdogTrigger = () => this.on.reset('the watchdog restarts the chip');
   }
 
   get #drives() {

@@ -1,5 +1,6 @@
 // A W5500 behind an SPI, as far as socket 0 in MACRAW mode goes (data sheet 1.1.0, chapters 2 to 4).
 
+const BITS_PER_BYTE = 8;
 const BUFFER_LEN = 16 * 1024;
 const VERSION = 4;
 /** 100 Mbit/s, full duplex, link up. */
@@ -48,7 +49,14 @@ export class W5500 {
     mcu.gpio[pins.reset].addListener((state) => {
       if (state === 0) this.#reset();
     });
-    mcu.spi[spi].onTransmit = (byte) => mcu.spi[spi].completeTransmit(this.#exchange(byte));
+    const port = mcu.spi[spi];
+    let answer = 0;
+    // A byte takes its time on the line: in none, the transmitting DMA channel would run before the receiving one.
+    const exchanged = mcu.clock.createAlarm(() => port.completeTransmit(answer));
+    port.onTransmit = (byte) => {
+      answer = this.#exchange(byte);
+      exchanged.schedule((BITS_PER_BYTE * 1e9) / port.clockFrequency);
+    };
   }
 
   /** A frame comes from the cable. */
