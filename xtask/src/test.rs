@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::command::CommandLine;
 use crate::setup::{self, LIBRARY_TARGET};
 use crate::steps::{self, Action, Step};
-use crate::{tidy, workspace};
+use crate::{boards, tidy, workspace};
 
 /// What of the check to run.
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +92,10 @@ fn all_steps(environment: &[(String, String)], quick: bool) -> Vec<Step> {
             action: Action::Inner(tidy::run, "cargo xtask tidy"),
         },
         commands("bare-metal", vec![cargo(&check_core)]),
+        Step {
+            name: "boards",
+            action: Action::Inner(boards::run, "cargo xtask boards"),
+        },
         commands("clippy", vec![cargo(&clippy)]),
         commands("docs", vec![docs]),
         commands(

@@ -67,7 +67,18 @@ const HOMES: &[Home] = &[
 ];
 
 /// Dependencies that no source names, with the reason.
-const NAMED_NOWHERE: &[(&str, &str, &str)] = &[];
+const NAMED_NOWHERE: &[(&str, &str, &str)] = &[
+    (
+        "w5500-evb-pico",
+        "cortex-m-rt",
+        "embassy's `main` begins with its `entry`",
+    ),
+    (
+        "w5500-evb-pico",
+        "portable-atomic",
+        "turns on the critical section for the crates that use it",
+    ),
+];
 
 /// Every crate of [`HOMES`] is named in its home only.
 pub(super) fn homes(tree: &Tree) -> Vec<Problem> {

@@ -1,12 +1,18 @@
 //! What `cargo metadata` says, as far as the rules ask.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::command::CommandLine;
 use crate::workspace;
 
-/// All packages that the workspace can pull in on the platforms of `deny.toml`.
+/// The boards' workspace, from the root of the checkout.
+const BOARDS: &str = "firmware/boards";
+
+/// All packages that the workspaces can pull in on the platforms of `deny.toml`.
 pub(super) struct Metadata {
     pub(super) packages: Vec<Package>,
 }
@@ -38,8 +44,32 @@ pub(super) struct Dependency {
 }
 
 impl Metadata {
-    /// Asks cargo, for these platforms.
+    /// Asks cargo about both workspaces, the root's and the boards', for these platforms.
     pub(super) fn read(targets: &[String]) -> Result<Self> {
+        let root = workspace::root();
+        let boards = Self::read_in(&root.join(BOARDS), targets).context("the boards' workspace")?;
+        Ok(Self::read_in(&root, targets)?.with(boards))
+    }
+
+    /// With the packages of another workspace of this checkout. What it takes from here by path is no stranger there.
+    fn with(mut self, other: Self) -> Self {
+        let key = |package: &Package| {
+            (
+                package.name.clone(),
+                package.version.clone(),
+                package.source.clone(),
+            )
+        };
+        let known: BTreeSet<_> = self.packages.iter().map(key).collect();
+        let new = other
+            .packages
+            .into_iter()
+            .filter(|package| !known.contains(&key(package)));
+        self.packages.extend(new);
+        self
+    }
+
+    fn read_in(folder: &Path, targets: &[String]) -> Result<Self> {
         let mut words = vec![
             "cargo",
             "metadata",
@@ -51,7 +81,7 @@ impl Metadata {
         for target in targets {
             words.extend(["--filter-platform", target]);
         }
-        let output = CommandLine::new(&words).output()?;
+        let output = CommandLine::new(&words).within(folder).output()?;
         Self::parse(&output).context("cargo metadata speaks otherwise than expected")
     }
 
@@ -139,6 +169,24 @@ pub(super) fn member(name: &str, folder: &str, uses: &[&str], dev_uses: &[&str])
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_workspace_lends_to_the_other_counts_once() {
+        let lent = Package {
+            is_member: false,
+            ..member("taraz-firmware", "firmware", &[], &[])
+        };
+        let root = Metadata {
+            packages: vec![member("taraz-firmware", "firmware", &[], &[])],
+        };
+        let boards = Metadata {
+            packages: vec![lent, member("taraz-board", "firmware/boards/common", &[], &[])],
+        };
+        let both = root.with(boards);
+        let names: Vec<&str> = both.members().map(|package| package.name.as_str()).collect();
+        assert_eq!(names, ["taraz-firmware", "taraz-board"]);
+        assert_eq!(both.packages.len(), 2);
+    }
 
     #[test]
     fn cargo_is_understood() {

@@ -57,7 +57,7 @@ pub(crate) fn run() -> Result<()> {
     let mut problems = check(&tree, &metadata, &policy);
     if std::env::var_os("CI").is_some() {
         problems.extend(lock_file(
-            &CommandLine::new(&["git", "status", "--porcelain", "--", "Cargo.lock"]).output()?,
+            &CommandLine::new(&["git", "status", "--porcelain", "--", "*Cargo.lock"]).output()?,
         ));
     }
     problems.sort();

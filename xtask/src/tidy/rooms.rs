@@ -14,6 +14,9 @@ struct Room {
 
 const SUPPORT: &str = "taraz-test-support";
 
+/// A board knows what boards share and the device library.
+const BOARD_USES: &[&str] = &["taraz-board", "taraz-firmware", "taraz-telemetry"];
+
 /// telemetry ← fleet ← {fieldkit, gateway, ingest, simulator} ← taraz; telemetry ← analytics ← ingest; telemetry ← firmware ←
 /// device-host ← taraz; settings below whatever reads a file. Device, gateway and ingest meet in the contract alone. The
 /// simulator shares no code with the firmware: a shared mistake would hide.
@@ -87,6 +90,21 @@ const ROOMS: &[Room] = &[
             "taraz-telemetry",
         ],
         dev_uses: &["taraz-firmware", SUPPORT],
+    },
+    Room {
+        package: "taraz-board",
+        uses: &["taraz-firmware", "taraz-telemetry"],
+        dev_uses: &[],
+    },
+    Room {
+        package: "qemu-lm3s6965",
+        uses: BOARD_USES,
+        dev_uses: &[],
+    },
+    Room {
+        package: "w5500-evb-pico",
+        uses: BOARD_USES,
+        dev_uses: &[],
     },
     Room {
         package: SUPPORT,
