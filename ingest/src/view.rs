@@ -193,6 +193,9 @@ pub struct IntervalFlags {
     pub reset: bool,
     /// Readings of this time are held back and not in the numbers.
     pub held: bool,
+    /// A grid meter had not stated its import or its export register yet, which SunSpec meters leave out while it is 0: it was
+    /// taken for 0.
+    pub assumed: bool,
 }
 
 /// A stored reading of a registered meter: placed in time, not held, with values.

@@ -19,6 +19,8 @@ pub(crate) struct SiteEnergies {
     pub(crate) imported: Vec<Contribution>,
     /// Per grid meter.
     pub(crate) exported: Vec<Contribution>,
+    /// A register that a meter has not stated yet was taken for 0.
+    pub(crate) assumed: bool,
 }
 
 impl SiteEnergies {
@@ -128,6 +130,7 @@ mod tests {
             consumed: vec![known(900)],
             imported: vec![known(1)],
             exported: vec![known(2)],
+            assumed: false,
         };
         let balance = site_balance(&site);
         assert_eq!(

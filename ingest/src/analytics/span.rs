@@ -75,7 +75,7 @@ impl Span {
 
     /// The register did not count from its begin to its end: it fell, or it rose by more than the meter's power explains,
     /// as after a glitch to 0 or in a new meter with a used register.
-    fn is_reset(&self) -> bool {
+    pub(crate) fn is_reset(&self) -> bool {
         let rise_wh = i128::from(self.to.value_wh) - i128::from(self.from.value_wh);
         let believed =
             i128::from(self.rated_w) * i128::from(RATED_POWER_PERCENT_MAX) * i128::from(self.length_ms());

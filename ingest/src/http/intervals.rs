@@ -53,6 +53,7 @@ struct Interval {
     spread: bool,
     reset: bool,
     held: bool,
+    assumed: bool,
 }
 
 pub(super) async fn intervals(
@@ -96,6 +97,7 @@ impl From<IntervalRow> for Interval {
             spread: row.flags.spread,
             reset: row.flags.reset,
             held: row.flags.held,
+            assumed: row.flags.assumed,
         }
     }
 }

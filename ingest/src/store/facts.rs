@@ -41,6 +41,33 @@ pub(super) fn registers(reading: &Reading) -> impl Iterator<Item = (Register, i6
         .filter_map(|(register, value)| Some((register, value?)))
 }
 
+/// Power that a meter need not count, in millionths of its rating. IEC 62053-21, starting current of class 1: 0.4 % of the basic
+/// current, and the highest current is at least four times the basic one.
+const STARTING_POWER_PPM: u64 = 1_000;
+
+/// The register of a two-way meter that a reading says nothing of, although power flows its way or nobody knows which way it
+/// flows. A reading that states both, or neither, has none.
+pub(super) fn unstated(reading: &Reading, rated_w: u32) -> Option<Register> {
+    let Outcome::Values(values) = &reading.outcome else {
+        return None;
+    };
+    let register = match (values.import_wh, values.export_wh) {
+        (Some(_), None) => Register::Export,
+        (None, Some(_)) => Register::Import,
+        _ => return None,
+    };
+    let Some(power_w) = values.ac_power_w else {
+        return Some(register);
+    };
+    let is_its_way = if register == Register::Import {
+        power_w > 0
+    } else {
+        power_w < 0
+    };
+    let starting_w = u64::from(rated_w) * STARTING_POWER_PPM / 1_000_000;
+    (is_its_way && u64::from(power_w.unsigned_abs()) > starting_w).then_some(register)
+}
+
 /// What it is counted as.
 pub(super) fn kind_of(record: &Record) -> RecordKind {
     match record {

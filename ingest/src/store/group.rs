@@ -9,7 +9,7 @@ use taraz_telemetry::{
 };
 
 use super::anchors::Anchors;
-use super::facts::{decode, kind_of, meter_of, registers};
+use super::facts::{decode, kind_of, meter_of, registers, unstated};
 use super::placing::Moved;
 use super::plausible::oldest_ms;
 use super::points::{Changes, Gathered};
@@ -221,6 +221,7 @@ impl<'a> Group<'a> {
             let series = self.state.series(self.connection, key, rated_w)?;
             self.gathered.push(series, Point { time_ms, value_wh });
         }
+        self.count_unstated(context, &reading, time_ms, 1)?;
         match reading.outcome {
             Outcome::Values(values) => {
                 self.arrivals
@@ -232,6 +233,21 @@ impl<'a> Group<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Keeps when power flowed the way of a register that was not stated.
+    pub(super) fn count_unstated(
+        &self,
+        context: &Context<'_>,
+        reading: &Reading,
+        time_ms: i64,
+        change: i64,
+    ) -> rusqlite::Result<()> {
+        let Some(register) = unstated(reading, self.rated_w(context, reading.meter)) else {
+            return Ok(());
+        };
+        let (device, quarter) = (context.boot.device, quarter_of(time_ms));
+        rows::count_unstated(self.connection, device, reading.meter, register, quarter, change)
     }
 
     /// What the registry rates a meter at, in W; 0 when it doesn't know the meter.

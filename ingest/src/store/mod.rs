@@ -21,6 +21,7 @@ mod tally;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unstated;
 mod unsynced_rows;
 mod writer;
 

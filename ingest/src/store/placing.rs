@@ -176,6 +176,7 @@ impl Group<'_> {
             );
         }
         self.gathered.insert(self.connection, &mut self.changes)?;
+        self.count_unstated(context, reading, was_ms, -1)?;
         let rated_w = self.rated_w(context, reading.meter);
         for (register, value_wh) in registers(reading) {
             let key = SeriesKey {

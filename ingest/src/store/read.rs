@@ -14,7 +14,7 @@ use crate::live::Remembered;
 use crate::view::{IntervalFlags, IntervalRow, StoredReading};
 
 /// Begin and end of a period, UTC ms.
-type Period = (i64, i64);
+pub(super) type Period = (i64, i64);
 
 /// One consistent state of the store.
 #[derive(Debug)]
@@ -46,6 +46,7 @@ impl Snapshot<'_> {
                     spread: parts().any(|part| part.spread > 0),
                     reset: parts().any(|part| part.resets > 0),
                     held: held[at],
+                    assumed: sites[at].assumed,
                 },
             }
         });
@@ -80,9 +81,15 @@ impl Snapshot<'_> {
                 MeterRole::Irradiance => &[],
             };
             for &register in registers {
-                let parts = self.contributions(device, meter, register, periods)?;
-                for (energies, part) in energies.iter_mut().zip(parts) {
+                let mut parts = self.contributions(device, meter, register, periods)?;
+                let assumed = if meter.role == MeterRole::Grid {
+                    self.add_unstated((device, meter), register, periods, &mut parts)?
+                } else {
+                    vec![false; periods.len()]
+                };
+                for ((energies, part), assumed) in energies.iter_mut().zip(parts).zip(assumed) {
                     energies.of(meter.role, register == Register::Export).push(part);
+                    energies.assumed |= assumed;
                 }
             }
         }
@@ -101,7 +108,7 @@ impl Snapshot<'_> {
         Ok(total)
     }
 
-    fn series(
+    pub(super) fn series(
         &self,
         device: &Device,
         meter: &Meter,
@@ -130,11 +137,19 @@ impl Snapshot<'_> {
         register: Register,
         periods: &[Period],
     ) -> rusqlite::Result<Vec<Contribution>> {
+        match self.series(device, meter, register)? {
+            Some((series, _)) => self.contributions_of(series, periods),
+            None => Ok(vec![Contribution::default(); periods.len()]),
+        }
+    }
+
+    pub(super) fn contributions_of(
+        &self,
+        series: Series,
+        periods: &[Period],
+    ) -> rusqlite::Result<Vec<Contribution>> {
         let mut parts = vec![Contribution::default(); periods.len()];
         let (Some(&(start_ms, _)), Some(&(_, end_ms))) = (periods.first(), periods.last()) else {
-            return Ok(parts);
-        };
-        let Some((series, _)) = self.series(device, meter, register)? else {
             return Ok(parts);
         };
         let mut narrow = self.connection.prepare_cached(
@@ -324,7 +339,7 @@ fn meters(plant: &Plant) -> impl Iterator<Item = (&Device, &Meter)> {
         .flat_map(|device| device.meters.iter().map(move |meter| (device, meter)))
 }
 
-fn period_at(periods: &[Period], time_ms: i64) -> Option<usize> {
+pub(super) fn period_at(periods: &[Period], time_ms: i64) -> Option<usize> {
     let at = periods.partition_point(|&(_, end_ms)| end_ms <= time_ms);
     periods
         .get(at)

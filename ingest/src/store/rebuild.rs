@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use taraz_telemetry::{MeterAddress, Record};
 
 use super::anchors::Anchors;
-use super::facts::registers;
+use super::facts::{registers, unstated};
 use super::points::{Changes, Gathered};
 use super::state::{BootKey, SeriesKey, State};
 use super::{rows, unsynced_rows};
@@ -20,7 +20,7 @@ const GATHERED_MAX: usize = 100_000;
 pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
     connection.execute_batch(
         "DELETE FROM anchor; DELETE FROM point; DELETE FROM interval; DELETE FROM span; DELETE FROM held;
-         UPDATE series SET total_wh = 0;",
+         DELETE FROM unstated; UPDATE series SET total_wh = 0;",
     )?;
     anchors(connection)?;
     times(connection)?;
@@ -102,22 +102,23 @@ fn registers_of_all(connection: &Connection, state: &mut State) -> rusqlite::Res
         let Ok((Record::Reading(reading), _)) = Record::decode(row.get_ref(2)?.as_blob()?) else {
             continue;
         };
+        let (device, time_ms) = (row.get(0)?, row.get(1)?);
+        let mut rated_w = 0;
         for (register, value_wh) in registers(&reading) {
             let key = SeriesKey {
-                device: row.get(0)?,
+                device,
                 meter: reading.meter.get(),
                 register,
             };
             // Every series of a stored register has been made; nothing bounds one that was not.
             let series = state.series(connection, key, 0)?;
-            gathered.push(
-                series,
-                Point {
-                    time_ms: row.get(1)?,
-                    value_wh,
-                },
-            );
+            rated_w = series.rated_w;
+            gathered.push(series, Point { time_ms, value_wh });
             count += 1;
+        }
+        if let Some(register) = unstated(&reading, rated_w) {
+            let quarter = quarter_of(time_ms);
+            rows::count_unstated(connection, device, reading.meter, register, quarter, 1)?;
         }
         if count >= GATHERED_MAX {
             gathered.insert(connection, &mut changes)?;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
-use super::state::{BootKey, State};
+use super::state::{BootKey, Register, State};
 use crate::arrivals::Arrivals;
 use crate::counters::RecordKind;
 
@@ -205,6 +205,32 @@ pub(super) fn count_held(
         connection
             .prepare_cached("DELETE FROM held WHERE device = ? AND meter = ? AND quarter = ?")?
             .execute((device, meter.get(), quarter))?;
+    }
+    Ok(())
+}
+
+/// Counts readings that say nothing of a register although power flows its way.
+pub(super) fn count_unstated(
+    connection: &Connection,
+    device: i64,
+    meter: MeterAddress,
+    register: Register,
+    quarter: i64,
+    change: i64,
+) -> rusqlite::Result<()> {
+    let key = (device, meter.get(), register as u8, quarter);
+    let left: i64 = connection
+        .prepare_cached(
+            "INSERT INTO unstated (device, meter, register, quarter, readings) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET readings = readings + excluded.readings RETURNING readings",
+        )?
+        .query_row((key.0, key.1, key.2, key.3, change), |row| row.get(0))?;
+    if left <= 0 {
+        connection
+            .prepare_cached(
+                "DELETE FROM unstated WHERE device = ? AND meter = ? AND register = ? AND quarter = ?",
+            )?
+            .execute(key)?;
     }
     Ok(())
 }

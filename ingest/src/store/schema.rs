@@ -1,7 +1,7 @@
 //! Tables and migrations. A store that a later version of the program has written is refused, never changed.
 //!
 //! Truth: `record`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `point`,
-//! `span`, `interval`, `held` and the totals in `series`. `newest` and the times in `device` only serve the start.
+//! `span`, `interval`, `held`, `unstated` and the totals in `series`. `newest` and the times in `device` only serve the start.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
@@ -11,7 +11,7 @@ use super::StoreError;
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
 -- Devices by a short key.
@@ -169,6 +169,22 @@ CREATE TABLE anchor (
 -- Has a row while anchors and places have to be made again from the records.
 CREATE TABLE places_due (since INTEGER PRIMARY KEY);
 INSERT INTO places_due VALUES (4);
+";
+
+const VERSION_5: &str = "
+-- How many readings say nothing of a register although power flows its way, per meter and quarter-hour.
+CREATE TABLE unstated (
+    device INTEGER NOT NULL,
+    meter INTEGER NOT NULL,
+    register INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    PRIMARY KEY (device, meter, register, quarter)
+) WITHOUT ROWID;
+
+-- Has a row while the caches have to be made again from the records.
+CREATE TABLE caches_due (since INTEGER PRIMARY KEY);
+INSERT INTO caches_due VALUES (5);
 ";
 
 /// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.

@@ -112,6 +112,18 @@ pub(crate) fn grid(address: u8, time_ms: i64, ac_power_w: i32, import_wh: u64, e
     reading(address, at(Clock::Synced, time_ms), values)
 }
 
+/// A grid meter's reading after SunSpec, whose registers are "not accumulated" while they stand at 0.
+pub(crate) fn acc32(time_ms: i64, ac_power_w: i32, import_wh: u64, export_wh: u64) -> Record {
+    let stated = |wh: u64| (wh > 0).then_some(wh);
+    let values = Quantities {
+        ac_power_w: Some(ac_power_w),
+        import_wh: stated(import_wh),
+        export_wh: stated(export_wh),
+        ..Quantities::default()
+    };
+    reading(2, at(Clock::Synced, time_ms), values)
+}
+
 /// An inverter's reading by the boot's monotonic time.
 pub(crate) fn unsynced(monotonic_ms: i64, energy_wh: u64) -> Record {
     let values = Quantities {
@@ -223,6 +235,8 @@ pub(crate) fn caches(folder: &Path) -> Vec<String> {
         format!("SELECT 'interval', name, meter, register, quarter, energy_wh, known_ms, spread, resets FROM interval t {NAMED}"),
         format!("SELECT 'span', name, meter, register, from_ms, from_wh, to_ms, to_wh FROM span t {NAMED}"),
         "SELECT 'held', name, meter, quarter, readings FROM held JOIN device ON device.id = held.device".to_owned(),
+        "SELECT 'unstated', name, meter, register, quarter, readings FROM unstated
+         JOIN device ON device.id = unstated.device".to_owned(),
         "SELECT 'anchor', name, incarnation, boot, monotonic_ms, utc_ms, error_ms FROM anchor
          JOIN device ON device.id = anchor.device".to_owned(),
         "SELECT 'record', name, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, waiting_ms IS NULL,

@@ -121,11 +121,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the caches again when the rated power of a meter has changed since they were made.
+    /// Makes the caches again when the rated power of a meter has changed since they were made, or when another version has
+    /// made them.
     fn follow_registry(&mut self) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        if self.state.rate(&transaction, &self.fleet)? {
-            tracing::info!("rated powers have changed: intervals and totals are made again from the records");
+        let is_due = transaction.execute("DELETE FROM caches_due", ())? > 0;
+        if self.state.rate(&transaction, &self.fleet)? || is_due {
+            tracing::info!("intervals and totals are made again from the records");
             rebuild::rebuild(&transaction, &mut self.state)?;
         }
         transaction.commit()

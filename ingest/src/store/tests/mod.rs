@@ -8,3 +8,4 @@ mod once;
 mod placing;
 mod settling;
 mod shuffles;
+mod unstated;

@@ -134,7 +134,7 @@ async fn a_boot_without_an_anchor_is_in_the_totals_and_in_no_interval() {
     assert!(rows(&connection, "SELECT * FROM interval").is_empty());
 }
 
-/// Puts the third version's tables in the place of the fourth's.
+/// Puts the third version's tables in the place of the later ones'.
 fn downgrade(connection: &Connection, anchored: &Run) {
     let third = "
         DROP INDEX record_waiting;
@@ -142,6 +142,8 @@ fn downgrade(connection: &Connection, anchored: &Run) {
         DROP INDEX record_anchor;
         ALTER TABLE record DROP COLUMN waiting_ms;
         DROP TABLE places_due;
+        DROP TABLE caches_due;
+        DROP TABLE unstated;
         CREATE TABLE best AS SELECT device, incarnation, boot, monotonic_ms, utc_ms, error_ms FROM anchor;
         DROP TABLE anchor;
         CREATE TABLE anchor (
@@ -151,7 +153,7 @@ fn downgrade(connection: &Connection, anchored: &Run) {
         ) WITHOUT ROWID;
         INSERT INTO anchor SELECT * FROM best;
         DROP TABLE best;
-        DELETE FROM migration WHERE version = 4;
+        DELETE FROM migration WHERE version >= 4;
         UPDATE received SET last = 5;";
     connection.execute_batch(third).unwrap();
     let insert =
