@@ -1,10 +1,11 @@
-//! A signal between two futures of one task.
+//! A signal between two futures of one thread: of one task, or of tasks of one executor.
 
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
-/// Set by one future, awaited by another (one at a time) of the same task. What was set before the wait is not missed.
+/// Set by one future, awaited by another (one at a time) of the same thread: it keeps one waker, which may be of another
+/// task. What was set before the wait is not missed.
 #[derive(Debug, Default)]
 pub struct Notify {
     set: Cell<bool>,

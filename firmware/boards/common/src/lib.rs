@@ -10,9 +10,12 @@
 #![no_std]
 
 mod broker;
+mod console;
 #[allow(unsafe_code, reason = "a fault handler begins in assembly")]
 mod fault;
+mod flash;
 mod guard;
+mod host;
 mod log;
 mod narrator;
 mod network;
@@ -23,12 +26,17 @@ mod tasks;
 mod time_server;
 
 pub use broker::{Broker, BrokerError, BrokerIo};
+pub use console::serve_console;
+pub use flash::SharedFlash;
 pub use guard::{GUARD_INTERVAL_MS, Watchdog, guard};
+pub use host::BoardHost;
 pub use log::{ConsoleWriter, pump_console, say, wait_until_said};
 pub use narrator::Narrator;
 pub use network::{NETWORK_SOCKETS, announce_network, network_config};
 pub use retained::{restart, take_last_run};
 pub use setup::{Begun, Setup, SetupError, begin, prepare, wait_for_help};
 pub use stack::{stack_high_water_bytes, stack_len};
-pub use tasks::{BoardHealth, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK, NETWORK_TASK, link, sntp};
+pub use tasks::{
+    BoardHealth, BoardLink, CLOCK_TASK, CONSOLE_TASK, LINK_TASK, METERS_TASK, NETWORK_TASK, link, sntp,
+};
 pub use time_server::{TimeServer, TimeServerError};

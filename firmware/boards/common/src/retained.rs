@@ -4,22 +4,29 @@
 
 use taraz_firmware::{LastRun, RETAINED_LEN};
 
+/// In words, as the memory is read and written.
+const WORDS: usize = RETAINED_LEN / 4;
+
 /// Gives access to the memory.
 #[allow(unsafe_code, reason = "memory that the linker script sets aside")]
 fn with_memory<T>(access: impl FnOnce(&mut [u8; RETAINED_LEN]) -> T) -> T {
     unsafe extern "C" {
-        static mut _retained: [u8; RETAINED_LEN];
+        static mut _retained: [u32; WORDS];
     }
+    let first = (&raw mut _retained).cast::<u32>();
     let mut copy = [0; RETAINED_LEN];
     critical_section::with(|_| {
-        let memory = &raw mut _retained;
-        // SAFETY: the linker script gives these bytes to nothing else, every byte is valid, and with interrupts masked on
-        // the only core nobody else is here. Volatile: what was there before the start and what is there after the
-        // end counts.
-        copy = unsafe { memory.read_volatile() };
+        for (index, bytes) in copy.chunks_exact_mut(4).enumerate() {
+            // SAFETY: the linker script gives these words to nothing else, any value is valid, and with interrupts masked
+            // on the only core nobody else is here. Volatile: what was there before the start counts.
+            bytes.copy_from_slice(&unsafe { first.add(index).read_volatile() }.to_le_bytes());
+        }
         let outcome = access(&mut copy);
-        // SAFETY: as above.
-        unsafe { memory.write_volatile(copy) };
+        for (index, bytes) in copy.chunks_exact(4).enumerate() {
+            let word = bytes.first_chunk().copied().map_or(0, u32::from_le_bytes);
+            // SAFETY: as above. Volatile: what is there after the end counts.
+            unsafe { first.add(index).write_volatile(word) };
+        }
         outcome
     })
 }

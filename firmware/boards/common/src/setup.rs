@@ -2,8 +2,11 @@
 
 use embassy_time::{Duration, Instant, Timer};
 use embedded_storage::nor_flash::ReadNorFlash;
+use heapless::String;
 use static_cell::StaticCell;
-use taraz_firmware::{DeviceParts, DeviceSettings, Identity, LastRun, Seed, identity, settings};
+use taraz_firmware::{
+    DeviceParts, DeviceSettings, Identity, LastRun, RETAINED_TEXT_LEN_MAX, Seed, identity, settings,
+};
 use taraz_telemetry::{BoardMarker, DevicePage, FirmwareVersion, PAGE_LEN, PageError, ResetCause};
 
 use crate::narrator::Narrator;
@@ -15,7 +18,7 @@ use crate::tasks::{BoardHealth, health};
 const REPEAT: Duration = Duration::from_secs(60);
 
 /// What is known when the program has begun.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Begun {
     /// The program's mark: board and version.
     pub marker: BoardMarker<'static>,
@@ -23,6 +26,8 @@ pub struct Begun {
     pub reset_cause: ResetCause,
     /// When it started.
     pub started: Instant,
+    /// How the last run ended, if not in order.
+    pub last_run: Option<String<RETAINED_TEXT_LEN_MAX>>,
 }
 
 /// Says which program this is and how the last run ended. `mark` is the program's own (`board_marker!`), `chip` what the
@@ -41,15 +46,18 @@ pub fn begin(mark: &'static str, chip: Option<ResetCause>) -> Begun {
         marker.version,
         marker.board
     );
-    match last {
-        LastRun::Panicked(message) => say!("last run: {message}"),
-        LastRun::Stalled(task) => say!("last run: stopped by the watchdog: {task}"),
-        LastRun::Unknown | LastRun::Running | LastRun::Requested => {}
+    let last_run = match last {
+        LastRun::Panicked(text) | LastRun::Stalled(text) => Some(text),
+        LastRun::Unknown | LastRun::Running | LastRun::Requested => None,
+    };
+    if let Some(last_run) = &last_run {
+        say!("last run: {last_run}");
     }
     Begun {
         marker,
         reset_cause,
         started: Instant::now(),
+        last_run,
     }
 }
 
@@ -114,9 +122,7 @@ pub fn prepare<F: ReadNorFlash>(
     static PAGE: StaticCell<DevicePage> = StaticCell::new();
     static IDENTITY: StaticCell<Identity> = StaticCell::new();
     static HEALTH: StaticCell<BoardHealth> = StaticCell::new();
-    let mut bytes = [0; PAGE_LEN];
-    flash.read(page_at, &mut bytes).map_err(|_| SetupError::Flash)?;
-    let page = DevicePage::decode(&bytes)?;
+    let page = read_page(flash, page_at).map_err(|_| SetupError::Flash)??;
     page.check_board(begun.marker.board)?;
     let page = &*PAGE.init(page);
     let firmware = FirmwareVersion::try_from(begun.marker.version).unwrap_or_default();
@@ -133,6 +139,16 @@ pub fn prepare<F: ReadNorFlash>(
         health: HEALTH.init(health()),
         seed: seed.with(&page.key).with(page.device.as_str().as_bytes()),
     })
+}
+
+/// Reads the page alone: the flash may fail, and what it holds may be none.
+pub(crate) fn read_page<F: ReadNorFlash>(
+    flash: &mut F,
+    page_at: u32,
+) -> Result<Result<DevicePage, PageError>, F::Error> {
+    let mut bytes = [0; PAGE_LEN];
+    flash.read(page_at, &mut bytes)?;
+    Ok(DevicePage::decode(&bytes))
 }
 
 /// Says what is wrong until somebody mends it and restarts the board.

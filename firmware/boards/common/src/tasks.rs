@@ -20,9 +20,11 @@ pub const METERS_TASK: usize = 1;
 pub const LINK_TASK: usize = 2;
 /// The task that keeps the clock.
 pub const CLOCK_TASK: usize = 3;
+/// The task that serves the console.
+pub const CONSOLE_TASK: usize = 4;
 
 /// The health of a board's tasks.
-pub type BoardHealth = Health<4>;
+pub type BoardHealth = Health<5>;
 /// The session of a board.
 pub type BoardLink = Link<'static, Broker>;
 
@@ -35,7 +37,7 @@ const TCP_TX_LEN: usize = 2_048;
 
 /// The tasks' names.
 pub(crate) fn health() -> BoardHealth {
-    Health::new(["network", "meters", "link", "clock"])
+    Health::new(["network", "meters", "link", "clock", "console"])
 }
 
 /// The session with the broker.

@@ -12,6 +12,7 @@ mod ethernet;
 mod uart;
 mod watchdog;
 
+use core::cell::RefCell;
 use core::pin::pin;
 
 use embassy_executor::Spawner;
@@ -26,9 +27,10 @@ use embassy_rp::uart::{BufferedInterruptHandler, BufferedUartTx};
 use embassy_rp::{bind_interrupts, dma};
 use static_cell::{ConstStaticCell, StaticCell};
 use taraz_board::{
-    Begun, BoardHealth, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK, NETWORK_SOCKETS, NETWORK_TASK,
-    Narrator, Setup, SetupError, TimeServer, announce_network, begin, guard, link, network_config, prepare,
-    pump_console, sntp, stack_high_water_bytes, wait_for_help, wait_until_said,
+    Begun, BoardHealth, BoardHost, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK, NETWORK_SOCKETS,
+    NETWORK_TASK, Narrator, Setup, SetupError, SharedFlash, TimeServer, announce_network, begin, guard, link,
+    network_config, prepare, pump_console, serve_console, sntp, stack_high_water_bytes, wait_for_help,
+    wait_until_said,
 };
 use taraz_firmware::{
     BusDesk, Device, EmbassyTimer, FieldBus, FieldBusSettings, FlashQueue, MeterRoom, Seed, Sntp,
@@ -37,7 +39,7 @@ use taraz_firmware::{
 use taraz_telemetry::board_marker;
 
 use ethernet::{LateEthernet, Lines, Socket};
-use uart::BusUart;
+use uart::{BusUart, ConsoleReader};
 use watchdog::PicoWatchdog;
 
 const FLASH_LEN: usize = 2 * 1024 * 1024;
@@ -49,7 +51,8 @@ const QUEUE: core::ops::Range<u32> = 0x0010_0000..0x0020_0000;
 const SEED_WORDS: usize = 16;
 
 type PicoFlash = Flash<'static, FLASH, Blocking, FLASH_LEN>;
-type BoardDevice = Device<FlashQueue<PicoFlash>, Narrator>;
+type BoardFlash = SharedFlash<PicoFlash>;
+type BoardDevice = Device<FlashQueue<BoardFlash>, Narrator>;
 type BoardBus = FieldBus<'static, BusUart, Output<'static>, EmbassyTimer>;
 
 bind_interrupts!(struct Irqs {
@@ -60,8 +63,11 @@ bind_interrupts!(struct Irqs {
 
 #[embassy_executor::main]
 async fn main(spawner: Spawner) {
+    static FLASH: StaticCell<RefCell<PicoFlash>> = StaticCell::new();
+    static HOST: StaticCell<BoardHost<PicoFlash>> = StaticCell::new();
+    static DESK: ConstStaticCell<BusDesk> = ConstStaticCell::new(BusDesk::new());
     let chip = embassy_rp::init(embassy_rp::config::Config::default());
-    let (_reader, writer) = uart::console(chip.UART0, chip.PIN_0, chip.PIN_1, Irqs);
+    let (reader, writer) = uart::console(chip.UART0, chip.PIN_0, chip.PIN_1, Irqs);
     spawner.spawn(console_output(writer).expect("spawned once"));
     let watchdog = PicoWatchdog::new(chip.WATCHDOG);
     let begun = begin(board_marker!("w5500-evb-pico"), watchdog.reset_cause());
@@ -82,30 +88,46 @@ async fn main(spawner: Spawner) {
         interrupt: Input::new(chip.PIN_21, Pull::Up),
         reset: Output::new(chip.PIN_20, Level::High),
     };
-    let bus_uart = uart::bus(chip.UART1, chip.PIN_4, chip.PIN_5, Irqs);
-    let driver_enable = Output::new(chip.PIN_6, Level::Low);
-    let flash = Flash::new_blocking(chip.FLASH);
-    if let Err(problem) = spawn_all(spawner, &begun, flash, (bus_uart, driver_enable), lines, watchdog) {
+    let bus = BusParts {
+        uart: uart::bus(chip.UART1, chip.PIN_4, chip.PIN_5, Irqs),
+        driver_enable: Output::new(chip.PIN_6, Level::Low),
+        desk: &*DESK.take(),
+    };
+    let desk = bus.desk;
+    let flash = SharedFlash::new(FLASH.init(RefCell::new(Flash::new_blocking(chip.FLASH))));
+    let host = &*HOST.init(BoardHost::new(&begun, Some(flash), PAGE_AT));
+    let device = spawn_device(spawner, &begun, flash, host, bus, lines, watchdog);
+    spawner.spawn(console(reader, device.ok(), desk, host).expect("spawned once"));
+    if let Err(problem) = device {
         wait_for_help(problem).await;
     }
 }
 
+/// What the bus is made of.
+struct BusParts {
+    uart: BusUart,
+    driver_enable: Output<'static>,
+    desk: &'static BusDesk,
+}
+
 /// Everything that needs a configuration page.
-fn spawn_all(
+fn spawn_device(
     spawner: Spawner,
     begun: &Begun,
-    mut flash: PicoFlash,
-    bus_parts: (BusUart, Output<'static>),
+    mut flash: BoardFlash,
+    host: &BoardHost<PicoFlash>,
+    bus: BusParts,
     lines: Lines,
     watchdog: PicoWatchdog,
-) -> Result<(), SetupError> {
+) -> Result<(&'static BoardDevice, &'static BoardHealth), SetupError> {
     let mut rng = RoscRng;
     let noise: [u32; SEED_WORDS] = core::array::from_fn(|_| rng.next_u32());
     let setup = prepare(&mut flash, PAGE_AT, begun, Seed::new().with_words(&noise))?;
     let health = setup.health;
     let device = make_device(flash, begun, &setup)?;
-    let bus = make_bus(bus_parts, &setup);
+    let bus = make_bus(bus, &setup);
     let (stack, runner, socket) = make_network(&setup);
+    host.set_network(stack, true);
     let address = hardware_address(&setup.page.device);
     spawner.spawn(network(runner, socket, lines, address, health).expect("spawned once"));
     spawner.spawn(announce(stack).expect("spawned once"));
@@ -113,13 +135,13 @@ fn spawn_all(
     spawner.spawn(run_link(device, link(stack, &setup), health).expect("spawned once"));
     spawner.spawn(keep_clock(device, sntp(stack, &setup), health).expect("spawned once"));
     spawner.spawn(watch(device, watchdog, health).expect("spawned once"));
-    Ok(())
+    Ok((device, health))
 }
 
 // Each of these is a function of its own so that what it builds is on the stack alone.
 
 #[inline(never)]
-fn make_device(flash: PicoFlash, begun: &Begun, setup: &Setup) -> Result<&'static BoardDevice, SetupError> {
+fn make_device(flash: BoardFlash, begun: &Begun, setup: &Setup) -> Result<&'static BoardDevice, SetupError> {
     static DEVICE: StaticCell<BoardDevice> = StaticCell::new();
     let incarnation = setup.seed.draw_u32("incarnation");
     let queue = FlashQueue::open(flash, QUEUE, incarnation).map_err(|_| SetupError::Queue)?;
@@ -127,21 +149,16 @@ fn make_device(flash: PicoFlash, begun: &Begun, setup: &Setup) -> Result<&'stati
 }
 
 #[inline(never)]
-fn make_bus((uart, driver_enable): (BusUart, Output<'static>), setup: &Setup) -> &'static mut BoardBus {
+fn make_bus(parts: BusParts, setup: &Setup) -> &'static mut BoardBus {
     static BUS: StaticCell<BoardBus> = StaticCell::new();
-    static DESK: ConstStaticCell<BusDesk> = ConstStaticCell::new(BusDesk::new());
     static ROOM: ConstStaticCell<MeterRoom> = ConstStaticCell::new(MeterRoom::new());
     let settings = FieldBusSettings::from_page(setup.page);
-    BUS.init_with(|| {
-        FieldBus::new(
-            uart,
-            driver_enable,
-            EmbassyTimer,
-            settings,
-            DESK.take(),
-            ROOM.take(),
-        )
-    })
+    let BusParts {
+        uart,
+        driver_enable,
+        desk,
+    } = parts;
+    BUS.init_with(|| FieldBus::new(uart, driver_enable, EmbassyTimer, settings, desk, ROOM.take()))
 }
 
 #[inline(never)]
@@ -159,6 +176,16 @@ fn make_network(setup: &Setup) -> (Stack<'static>, Runner<'static, LateEthernet>
 #[embassy_executor::task]
 async fn console_output(writer: BufferedUartTx) -> ! {
     pump_console(writer).await
+}
+
+#[embassy_executor::task]
+async fn console(
+    reader: ConsoleReader,
+    device: Option<(&'static BoardDevice, &'static BoardHealth)>,
+    desk: &'static BusDesk,
+    host: &'static BoardHost<PicoFlash>,
+) {
+    serve_console(reader, device, desk, host).await;
 }
 
 #[embassy_executor::task]
