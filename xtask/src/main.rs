@@ -1,10 +1,11 @@
-//! The workshop: `cargo xtask setup | test | boards | size | bench | tidy`.
+//! The workshop: `cargo xtask setup | test | boards | size | qemu | bench | tidy`.
 //!
 //! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
 
 mod bench;
 mod boards;
 mod command;
+mod qemu;
 mod setup;
 mod steps;
 mod test;
@@ -32,6 +33,10 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     (
         "size",
         "flash, memory and stack of every board; fails above firmware/boards/budgets.toml; --json",
+    ),
+    (
+        "qemu",
+        "a board in the emulator with simulated meters and an installation of its own, to try; --fresh forgets the last run",
     ),
     (
         "bench",
@@ -62,6 +67,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["test", options @ ..] => test::run(&test::Selection::parse(options)?),
         ["boards"] => boards::run(),
         ["size", options @ ..] => boards::size(options),
+        ["qemu", options @ ..] => qemu::run(options),
         ["bench", options @ ..] => bench::run(&bench::Options::parse(options)?),
         ["tidy"] => tidy::run(),
         [] | ["help" | "-h" | "--help"] => {

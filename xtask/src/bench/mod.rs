@@ -21,6 +21,7 @@ use anyhow::{Context, Result, bail};
 use crate::command::CommandLine;
 use crate::workspace;
 use installation::Installation;
+pub(crate) use process::Process;
 use report::{Figure, Report};
 
 /// What follows `cargo xtask bench`, for messages.

@@ -126,6 +126,18 @@ fn build() -> Result<()> {
     Ok(())
 }
 
+/// Builds the program of one board, without looking at anything else; gives its path.
+///
+/// # Errors
+/// When there is no such board, or it can't be built.
+pub(crate) fn build_one(name: &str, environment: &[(String, String)]) -> Result<PathBuf> {
+    let folder = workspace::root().join(FOLDER);
+    let board = Board::read(folder.join(name))?;
+    run_shown(&board.cargo(&["build", "--release", "--locked"], environment))?;
+    let built = target_folder(&folder)?;
+    Ok(built.join(&board.target).join("release").join(&board.name))
+}
+
 fn run_shown(line: &CommandLine) -> Result<()> {
     // Standard output is for what `size` prints.
     eprintln!("$ {line}");
