@@ -21,6 +21,8 @@ pub(crate) enum DeviceCommand {
     Image(ImageArgs),
     /// Write an image to the board over USB.
     Flash(FlashArgs),
+    /// Find out who is on a bus that is plugged into this computer, by the search that the devices use. It only reads.
+    Scan(ScanArgs),
     /// Run one or several devices on this computer until Ctrl-C.
     Run {
         /// Device configurations (see `taraz device config`).
@@ -144,6 +146,26 @@ pub(crate) struct FlashArgs {
     /// How long to wait for the board to restart with the image, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) restart_s: u64,
+}
+
+/// What is searched.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  taraz device scan serial:/dev/ttyUSB0 --lines
+  taraz device scan 'serial:/dev/ttyUSB0?baud=19200&parity=even' --full
+  taraz device scan tcp://192.168.7.9:502
+
+Without --full the likely addresses are asked: 1 to 10, 20, 100, 126, 200, 240 and 247. Nothing else may poll the bus meanwhile.")]
+pub(crate) struct ScanArgs {
+    /// The bus: serial:/dev/ttyUSB0?baud=9600&parity=none, or tcp://HOST:PORT for RTU over TCP.
+    pub(crate) bus: BusAddress,
+    /// Ask all addresses from 1 to 247.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Try every speed and parity until somebody answers.
+    #[arg(long)]
+    pub(crate) lines: bool,
 }
 
 /// Checked only: the text itself goes into the device's configuration.

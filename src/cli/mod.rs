@@ -9,7 +9,7 @@ mod calc;
 mod device;
 
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
-pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs};
+pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
 #[derive(Debug, Parser)]

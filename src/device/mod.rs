@@ -3,6 +3,7 @@
 mod add;
 mod flash;
 mod image;
+mod scan;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub(crate) fn run(command: DeviceCommand) -> anyhow::Result<()> {
         DeviceCommand::Add(args) => add::run(&args),
         DeviceCommand::Image(args) => image::run(&args),
         DeviceCommand::Flash(args) => flash::run(&args),
+        DeviceCommand::Scan(args) => scan::run(&args),
         DeviceCommand::Run { files } => run_all(&files),
         DeviceCommand::Config {
             device,

@@ -14,6 +14,7 @@ mod history;
 mod observe;
 mod queue;
 mod run;
+mod scan;
 mod time;
 mod transport;
 
@@ -23,5 +24,8 @@ pub use history::FOLLOW_CLOCK_UNIT;
 pub use observe::Progress;
 pub use queue::{FileQueue, FileQueueError, QUEUE_RECORDS_MAX, QUEUE_RECORDS_MIN};
 pub use run::{RunError, run};
+pub use scan::{ScanEvent, ScanOptions, scan};
 // What a caller needs to build a configuration without a file.
 pub use taraz_firmware::{CourierSettings, LinkError, LinkSettings, MeterSettings};
+// What a search finds.
+pub use taraz_firmware::{DetectSummary, DetectedUnit, LineSettings, UnitKind};

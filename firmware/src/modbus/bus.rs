@@ -154,7 +154,7 @@ impl<S: Read + Write, D: OutputPin, T: BusTimer> Bus<S, D, T> {
     }
 
     /// Another speed or patience from the next exchange on.
-    pub(crate) const fn set_line(&mut self, line: BusLine) {
+    pub const fn set_line(&mut self, line: BusLine) {
         self.master.set_line(line);
     }
 
