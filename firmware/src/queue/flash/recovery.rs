@@ -69,17 +69,23 @@ impl<F: NorFlash> FlashQueue<F> {
     pub fn open(flash: F, area: Range<u32>, random: Incarnation) -> Outcome<Self, F> {
         let geometry = Geometry::new::<F>(&area, flash.capacity()).map_err(FlashQueueError::Area)?;
         let mut medium = Medium::new(flash, geometry);
-        let mut queue = match Self::newest(&mut medium)? {
-            Some((seed, head)) => {
-                let mut queue = Self::new(medium, seed.incarnation);
-                queue.head = seed.page;
-                queue.counts = true;
-                queue.recover(head)?;
-                queue
-            }
-            None => Self::new(medium, random),
+        let Some((seed, head)) = Self::newest(&mut medium)? else {
+            return Self::format(medium, random);
         };
+        let mut queue = Self::new(medium, seed.incarnation);
+        queue.head = seed.page;
+        queue.counts = true;
+        queue.recover(head)?;
         queue.begin_boot()?;
+        Ok(queue)
+    }
+
+    /// Begins two pages at once: what the second one holds can be read even if its head is damaged, as the first one tells the
+    /// incarnation.
+    fn format(medium: Medium<F>, incarnation: Incarnation) -> Outcome<Self, F> {
+        let mut queue = Self::new(medium, incarnation);
+        queue.begin_boot()?;
+        queue.begin_page(queue.tail)?;
         Ok(queue)
     }
 

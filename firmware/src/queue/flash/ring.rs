@@ -118,7 +118,7 @@ impl<F: NorFlash> FlashQueue<F> {
 
     /// Erases the next page and makes it the head; it counts with the first entry that is no naming one. A head that does not
     /// count yet is begun anew.
-    fn begin_page(&mut self, tail: u32) -> Outcome<(), F> {
+    pub(super) fn begin_page(&mut self, tail: u32) -> Outcome<(), F> {
         let page = if self.counts { self.head + 1 } else { self.head };
         self.cursors.clear();
         self.medium.erase(page)?;

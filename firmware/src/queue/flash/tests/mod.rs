@@ -4,6 +4,7 @@ mod bounds;
 mod fuzz;
 mod model;
 mod nor;
+mod props;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
