@@ -7,6 +7,7 @@ use embassy_futures::select::{Either, select};
 use embassy_time::Instant;
 use taraz_telemetry::ResetCause;
 
+use super::backlog::Backlog;
 use super::notify::Notify;
 use super::records::Core;
 use super::status::{LinkState, MeterState};
@@ -75,6 +76,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             courier,
             clock: DeviceClock::new(boot),
             runs: FailureRuns::new(),
+            backlog: Backlog::new(),
             dropped_records: 0,
             link_connects: 0,
             meters: parts

@@ -5,11 +5,14 @@
 //!
 //! What it never does: open anything, read UTC, log. What happens is told to an [`Observer`].
 
+mod backlog;
 mod device;
 mod notify;
 mod polling;
 mod post;
 mod records;
+#[cfg(test)]
+mod records_tests;
 mod status;
 
 use core::future::Future;
@@ -72,7 +75,7 @@ pub enum DeviceEvent<'e> {
         /// How many are still pending.
         pending_records: u32,
     },
-    /// Records were dropped because the queue was full; a `Dropped` record names them.
+    /// Records were dropped because the queue was full, or its memory failed for too long; a `Dropped` record names them.
     Dropped {
         /// How many.
         records: u32,
@@ -81,7 +84,7 @@ pub enum DeviceEvent<'e> {
     Clock(ClockEvent),
     /// Something that is no acknowledgement for this device came on its channel.
     AckRefused(taraz_telemetry::AckError),
-    /// The queue's memory failed; a record that should have been written is lost, or nothing can be read.
+    /// The queue's memory failed: what should have been written waits, or nothing can be read.
     QueueFailed {
         /// What the memory said.
         error: core::fmt::Arguments<'e>,

@@ -101,6 +101,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
 
     fn housekeep(&self, now_ms: u64, diagnostics_ms: &mut u64) {
         let core = &mut *self.core.borrow_mut();
+        core.retry(now_ms, &self.observer);
         core.record_overdue(now_ms, &self.observer);
         if now_ms >= *diagnostics_ms {
             *diagnostics_ms = now_ms + DIAGNOSTICS_INTERVAL_MS;

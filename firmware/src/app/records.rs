@@ -2,16 +2,18 @@
 
 use heapless::Vec;
 use taraz_telemetry::{
-    Diagnostics, Dropped, FirmwareVersion, PollStatus, Quantities, Record, ResetCause, Stamp, Start,
+    Diagnostics, Dropped, FirmwareVersion, PollStatus, Quantities, RECORD_LEN_MAX, Record, ResetCause, Stamp,
+    Start,
 };
 
+use super::backlog::Backlog;
 use super::status::{LinkState, MeterState};
 use super::{ClockEvent, DeviceEvent, Observer};
 use crate::clock::{DeviceClock, SyncOutcome, Synced};
 use crate::config::MeterSettings;
 use crate::link::Courier;
 use crate::poll::{FailureRuns, METERS_MAX};
-use crate::queue::{Queue, store};
+use crate::queue::{DroppedRanges, Queue, StoreError, store_encoded};
 
 /// The state behind a device's futures; borrowed for a moment at a time, never across an await.
 pub(super) struct Core<Q> {
@@ -19,6 +21,9 @@ pub(super) struct Core<Q> {
     pub(super) courier: Courier,
     pub(super) clock: DeviceClock,
     pub(super) runs: FailureRuns,
+    /// What the queue's memory did not take.
+    pub(super) backlog: Backlog,
+    /// Records that were dropped, by a full queue or for want of memory.
     pub(super) dropped_records: u32,
     pub(super) link_connects: u32,
     /// Those of the settings, then those that the bus found.
@@ -125,18 +130,102 @@ impl<Q: Queue> Core<Q> {
         outcome
     }
 
+    /// Tries again to write what the memory did not take.
+    pub(super) fn retry(&mut self, now_ms: u64, observer: &impl Observer) {
+        if !self.backlog.is_settled() {
+            let stamp = self.clock.stamp(now_ms);
+            self.settle(stamp, observer);
+        }
+    }
+
+    /// Writes a record behind those that wait; if the memory fails, it waits too.
     fn record(&mut self, record: &Record, stamp: Stamp, observer: &impl Observer) {
-        match store(&mut self.queue, record, stamp) {
-            Ok(stored) if stored.dropped_records > 0 => {
-                self.dropped_records = self.dropped_records.saturating_add(stored.dropped_records);
-                observer.event(&DeviceEvent::Dropped {
-                    records: stored.dropped_records,
+        let mut buffer = [0; RECORD_LEN_MAX];
+        let bytes = match record.encode(&mut buffer) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                return observer.event(&DeviceEvent::QueueFailed {
+                    error: format_args!("{}", StoreError::<Q::Error>::Record(error)),
                 });
             }
-            Ok(_) => {}
-            Err(error) => observer.event(&DeviceEvent::QueueFailed {
-                error: format_args!("{error}"),
-            }),
+        };
+        let is_stored = self.settle(stamp, observer) && self.put(bytes, stamp, observer);
+        if !is_stored && !self.backlog.keep(bytes) {
+            self.dropped_records = self.dropped_records.saturating_add(1);
         }
+    }
+
+    /// Writes what waits, oldest first, then names what was lost behind it. False when the memory fails again.
+    fn settle(&mut self, stamp: Stamp, observer: &impl Observer) -> bool {
+        if !self.name_lost(stamp, observer) {
+            return false;
+        }
+        let mut buffer = [0; RECORD_LEN_MAX];
+        while let Some(waiting) = self.backlog.first() {
+            let bytes = &mut buffer[..waiting.len()];
+            bytes.copy_from_slice(waiting);
+            if !self.put(bytes, stamp, observer) {
+                return false;
+            }
+            self.backlog.remove_first();
+        }
+        let count = self.backlog.lost_records;
+        if count > 0 {
+            match self.queue.skip(count) {
+                Ok(first) => self.backlog.unnamed = Some((first, first.saturating_add(count - 1))),
+                Err(error) => {
+                    observer.event(&DeviceEvent::QueueFailed {
+                        error: format_args!("{error}"),
+                    });
+                    return false;
+                }
+            }
+            self.backlog.lost_records = 0;
+        }
+        self.name_lost(stamp, observer)
+    }
+
+    /// Names the numbers of lost records in a `Dropped`. False when the memory does not take it.
+    fn name_lost(&mut self, stamp: Stamp, observer: &impl Observer) -> bool {
+        let Some((first, last)) = self.backlog.unnamed else {
+            return true;
+        };
+        let mut ranges = DroppedRanges::new();
+        // An empty list has room.
+        let _ = ranges.add(self.queue.boot(), first, last);
+        let dropped = Record::Dropped(Dropped {
+            stamp,
+            ranges: ranges.into_inner(),
+        });
+        let mut buffer = [0; RECORD_LEN_MAX];
+        // One range can always be encoded.
+        let is_named = dropped
+            .encode(&mut buffer)
+            .is_ok_and(|bytes| self.put(bytes, stamp, observer));
+        if is_named {
+            self.backlog.unnamed = None;
+            observer.event(&DeviceEvent::Dropped {
+                records: (last - first).saturating_add(1),
+            });
+        }
+        is_named
+    }
+
+    /// Appends an encoded record, dropping what is oldest if there is no room. False when the memory fails.
+    fn put(&mut self, record: &[u8], stamp: Stamp, observer: &impl Observer) -> bool {
+        let mut dropped_records = 0;
+        let outcome = store_encoded(&mut self.queue, record, stamp, &mut dropped_records);
+        if dropped_records > 0 {
+            self.dropped_records = self.dropped_records.saturating_add(dropped_records);
+            observer.event(&DeviceEvent::Dropped {
+                records: dropped_records,
+            });
+        }
+        if let Err(error) = &outcome {
+            observer.event(&DeviceEvent::QueueFailed {
+                error: format_args!("{error}"),
+            });
+        }
+        outcome.is_ok()
     }
 }

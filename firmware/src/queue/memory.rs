@@ -106,6 +106,12 @@ impl Queue for MemoryQueue {
         Ok(position.sequence)
     }
 
+    fn skip(&mut self, count: u32) -> Result<Sequence, Infallible> {
+        let first = self.next;
+        self.next += count;
+        Ok(first)
+    }
+
     fn next_pending(&mut self, from: Position) -> Result<Option<Position>, Infallible> {
         Ok(self.pending.range(from..).next().map(|(position, _)| *position))
     }

@@ -19,6 +19,7 @@ pub use flash::{FLASH_AREA_LEN_MAX, FLASH_PAGE_LEN_MAX, FLASH_PAGES_MAX, FlashQu
 #[cfg(test)]
 pub(crate) use memory::MemoryQueue;
 pub use ranges::DroppedRanges;
+pub(crate) use store::store_encoded;
 pub use store::{DROPPED_RESERVE_RECORDS, StoreError, Stored, store};
 
 /// Where a record stands in a queue: records are ordered by boot, then by sequence.
@@ -86,6 +87,13 @@ pub trait Queue {
     /// # Errors
     /// The memory failed, or has no room although it is not [full](Self::is_full) (never, in a sound implementation).
     fn append(&mut self, record: &[u8]) -> Result<Sequence, Self::Error>;
+
+    /// Leaves out the next `count` sequences, of records that could not be written: they are never used. Returns the first of
+    /// them. Not durable before the next [`append`](Self::append) returns.
+    ///
+    /// # Errors
+    /// The memory failed, or the boot has no more sequences.
+    fn skip(&mut self, count: u32) -> Result<Sequence, Self::Error>;
 
     /// The first pending record at or behind `from`.
     ///

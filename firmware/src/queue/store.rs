@@ -37,14 +37,24 @@ pub fn store<Q: Queue>(queue: &mut Q, record: &Record, stamp: Stamp) -> Result<S
     let mut buffer = [0; RECORD_LEN_MAX];
     let bytes = record.encode(&mut buffer).map_err(StoreError::Record)?;
     let mut dropped_records = 0;
-    while queue.is_full() {
-        dropped_records += drop_oldest(queue, stamp)?;
-    }
-    let sequence = queue.append(bytes).map_err(StoreError::Memory)?;
+    let sequence = store_encoded(queue, bytes, stamp, &mut dropped_records)?;
     Ok(Stored {
         sequence,
         dropped_records,
     })
+}
+
+/// As [`store`], with a record that is encoded already. What is dropped is counted even if the memory then fails.
+pub(crate) fn store_encoded<Q: Queue>(
+    queue: &mut Q,
+    record: &[u8],
+    stamp: Stamp,
+    dropped_records: &mut u32,
+) -> Result<Sequence, StoreError<Q::Error>> {
+    while queue.is_full() {
+        *dropped_records += drop_oldest(queue, stamp)?;
+    }
+    queue.append(record).map_err(StoreError::Memory)
 }
 
 /// Names the records of the oldest block, then evicts it. A power cut in between leaves records that are named and still

@@ -337,6 +337,23 @@ impl Queue for FileQueue {
         Ok(sequence)
     }
 
+    fn skip(&mut self, count: u32) -> Result<Sequence, FileQueueError> {
+        self.commit()?;
+        let first = self.next;
+        let next = first.checked_add(count).ok_or(FileQueueError::Exhausted)?;
+        let head = Head {
+            incarnation: self.incarnation,
+            boot: self.boot,
+            next,
+            mark: self.mark,
+        };
+        let mut bytes = Vec::new();
+        entry::write_head(&mut bytes, head);
+        self.put(&bytes, true)?;
+        self.next = next;
+        Ok(first)
+    }
+
     fn next_pending(&mut self, from: Position) -> Result<Option<Position>, FileQueueError> {
         Ok(self.pending.range(from..).next().map(|(position, _)| *position))
     }

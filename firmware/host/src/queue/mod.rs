@@ -4,8 +4,9 @@
 //! order, whole segments at a time; one process at a time owns the folder (`lock`).
 //!
 //! **Layout.** `NNNNNNNNNN.seg` files with consecutive numbers, each a sequence of entries ([`entry`]): the head with
-//! incarnation, boot and next sequence as of the segment's beginning, then boots, runs of records and releases. The last
-//! segment is appended to. Which records are pending is kept in memory and rebuilt by reading the segments.
+//! incarnation, boot and next sequence as of the segment's beginning, then boots, runs of records and releases; another
+//! head where sequences are left out. The last segment is appended to. Which records are pending is kept in memory and rebuilt
+//! by reading the segments.
 //!
 //! **Operation.** The oldest segments are deleted as soon as no record in them is pending, always from the front, so that a
 //! release never disappears before what it releases. When the records in all segments reach the capacity, the oldest

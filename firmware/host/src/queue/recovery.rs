@@ -45,7 +45,7 @@ impl FileQueue {
         let mut at = MAGIC.len();
         while let Some((entry, len)) = entry::read(&bytes[at..]) {
             match entry {
-                Entry::Head(head) => self.replay_head(head),
+                Entry::Head(head) => self.replay_head(head, at == MAGIC.len()),
                 Entry::Boot(boot) => {
                     self.boot = boot;
                     self.next = 0;
@@ -93,10 +93,11 @@ impl FileQueue {
         at as u64
     }
 
-    fn replay_head(&mut self, head: Head) {
-        // The segment before ended earlier than it should: what is missing was durable and is lost.
+    fn replay_head(&mut self, head: Head, begins_segment: bool) {
+        // The segment before ended earlier than it should: what is missing was durable and is lost. Within a segment: the
+        // records that could not be written.
         let known = if head.boot == self.boot { self.next } else { 0 };
-        if head.next > known && !self.segments.is_empty() {
+        if head.next > known && !(begins_segment && self.segments.is_empty()) {
             let _ = self.recovery.lost.add(head.boot, known, head.next - 1);
         }
         self.incarnation = head.incarnation;

@@ -94,6 +94,22 @@ fn records_outlive_a_restart_and_released_ones_do_not_come_back() {
 }
 
 #[test]
+fn sequences_that_are_left_out_stay_so_and_are_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut queue = open(dir.path());
+    queue.append(b"before").unwrap();
+    assert_eq!(queue.skip(3).unwrap(), 1);
+    assert_eq!(queue.append(b"behind").unwrap(), 4);
+    let before = pending(&mut queue);
+    drop(queue);
+    let mut queue = open(dir.path());
+    assert_eq!(pending(&mut queue), before);
+    assert_eq!(queue.recovery().lost.as_slice(), [(1, 1, 3)]);
+    let newest = Some(Recovered { boot: 1, sequence: 4 });
+    assert_eq!(queue.recovery().recovered, newest);
+}
+
+#[test]
 fn one_process_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let _queue = open(dir.path());

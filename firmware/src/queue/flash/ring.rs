@@ -306,6 +306,12 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
         Ok(sequence)
     }
 
+    fn skip(&mut self, count: u32) -> Outcome<Sequence, F> {
+        let first = self.next;
+        self.next = first.checked_add(count).ok_or(FlashQueueError::Exhausted)?;
+        Ok(first)
+    }
+
     fn next_pending(&mut self, from: Position) -> Outcome<Option<Position>, F> {
         Ok(self.find(from)?.map(|found| found.position))
     }
