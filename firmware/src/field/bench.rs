@@ -122,7 +122,7 @@ impl SimLine {
         SimTimer(Rc::clone(self))
     }
 
-    fn request(&self, bytes: &[u8]) {
+    pub(crate) fn request(&self, bytes: &[u8]) {
         let set = self
             .set
             .get()
@@ -160,8 +160,24 @@ impl SimLine {
         }
     }
 
-    fn next_us(&self) -> Option<u64> {
+    /// When the next bytes come.
+    pub(crate) fn next_us(&self) -> Option<u64> {
         self.coming.borrow().iter().map(|(at_us, _)| *at_us).min()
+    }
+}
+
+impl SimLine {
+    /// Bytes that have come by now.
+    pub(crate) fn take_due(&self, now_us: u64) -> Option<Vec<u8>> {
+        let mut coming = self.coming.borrow_mut();
+        let at = coming.iter().position(|(at_us, _)| *at_us <= now_us)?;
+        Some(coming.remove(at).1)
+    }
+
+    /// The UART runs so from now on; what was on its way is lost.
+    pub(crate) fn set(&self, line: LineSettings) {
+        self.set.set(Some(line));
+        self.coming.borrow_mut().clear();
     }
 }
 
@@ -174,12 +190,7 @@ impl ErrorType for SimSerial {
 impl Read for SimSerial {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
         loop {
-            let arrived = {
-                let mut coming = self.0.coming.borrow_mut();
-                let at = coming.iter().position(|(at_us, _)| *at_us <= self.0.now_us.get());
-                at.map(|at| coming.remove(at).1)
-            };
-            match arrived {
+            match self.0.take_due(self.0.now_us.get()) {
                 Some(_) if self.0.framing_errors.get() => return Err(ErrorKind::InvalidData),
                 Some(bytes) => {
                     buf[..bytes.len()].copy_from_slice(&bytes);
@@ -204,12 +215,11 @@ impl Write for SimSerial {
 
 impl SerialLine for SimSerial {
     fn configure(&mut self, baud: u32, parity: Parity, stop_bits: u8) -> Result<(), ErrorKind> {
-        self.0.set.set(Some(LineSettings {
+        self.0.set(LineSettings {
             baud,
             parity,
             stop_bits,
-        }));
-        self.0.coming.borrow_mut().clear();
+        });
         Ok(())
     }
 }

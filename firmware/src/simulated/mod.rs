@@ -2,6 +2,7 @@
 //! when told to. Hours pass in a moment, and the same way every time.
 
 mod broker;
+mod bus_tests;
 mod link_tests;
 mod mqtt;
 mod net;
