@@ -13,6 +13,7 @@ extern crate std;
 mod ack;
 #[cfg(feature = "alloc")]
 mod batch;
+mod crc;
 mod frame;
 mod identity;
 mod key;
@@ -30,6 +31,7 @@ pub use ack::{ACK_LEN_MAX, ACK_RANGES_MAX, Ack, AckError};
 pub use batch::{
     BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, Hold, RejectedItem,
 };
+pub use crc::Crc32;
 pub use frame::{
     FRAME_LEN_MAX, FRAME_LEN_MIN, Frame, FrameError, FrameWriter, HEAD_LEN_MAX, Peeked, Records, VERSION,
     VERSION_MIN, peek,

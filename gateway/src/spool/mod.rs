@@ -11,7 +11,6 @@
 //! its own and asks the committer to remove what ingest has.
 
 mod committer;
-mod crc;
 mod queue;
 mod recent;
 mod table;

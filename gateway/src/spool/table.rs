@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use taraz_telemetry::Hold;
+use taraz_telemetry::{Crc32, Hold};
 
 use super::SpoolError;
-use super::crc::crc32;
 use super::queue::Removal;
 
 /// `PRAGMA user_version` of the schema below.
@@ -374,8 +373,8 @@ fn stored<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<StoredRow<'a>> {
 }
 
 fn row_crc(device: &str, numbers: [u32; 4], records: &[u8]) -> u32 {
-    let [a, b, c, d] = numbers.map(u32::to_le_bytes);
-    crc32(&[device.as_bytes(), &a, &b, &c, &d, records])
+    let head = Crc32::new().bytes(device.as_bytes());
+    numbers.into_iter().fold(head, Crc32::word).bytes(records).sum()
 }
 
 /// `SQLite`'s integers are signed; positions and times stay far below 2⁶³.

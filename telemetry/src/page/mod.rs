@@ -16,7 +16,6 @@
 //! What it never does: print the key, take a value that can't work, guess one that is missing.
 
 mod check;
-mod crc;
 mod marker;
 
 use core::fmt;
@@ -25,15 +24,13 @@ use core::ops::Range;
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, DeviceKey, KEY_LEN, KeyGeneration, MeterAddress, MeterDriver};
+use crate::{Crc32, DeviceId, DeviceKey, KEY_LEN, KeyGeneration, MeterAddress, MeterDriver};
 
 pub use check::{
     PAGE_BAUD_MAX, PAGE_BAUD_MIN, PAGE_POLL_INTERVAL_MS_MAX, PAGE_POLL_INTERVAL_MS_MIN,
     PAGE_RESPONSE_TIMEOUT_MS_MAX, PAGE_RESPONSE_TIMEOUT_MS_MIN,
 };
 pub use marker::{BOARD_MARKER_PREFIX, BoardMarker, board_markers};
-
-use crc::crc32;
 
 /// Length of the page in bytes; it stands alone at the beginning of an erase sector.
 pub const PAGE_LEN: usize = 1_024;
@@ -185,7 +182,10 @@ impl DevicePage {
         page[VERSION_AT] = PAGE_VERSION;
         page[RESERVED_AT] = 0;
         page[LENGTH_AT].copy_from_slice(&length.to_le_bytes());
-        let crc = crc32([&page[HEAD_AT], &page[BODY_AT..end]]);
+        let crc = Crc32::new()
+            .bytes(&page[HEAD_AT])
+            .bytes(&page[BODY_AT..end])
+            .sum();
         page[CRC_AT].copy_from_slice(&crc.to_le_bytes());
         Ok(())
     }
@@ -213,7 +213,7 @@ impl DevicePage {
             .iter()
             .rev()
             .fold(0, |crc, &byte| crc << 8 | u32::from(byte));
-        let computed = crc32([&page[HEAD_AT], body]);
+        let computed = Crc32::new().bytes(&page[HEAD_AT]).bytes(body).sum();
         if stated != computed {
             return Err(PageError::Checksum { stated, computed });
         }

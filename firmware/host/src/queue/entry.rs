@@ -11,9 +11,7 @@
 //! All integers little-endian.
 
 use taraz_firmware::Position;
-use taraz_telemetry::{Boot, Incarnation, RECORD_LEN_MAX, Sequence};
-
-use super::crc32::crc32;
+use taraz_telemetry::{Boot, Crc32, Incarnation, RECORD_LEN_MAX, Sequence};
 
 /// Length and check sum in front of a body.
 const FRAME_LEN: usize = 8;
@@ -176,7 +174,7 @@ fn framed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 
 /// The length is part of what is checked: a run of zeroes is no entry.
 fn checksum(body: &[u8]) -> u32 {
-    crc32(body) ^ u32::try_from(body.len()).unwrap_or_default().rotate_left(16)
+    Crc32::new().bytes(body).sum() ^ u32::try_from(body.len()).unwrap_or_default().rotate_left(16)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! The log as a [`Queue`].
+//! The log: what is appended, what is pending, and which segments hold it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use taraz_firmware::{DROPPED_RESERVE_RECORDS, Position, Queue, Recovery};
-use taraz_telemetry::{Boot, Incarnation, RECORD_LEN_MAX, RecordRange, Recovered, Sequence};
+use taraz_firmware::{Position, Recovery};
+use taraz_telemetry::{Boot, Incarnation, RECORD_LEN_MAX, Recovered, Sequence};
 
 use super::entry::{self, Entry, Head};
 use super::segment::{MAGIC, Segment};
@@ -22,8 +22,6 @@ const SEGMENTS_PER_CAPACITY: u32 = 16;
 const SEGMENT_RECORDS_MAX: u32 = 8_192;
 /// … and begins no new entry behind this many bytes.
 const SEGMENT_LEN_MAX: u64 = 4 << 20;
-/// How much is read at once: the records of some frames.
-const READ_AHEAD_LEN: usize = 8_192;
 
 /// The queue's folder can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +55,10 @@ pub(super) struct Slot {
 
 /// Read but not yet asked for.
 #[derive(Debug, Default)]
-struct ReadAhead {
-    segment: u32,
-    offset: u64,
-    bytes: Vec<u8>,
+pub(super) struct ReadAhead {
+    pub(super) segment: u32,
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// A queue in a folder.
@@ -74,14 +72,14 @@ pub struct FileQueue {
     pub(super) mark: u64,
     pub(super) newest: Option<Recovered>,
     pub(super) recovery: Recovery,
-    capacity_records: u32,
+    pub(super) capacity_records: u32,
     pub(super) segments: VecDeque<Segment>,
     pub(super) pending: BTreeMap<Position, Slot>,
     /// Entries not written yet, and the records in them.
     staged: Vec<u8>,
     staged_records: Vec<(Position, usize, u16)>,
     staged_mark: u64,
-    read_ahead: ReadAhead,
+    pub(super) read_ahead: ReadAhead,
 }
 
 impl FileQueue {
@@ -90,7 +88,7 @@ impl FileQueue {
     ///
     /// # Errors
     /// The folder is in use or can't be read or written. Damage in it is no error: what is lost is named in
-    /// [`Queue::recovery`].
+    /// [`Queue::recovery`](taraz_firmware::Queue::recovery).
     pub fn open(dir: &Path, capacity_records: u32) -> Result<Self, FileQueueError> {
         std::fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
         let lock = lock(dir)?;
@@ -253,7 +251,7 @@ impl FileQueue {
     }
 
     /// Writes entries at the end of the log and returns where they begin in the last segment.
-    fn put(&mut self, bytes: &[u8], durable: bool) -> Result<u64, FileQueueError> {
+    pub(super) fn put(&mut self, bytes: &[u8], durable: bool) -> Result<u64, FileQueueError> {
         let segment_records_max =
             (self.capacity_records / SEGMENTS_PER_CAPACITY).clamp(1, SEGMENT_RECORDS_MAX);
         let roll = self
@@ -280,7 +278,7 @@ impl FileQueue {
         Ok(at)
     }
 
-    fn create_segment(&mut self, number: u32) -> Result<(), FileQueueError> {
+    pub(super) fn create_segment(&mut self, number: u32) -> Result<(), FileQueueError> {
         let mut bytes = MAGIC.to_vec();
         let head = Head {
             incarnation: self.incarnation,
@@ -296,161 +294,19 @@ impl FileQueue {
     }
 
     /// Deletes the segments at the front in which nothing is pending. One that can't be deleted now is deleted later.
-    fn reclaim(&mut self) {
+    pub(super) fn reclaim(&mut self) {
         while self.segments.len() > 1 && self.segments[0].pending == 0 && self.segments[0].delete().is_ok() {
             self.segments.pop_front();
         }
     }
 
-    fn segment(&self, number: u32) -> Option<&Segment> {
+    pub(super) fn segment(&self, number: u32) -> Option<&Segment> {
         let front = self.segments.front()?.number;
         self.segments.get(number.checked_sub(front)? as usize)
     }
 
-    fn used_records(&self) -> u32 {
+    pub(super) fn used_records(&self) -> u32 {
         self.segments.iter().map(|segment| segment.records).sum()
-    }
-}
-
-impl Queue for FileQueue {
-    type Error = FileQueueError;
-
-    fn incarnation(&self) -> Incarnation {
-        self.incarnation
-    }
-
-    fn boot(&self) -> Boot {
-        self.boot
-    }
-
-    fn next_sequence(&self) -> Sequence {
-        self.next
-    }
-
-    fn recovery(&self) -> &Recovery {
-        &self.recovery
-    }
-
-    fn append(&mut self, record: &[u8]) -> Result<Sequence, FileQueueError> {
-        let sequence = self.stage(&[record], self.mark)?;
-        self.commit()?;
-        Ok(sequence)
-    }
-
-    fn skip(&mut self, count: u32) -> Result<Sequence, FileQueueError> {
-        self.commit()?;
-        let first = self.next;
-        let next = first.checked_add(count).ok_or(FileQueueError::Exhausted)?;
-        let head = Head {
-            incarnation: self.incarnation,
-            boot: self.boot,
-            next,
-            mark: self.mark,
-        };
-        let mut bytes = Vec::new();
-        entry::write_head(&mut bytes, head);
-        self.put(&bytes, true)?;
-        self.next = next;
-        Ok(first)
-    }
-
-    fn next_pending(&mut self, from: Position) -> Result<Option<Position>, FileQueueError> {
-        Ok(self.pending.range(from..).next().map(|(position, _)| *position))
-    }
-
-    fn read<'b>(&mut self, at: Position, buffer: &'b mut [u8]) -> Result<Option<&'b [u8]>, FileQueueError> {
-        let Some(slot) = self.pending.get(&at).copied() else {
-            return Ok(None);
-        };
-        let (offset, len) = (u64::from(slot.offset), usize::from(slot.len));
-        let ahead = &self.read_ahead;
-        let hit = ahead.segment == slot.segment
-            && offset >= ahead.offset
-            && offset + len as u64 <= ahead.offset + ahead.bytes.len() as u64;
-        if !hit {
-            let mut bytes = std::mem::take(&mut self.read_ahead.bytes);
-            bytes.resize(READ_AHEAD_LEN, 0);
-            let Some(segment) = self.segment(slot.segment) else {
-                return Ok(None);
-            };
-            let read = segment
-                .read(offset, &mut bytes)
-                .map_err(|source| failed(&self.dir, source))?;
-            bytes.truncate(read);
-            self.read_ahead = ReadAhead {
-                segment: slot.segment,
-                offset,
-                bytes,
-            };
-        }
-        let start = usize::try_from(offset - self.read_ahead.offset).unwrap_or(usize::MAX);
-        let found = self.read_ahead.bytes.get(start..start.saturating_add(len));
-        let (Some(found), Some(buffer)) = (found, buffer.get_mut(..len)) else {
-            return Ok(None);
-        };
-        buffer.copy_from_slice(found);
-        Ok(Some(buffer))
-    }
-
-    fn release(&mut self, range: RecordRange) -> Result<u32, FileQueueError> {
-        if range.incarnation != self.incarnation {
-            return Ok(0);
-        }
-        let (first, last) = (range.first, range.last);
-        let positions = Position {
-            boot: range.boot,
-            sequence: first,
-        }..=Position {
-            boot: range.boot,
-            sequence: last,
-        };
-        if first > last || self.pending.range(positions).next().is_none() {
-            return Ok(0);
-        }
-        let mut bytes = Vec::new();
-        entry::write_release(&mut bytes, range.boot, first, last);
-        self.put(&bytes, false)?;
-        let released = self.forget(range.boot, first, last, None);
-        self.reclaim();
-        Ok(released)
-    }
-
-    fn is_full(&self) -> bool {
-        self.used_records() + DROPPED_RESERVE_RECORDS >= self.capacity_records
-    }
-
-    fn oldest_block_end(&mut self) -> Result<Position, FileQueueError> {
-        Ok(self
-            .segments
-            .front()
-            .map_or(Position::START, |segment| segment.end))
-    }
-
-    fn evict(&mut self) -> Result<u32, FileQueueError> {
-        if let [only] = self.segments.make_contiguous() {
-            let number = only.number + 1;
-            self.create_segment(number)?;
-        }
-        let Some(oldest) = self.segments.front() else {
-            return Ok(0);
-        };
-        let (number, end) = (oldest.number, oldest.end);
-        oldest.delete().map_err(|source| failed(&self.dir, source))?;
-        self.segments.pop_front();
-        let before = self.pending.len();
-        let kept = self.pending.split_off(&end);
-        let dropped = std::mem::replace(&mut self.pending, kept);
-        debug_assert!(dropped.values().all(|slot| slot.segment == number));
-        self.reclaim();
-        Ok(u32::try_from(before - self.pending.len()).unwrap_or(u32::MAX))
-    }
-
-    fn pending_records(&self) -> u32 {
-        u32::try_from(self.pending.len()).unwrap_or(u32::MAX)
-    }
-
-    fn capacity_records(&self) -> u32 {
-        self.capacity_records
     }
 }
 
@@ -464,7 +320,7 @@ fn lock(dir: &Path) -> Result<File, FileQueueError> {
     }
 }
 
-fn failed(path: &Path, source: io::Error) -> FileQueueError {
+pub(super) fn failed(path: &Path, source: io::Error) -> FileQueueError {
     FileQueueError::Io {
         path: path.to_path_buf(),
         source,

@@ -13,7 +13,7 @@
 //! segment is the block that is evicted. A release is written at once but not synced: after a power cut it may be
 //! forgotten, and the record is sent, and acknowledged, again.
 
-mod crc32;
+mod as_queue;
 mod entry;
 mod file;
 mod recovery;

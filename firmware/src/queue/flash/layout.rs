@@ -1,8 +1,7 @@
 //! The bytes of page heads and entry heads (module doc of [`super`]).
 
-use taraz_telemetry::{Boot, Incarnation, Sequence};
+use taraz_telemetry::{Boot, Crc32, Incarnation, Sequence};
 
-use super::crc::Crc32;
 use crate::queue::Position;
 
 /// The first word of a page, the layout's version in its last byte.
@@ -69,7 +68,7 @@ impl PageHead {
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        let crc = Crc32::new().add(&bytes[..CRC_AT]).sum();
+        let crc = Crc32::new().bytes(&bytes[..CRC_AT]).sum();
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
@@ -81,7 +80,7 @@ impl PageHead {
             .chunks_exact(4)
             .filter_map(|word| word.first_chunk().copied().map(u32::from_le_bytes));
         let mut next = || words.next();
-        if next()? != MAGIC || Crc32::new().add(content).sum() != u32::from_le_bytes(*crc) {
+        if next()? != MAGIC || Crc32::new().bytes(content).sum() != u32::from_le_bytes(*crc) {
             return None;
         }
         let head = Self {

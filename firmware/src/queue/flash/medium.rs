@@ -1,9 +1,9 @@
 //! The flash as pages of the ring, read in chunks: a read may cost a trap or a bus transfer.
 
 use embedded_storage::nor_flash::NorFlash;
+use taraz_telemetry::Crc32;
 
 use super::FlashQueueError;
-use super::crc::Crc32;
 use super::geometry::{CHUNK_LEN, Geometry};
 use super::layout::{ENTRY_HEAD_LEN, EntryHead, PAGE_HEAD_LEN, PageHead, Seed};
 
@@ -129,7 +129,7 @@ impl<F: NorFlash> Medium<F> {
     pub(super) fn is_sound(&mut self, page: u32, at: u32, head: &EntryHead) -> Outcome<bool, F> {
         let body_at = self.body_at(at, head);
         let mut crc = Crc32::new().word(head.crc);
-        self.each(page, body_at, head.len, |bytes| crc = crc.add(bytes))?;
+        self.each(page, body_at, head.len, |bytes| crc = crc.bytes(bytes))?;
         let mut expected = [0; 4];
         self.read(page, body_at + head.len, &mut expected)?;
         Ok(u32::from_le_bytes(expected) == crc.sum())
@@ -148,7 +148,7 @@ impl<F: NorFlash> Medium<F> {
         self.read(page, body_at, body)?;
         let mut expected = [0; 4];
         self.read(page, body_at + head.len, &mut expected)?;
-        Ok(u32::from_le_bytes(expected) == Crc32::new().word(head.crc).add(body).sum())
+        Ok(u32::from_le_bytes(expected) == Crc32::new().word(head.crc).bytes(body).sum())
     }
 
     pub(super) const fn body_at(&self, at: u32, head: &EntryHead) -> u32 {

@@ -41,7 +41,6 @@
 //! body is wrong. A damaged page head costs nothing: its entries know where they belong. The one thing that cannot be told from a torn
 //! write is damage to the very last entry.
 
-mod crc;
 mod error;
 mod geometry;
 mod layout;

@@ -1,7 +1,7 @@
 //! The ring as a [`Queue`]: what is appended where, and when a page is begun.
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash};
-use taraz_telemetry::{Boot, Clock, Incarnation, RECORD_LEN_MAX, RecordRange, Sequence, Stamp};
+use taraz_telemetry::{Boot, Clock, Crc32, Incarnation, RECORD_LEN_MAX, RecordRange, Sequence, Stamp};
 
 use super::FlashQueueError;
 use super::geometry::FLASH_PAGES_MAX;
@@ -195,11 +195,7 @@ impl<F: NorFlash> FlashQueue<F> {
     }
 
     fn write_parts(&mut self, page: u32, at: u32, entry: &EntryHead, body: &[u8]) -> Outcome<(), F> {
-        let crc = super::crc::Crc32::new()
-            .word(entry.crc)
-            .add(body)
-            .sum()
-            .to_le_bytes();
+        let crc = Crc32::new().word(entry.crc).bytes(body).sum().to_le_bytes();
         let head = entry.encode();
         if entry.is_record() {
             self.medium.write(page, at, [&head, &[], &[]])?;

@@ -1,4 +1,7 @@
-//! CRC-32 (IEEE 802.3, reflected, polynomial 0xEDB8_8320) over parts, with a table of 64 bytes.
+//! CRC-32/ISO-HDLC, the one of Ethernet and zlib (IEEE 802.3, section 3.2.9): polynomial 04C11DB7 reflected, all ones in front
+//! and behind. It finds torn writes and bit rot in queues, spools and pages; it authenticates nothing.
+//!
+//! Four bits at a time: a table of 64 bytes is small enough for a board.
 
 const TABLE: [u32; 16] = table();
 
@@ -26,14 +29,18 @@ const fn table() -> [u32; 16] {
 
 /// A check sum that grows.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Crc32(u32);
+pub struct Crc32(u32);
 
 impl Crc32 {
-    pub(super) const fn new() -> Self {
+    /// The sum of nothing yet.
+    #[must_use]
+    pub const fn new() -> Self {
         Self(!0)
     }
 
-    pub(super) fn add(mut self, bytes: &[u8]) -> Self {
+    /// With these bytes behind what was added before.
+    #[must_use]
+    pub fn bytes(mut self, bytes: &[u8]) -> Self {
         for byte in bytes {
             self.0 ^= u32::from(*byte);
             self.0 = (self.0 >> 4) ^ TABLE[(self.0 & 15) as usize];
@@ -42,12 +49,22 @@ impl Crc32 {
         self
     }
 
-    pub(super) fn word(self, word: u32) -> Self {
-        self.add(&word.to_le_bytes())
+    /// With a word, its least significant byte first.
+    #[must_use]
+    pub fn word(self, word: u32) -> Self {
+        self.bytes(&word.to_le_bytes())
     }
 
-    pub(super) const fn sum(self) -> u32 {
+    /// The check sum of everything that was added.
+    #[must_use]
+    pub const fn sum(self) -> u32 {
         !self.0
+    }
+}
+
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -57,8 +74,8 @@ mod tests {
 
     #[test]
     fn the_check_value_of_the_catalogue() {
-        assert_eq!(Crc32::new().add(b"1234").add(b"56789").sum(), 0xcbf4_3926);
-        assert_eq!(Crc32::new().word(0x3433_3231).add(b"56789").sum(), 0xcbf4_3926);
+        assert_eq!(Crc32::new().bytes(b"1234").bytes(b"56789").sum(), 0xcbf4_3926);
+        assert_eq!(Crc32::new().word(0x3433_3231).bytes(b"56789").sum(), 0xcbf4_3926);
         assert_eq!(Crc32::new().sum(), 0);
     }
 }
