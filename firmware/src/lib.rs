@@ -24,8 +24,8 @@ pub use app::{
     MeterBus, MeterStatus, Notify, Observer, PollGlance,
 };
 pub use board::{
-    Health, HealthProblem, LastRun, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed, hardware_address, identity,
-    settings,
+    Health, HealthProblem, LastRun, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed, TRAIL_LEN_MAX, Trail,
+    hardware_address, identity, settings,
 };
 pub use clock::{ClockStatus, DRIFT_PPM, DeviceClock, SyncOutcome, Synced};
 pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
@@ -37,14 +37,15 @@ pub use detect::{
     DETECT_LINES, DETECT_TIMEOUT_MS, Detect, DetectAsk, DetectPlan, DetectScope, DetectStep, DetectSummary,
     DetectedUnit, LIKELY_ADDRESSES, LineSettings, Parity, UNIT_TEXT_LEN_MAX, UnitKind, UnitText,
 };
-pub use field::{BusDesk, DeskRead, FieldBus, FieldBusSettings, MeterRoom, SearchState, SerialLine};
+pub use field::{BusDesk, DeskRead, FieldBus, FieldBusSettings, SearchState, SerialLine};
 pub use link::{
     BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
     LINK_TX_LEN_MIN, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane, Link, LinkError,
     LinkEvent, LinkSettings, Outgoing, PARKED_IN_FLIGHT_MAX, Post, link_tx_len,
 };
 pub use meters::{
-    Meter, MeterStep, READS_PER_POLL_MAX, exception_advice, poll_advice, poll_blocking, poll_meter,
+    Meter, MeterMemory, MeterStep, READS_PER_POLL_MAX, exception_advice, poll_advice, poll_blocking,
+    poll_meter,
 };
 pub use modbus::{
     ADU_LEN_MAX, BAUD_MIN, Bus, BusCounters, BusError, BusLine, BusMaster, BusRequest, BusStep, BusTimer,

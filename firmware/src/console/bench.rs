@@ -23,7 +23,7 @@ use crate::clock::ClockStatus;
 use crate::config::MeterSettings;
 use crate::detect::{LineSettings, Parity};
 use crate::field::bench::{Pin, SimLine, SimUnit};
-use crate::field::{BusDesk, FieldBus, FieldBusSettings, MeterRoom};
+use crate::field::{BusDesk, FieldBus, FieldBusSettings};
 use crate::modbus::BusCounters;
 use crate::poll::METERS_MAX;
 
@@ -260,8 +260,7 @@ pub(super) fn play(
         response_timeout_ms: 500,
         meters: bench().meters.iter().map(|meter| meter.settings).collect(),
     };
-    let mut room = MeterRoom::new();
-    let mut bus = FieldBus::new(line.serial(), Pin, line.timer(), settings, &desk, &mut room);
+    let mut bus = FieldBus::new(line.serial(), Pin, line.timer(), settings, &desk);
     let work = async {
         loop {
             bus.wanted().await;

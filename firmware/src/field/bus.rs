@@ -12,7 +12,7 @@ use crate::config::MeterSettings;
 use crate::detect::{
     DETECT_LINES, DetectAsk, DetectPlan, DetectScope, DetectStep, DetectedUnit, LineSettings, UnitKind,
 };
-use crate::meters::{Meter, poll_meter};
+use crate::meters::{MeterMemory, poll_meter};
 use crate::modbus::{Bus, BusCounters, BusLine, BusTimer};
 use crate::poll::METERS_MAX;
 
@@ -58,9 +58,6 @@ impl FieldBusSettings {
     }
 }
 
-/// Room for what is remembered of every meter: too much to pass through a board's stack, so the caller has it in place.
-pub type MeterRoom = Vec<Meter, METERS_MAX>;
-
 /// The bus of a board. `S` is the UART, `D` the pin that enables the driver (high while sending), `T` the timer.
 #[derive(Debug)]
 pub struct FieldBus<'d, S, D, T> {
@@ -68,7 +65,7 @@ pub struct FieldBus<'d, S, D, T> {
     desk: &'d BusDesk,
     settings: FieldBusSettings,
     line: Option<LineSettings>,
-    meters: &'d mut MeterRoom,
+    meters: Vec<MeterMemory, METERS_MAX>,
     listed: Vec<MeterSettings, METERS_MAX>,
     /// When the bus searches by itself the next time; `None` for never.
     search_us: Option<u64>,
@@ -76,16 +73,8 @@ pub struct FieldBus<'d, S, D, T> {
 }
 
 impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
-    /// A bus on which nothing was said yet; `room` is emptied.
-    pub fn new(
-        serial: S,
-        driver_enable: D,
-        timer: T,
-        settings: FieldBusSettings,
-        desk: &'d BusDesk,
-        room: &'d mut MeterRoom,
-    ) -> Self {
-        room.clear();
+    /// A bus on which nothing was said yet.
+    pub fn new(serial: S, driver_enable: D, timer: T, settings: FieldBusSettings, desk: &'d BusDesk) -> Self {
         let searches = settings.line.is_none() || settings.meters.is_empty();
         let line = settings.line.unwrap_or(DETECT_LINES[0]);
         let mut bus = Self {
@@ -98,7 +87,7 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
             ),
             desk,
             line: settings.line,
-            meters: room,
+            meters: Vec::new(),
             listed: Vec::new(),
             pause_us: SEARCH_PAUSE_US_MIN,
             settings,
@@ -114,7 +103,7 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
         let known = self.listed.iter().any(|listed| listed.address == meter.address);
         if !known && self.listed.push(meter).is_ok() {
             // Both lists have the same room.
-            let _ = self.meters.push(Meter::new(meter.address, meter.driver));
+            let _ = self.meters.push(MeterMemory::new(meter.address, meter.driver));
         }
     }
 
@@ -239,14 +228,21 @@ impl<S: SerialLine, D: OutputPin, T: BusTimer> MeterBus for FieldBus<'_, S, D, T
             return Err(PollStatus::Timeout);
         };
         self.set_for_meters(line);
-        match self.meters.get_mut(index) {
-            Some(meter) => poll_meter(&mut self.bus, meter).await,
-            None => Err(PollStatus::Timeout),
-        }
+        let Some(memory) = self.meters.get_mut(index) else {
+            return Err(PollStatus::Timeout);
+        };
+        // A poll that is dropped leaves what was known before.
+        let mut meter = memory.recall();
+        let result = poll_meter(&mut self.bus, &mut meter).await;
+        *memory = meter.remember();
+        result
     }
 
     fn counters(&self, index: usize) -> BusCounters {
-        self.meters.get(index).map(Meter::counters).unwrap_or_default()
+        self.meters
+            .get(index)
+            .map(MeterMemory::counters)
+            .unwrap_or_default()
     }
 
     fn meters(&self) -> &[MeterSettings] {

@@ -16,6 +16,6 @@ pub(crate) mod bench;
 #[cfg(test)]
 mod tests;
 
-pub use bus::{FieldBus, FieldBusSettings, MeterRoom};
+pub use bus::{FieldBus, FieldBusSettings};
 pub use desk::{BusDesk, DeskRead, SearchState};
 pub use port::SerialLine;

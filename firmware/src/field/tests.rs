@@ -1,6 +1,5 @@
 //! The bus of a board in simulated time.
 
-use std::boxed::Box;
 use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
@@ -42,8 +41,7 @@ fn field<'d>(
         response_timeout_ms: RESPONSE_TIMEOUT_MS,
         meters: meters.iter().copied().collect(),
     };
-    let room = Box::leak(Box::new(MeterRoom::new()));
-    FieldBus::new(line.serial(), Pin, line.timer(), settings, desk, room)
+    FieldBus::new(line.serial(), Pin, line.timer(), settings, desk)
 }
 
 /// One poll: whose, when it was due, when it began, what came of it.

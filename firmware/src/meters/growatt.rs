@@ -135,7 +135,32 @@ pub(crate) struct Growatt {
     state: State,
 }
 
+/// What was learnt about an inverter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GrowattMemory {
+    layout: Option<Layout>,
+    generation: Option<Generation>,
+    failures: u8,
+}
+
 impl Growatt {
+    pub(crate) const fn remember(&self) -> GrowattMemory {
+        GrowattMemory {
+            layout: self.layout,
+            generation: self.generation,
+            failures: self.failures,
+        }
+    }
+
+    pub(crate) const fn recall(memory: GrowattMemory) -> Self {
+        Self {
+            layout: memory.layout,
+            generation: memory.generation,
+            failures: memory.failures,
+            state: State::Idle,
+        }
+    }
+
     pub(crate) const fn new() -> Self {
         Self {
             layout: None,

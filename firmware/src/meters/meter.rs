@@ -4,12 +4,12 @@ use embedded_hal::digital::OutputPin;
 use embedded_io_async::{Read, Write};
 use taraz_telemetry::{MeterAddress, MeterDriver, PollStatus, Quantities};
 
-use super::growatt::{self, Growatt};
+use super::growatt::{self, Growatt, GrowattMemory};
 use super::map::MapPoll;
 use super::sdm630;
 use super::si_rs485::SiRs485;
 use crate::modbus::{Bus, BusCounters, BusError, BusTimer, READ_REGISTERS_MAX, ReadRegisters, Registers};
-use crate::sunspec::{BASES, MODELS_MAX, Sunspec, UNSTABLE_RETRIES_MAX};
+use crate::sunspec::{BASES, MODELS_MAX, Sunspec, SunspecMemory, UNSTABLE_RETRIES_MAX};
 
 /// The most reads of one poll: a survey of the longest chain after a model had moved, then every retry of its values.
 // Three bases.
@@ -46,6 +46,52 @@ enum Driver {
     SiRs485,
 }
 
+/// What is kept of a meter between two polls: a tenth of the [`Meter`] that polls it, for boards with many meters.
+#[derive(Clone, Copy, Debug)]
+pub struct MeterMemory {
+    address: MeterAddress,
+    driver: DriverMemory,
+    counters: BusCounters,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum DriverMemory {
+    Sunspec(SunspecMemory),
+    Sdm630,
+    Growatt(GrowattMemory),
+    SiRs485,
+}
+
+impl MeterMemory {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(address: MeterAddress, driver: MeterDriver) -> Self {
+        Meter::new(address, driver).remember()
+    }
+
+    /// The meter, for its next poll.
+    #[must_use]
+    pub fn recall(self) -> Meter {
+        let driver = match self.driver {
+            DriverMemory::Sunspec(memory) => Driver::Sunspec(Sunspec::recall(memory)),
+            DriverMemory::Sdm630 => Driver::Sdm630(MapPoll::new(&sdm630::BLOCKS)),
+            DriverMemory::Growatt(memory) => Driver::Growatt(Growatt::recall(memory)),
+            DriverMemory::SiRs485 => Driver::SiRs485,
+        };
+        Meter {
+            address: self.address,
+            driver,
+            counters: self.counters,
+        }
+    }
+
+    /// What became of the requests of its polls.
+    #[must_use]
+    pub const fn counters(&self) -> BusCounters {
+        self.counters
+    }
+}
+
 impl Meter {
     /// A meter of which nothing is known yet.
     #[must_use]
@@ -60,6 +106,21 @@ impl Meter {
             address,
             driver,
             counters: BusCounters::default(),
+        }
+    }
+
+    /// What is worth keeping until the next poll.
+    #[must_use]
+    pub const fn remember(&self) -> MeterMemory {
+        MeterMemory {
+            address: self.address,
+            driver: match &self.driver {
+                Driver::Sunspec(sunspec) => DriverMemory::Sunspec(sunspec.remember()),
+                Driver::Sdm630(_) => DriverMemory::Sdm630,
+                Driver::Growatt(growatt) => DriverMemory::Growatt(growatt.remember()),
+                Driver::SiRs485 => DriverMemory::SiRs485,
+            },
+            counters: self.counters,
         }
     }
 

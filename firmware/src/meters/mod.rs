@@ -17,4 +17,4 @@ mod si_rs485;
 mod tests;
 
 pub use advice::{exception_advice, poll_advice};
-pub use meter::{Meter, MeterStep, READS_PER_POLL_MAX, poll_blocking, poll_meter};
+pub use meter::{Meter, MeterMemory, MeterStep, READS_PER_POLL_MAX, poll_blocking, poll_meter};

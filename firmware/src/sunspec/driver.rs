@@ -38,7 +38,32 @@ pub(crate) struct Sunspec {
     quantities: Quantities,
 }
 
+/// What was learnt about a device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SunspecMemory {
+    chain: Option<Chain>,
+    base: u8,
+    failures: u8,
+}
+
 impl Sunspec {
+    pub(crate) const fn remember(&self) -> SunspecMemory {
+        SunspecMemory {
+            chain: self.chain,
+            base: self.base,
+            failures: self.failures,
+        }
+    }
+
+    pub(crate) fn recall(memory: SunspecMemory) -> Self {
+        Self {
+            chain: memory.chain,
+            base: memory.base,
+            failures: memory.failures,
+            ..Self::new()
+        }
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             chain: None,

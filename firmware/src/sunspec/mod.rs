@@ -20,8 +20,8 @@ mod image;
 
 pub use chain::{BASES, MODELS_MAX};
 pub(crate) use chain::{Next, Survey};
-pub(crate) use driver::Sunspec;
 pub use driver::UNSTABLE_RETRIES_MAX;
+pub(crate) use driver::{Sunspec, SunspecMemory};
 #[cfg(test)]
 mod definitions;
 #[cfg(test)]

@@ -9,8 +9,8 @@ use embassy_time::{Duration, with_timeout};
 use embedded_io_async::{ErrorType, Read, Write};
 use taraz_firmware::Connector;
 
-/// How long an address from DHCP is waited for before the link is told that there is no network.
-const CONFIG_WAIT: Duration = Duration::from_secs(4);
+/// How long an address from DHCP is waited for before it counts as no network.
+pub(crate) const CONFIG_WAIT: Duration = Duration::from_secs(4);
 /// How long the end of the connection before may take to reach the peer.
 const RESET_WAIT: Duration = Duration::from_millis(200);
 /// What was sent and stays without TCP acknowledgement for this long ends the connection.

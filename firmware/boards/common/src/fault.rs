@@ -1,8 +1,13 @@
 //! Panics and faults: a record for the next start, then a reset.
+//!
+//! With the feature `panic-text` the record has a panic's text and place; without it, the return addresses on the stack:
+//! texts and places of all panics take 33 KB of a program. `addr2line -e PROGRAM ADDRESS…` gives the places from those.
 
 use core::panic::PanicInfo;
 
 use taraz_firmware::LastRun;
+#[cfg(not(feature = "panic-text"))]
+use taraz_firmware::Trail;
 
 use crate::retained::leave;
 
@@ -13,8 +18,30 @@ use crate::retained::leave;
 )]
 fn panic(info: &PanicInfo<'_>) -> ! {
     cortex_m::interrupt::disable();
-    leave(&LastRun::panicked(format_args!("{info}")));
+    record(info);
     cortex_m::peripheral::SCB::sys_reset()
+}
+
+#[cfg(feature = "panic-text")]
+fn record(info: &PanicInfo<'_>) {
+    leave(&LastRun::panicked(format_args!("{info}")));
+}
+
+/// Nothing of `info` may be read, or all of it is in the program.
+#[cfg(not(feature = "panic-text"))]
+fn record(_info: &PanicInfo<'_>) {
+    let (end, start) = crate::stack::bounds();
+    let pointer = usize::try_from(cortex_m::register::msp::read()).unwrap_or(end);
+    let words = (pointer.max(end)..start).step_by(4).map(|at| {
+        // SAFETY: within the stack, aligned as its pointer is; nobody else runs.
+        unsafe { (at as *const u32).read_volatile() }
+    });
+    let half_word = |at: u32| {
+        // SAFETY: `find` asks within the code, at even addresses.
+        unsafe { (at as *const u16).read_volatile() }
+    };
+    let trail = Trail::find(words, &crate::stack::code(), half_word);
+    leave(&LastRun::panicked(format_args!("panicked at{trail}")));
 }
 
 // A fault because the stack is full must not need a stack: it begins at the top of a new one, and hands over the old
@@ -55,11 +82,11 @@ extern "C" fn hard_fault(stack_pointer: usize) -> ! {
     });
     match frame {
         Some(frame) => leave(&LastRun::panicked(format_args!(
-            "fault at {:#010x}, called from {:#010x}",
+            "fault at {:x} {:x}",
             frame[PC_AT], frame[LR_AT]
         ))),
         None => leave(&LastRun::panicked(format_args!(
-            "stack overflow (stack pointer {stack_pointer:#010x})"
+            "stack overflow ({stack_pointer:x})"
         ))),
     }
     cortex_m::peripheral::SCB::sys_reset()

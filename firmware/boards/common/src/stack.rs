@@ -4,12 +4,24 @@
 const PAINT: u32 = 0xcccc_cccc;
 
 #[allow(unsafe_code, reason = "symbols of the linker script")]
-fn bounds() -> (usize, usize) {
+pub(crate) fn bounds() -> (usize, usize) {
     unsafe extern "C" {
         static _stack_start: u32;
         static _stack_end: u32;
     }
     ((&raw const _stack_end).addr(), (&raw const _stack_start).addr())
+}
+
+/// Where the program's code stands.
+#[cfg(not(feature = "panic-text"))]
+#[allow(unsafe_code, reason = "symbols of the linker script")]
+pub(crate) fn code() -> core::ops::Range<u32> {
+    unsafe extern "C" {
+        static __stext: u32;
+        static __etext: u32;
+    }
+    let address = |of: *const u32| u32::try_from(of.addr()).unwrap_or_default();
+    address(&raw const __stext)..address(&raw const __etext)
 }
 
 /// Its length in bytes.

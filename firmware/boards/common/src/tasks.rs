@@ -32,8 +32,8 @@ pub type BoardLink = Link<'static, Broker>;
 const PUBLICATIONS_MAX: usize = 2;
 /// What the broker may send before it is read.
 const TCP_RX_LEN: usize = 1_024;
-/// What is sent and not acknowledged by TCP: a frame of the longest, and the beginning of the next.
-const TCP_TX_LEN: usize = 2_048;
+/// What is sent and not acknowledged by TCP: one publication of the longest frame.
+const TCP_TX_LEN: usize = 1_408;
 
 /// The tasks' names.
 pub(crate) fn health() -> BoardHealth {

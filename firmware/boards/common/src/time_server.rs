@@ -2,9 +2,10 @@
 
 use embassy_net::udp::{BindError, RecvError, SendError, UdpSocket};
 use embassy_net::{IpAddress, IpEndpoint, Stack};
+use embassy_time::with_timeout;
 use taraz_firmware::{SNTP_LEN, TimeSource};
 
-use crate::broker::resolve;
+use crate::broker::{CONFIG_WAIT, resolve};
 
 /// One host and port, over one socket.
 pub struct TimeServer {
@@ -65,9 +66,9 @@ impl TimeSource for TimeServer {
         request: &[u8; SNTP_LEN],
         answer: &mut [u8; SNTP_LEN],
     ) -> Result<usize, TimeServerError> {
-        if !self.stack.is_config_up() {
-            return Err(TimeServerError::NoNetwork);
-        }
+        with_timeout(CONFIG_WAIT, self.stack.wait_config_up())
+            .await
+            .map_err(|_| TimeServerError::NoNetwork)?;
         let server = resolve(self.stack, self.host)
             .await
             .ok_or(TimeServerError::NoAddress)?;

@@ -26,8 +26,7 @@ use taraz_board::{
     wait_until_said,
 };
 use taraz_firmware::{
-    BusDesk, Device, EmbassyTimer, FieldBus, FieldBusSettings, FlashQueue, MeterRoom, Seed, Sntp,
-    hardware_address,
+    BusDesk, Device, EmbassyTimer, FieldBus, FieldBusSettings, FlashQueue, Seed, Sntp, hardware_address,
 };
 use taraz_telemetry::board_marker;
 
@@ -110,10 +109,9 @@ fn make_device(flash: BoardFlash, begun: &Begun, setup: &Setup) -> Result<&'stat
 #[inline(never)]
 fn make_bus(setup: &Setup, desk: &'static BusDesk) -> &'static mut BoardBus {
     static BUS: StaticCell<BoardBus> = StaticCell::new();
-    static ROOM: ConstStaticCell<MeterRoom> = ConstStaticCell::new(MeterRoom::new());
     let settings = FieldBusSettings::from_page(setup.page);
     let (uart, driver_enable) = (uart::bus(), DriverEnable::init());
-    BUS.init_with(|| FieldBus::new(uart, driver_enable, EmbassyTimer, settings, desk, ROOM.take()))
+    BUS.init_with(|| FieldBus::new(uart, driver_enable, EmbassyTimer, settings, desk))
 }
 
 #[inline(never)]
