@@ -89,11 +89,16 @@ pub(crate) fn wait_forwarded(installation: &Installation) {
 
 /// Ends gateway and ingest politely and reads the store.
 pub(crate) fn end_services(installation: &Installation, gateway: Process, ingest: Process) -> Stored {
+    stop_services(gateway, ingest);
+    oracle::store(&installation.store())
+}
+
+/// Ends gateway and ingest politely.
+pub(crate) fn stop_services(gateway: Process, ingest: Process) {
     for mut process in [gateway, ingest] {
         process.signal(Signal::Terminate);
         assert!(process.wait(STOP_LIMIT).success());
     }
-    oracle::store(&installation.store())
 }
 
 /// What the simulator says it served is what is stored, once each.

@@ -212,7 +212,7 @@ impl Installation {
 }
 
 /// `bus sari-01 tcp://127.0.0.1:5020` → the device and where its bus is.
-fn bus_of_line(line: &str) -> Option<(String, String)> {
+pub(crate) fn bus_of_line(line: &str) -> Option<(String, String)> {
     let mut words = line.split_whitespace();
     if words.next() != Some("bus") {
         return None;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: an installation of Taraz in a folder of its own, and the oracle to compare with.
 #![allow(dead_code, reason = "every test uses a part of it")]
 
+pub(crate) mod board;
 pub(crate) mod field;
 pub(crate) mod fleet;
 pub(crate) mod installation;

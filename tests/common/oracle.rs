@@ -281,3 +281,102 @@ pub(crate) fn records_of(path: &Path, device: &str) -> BTreeMap<(i64, i64, i64),
         })
         .collect()
 }
+
+/// One answered read that states values.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    /// The device whose bus it was.
+    pub(crate) bus: String,
+    /// The meter's address.
+    pub(crate) unit: u8,
+    /// When it was answered, by the wall's clock.
+    pub(crate) wall_ms: i64,
+    /// What it stated.
+    pub(crate) values: Values,
+}
+
+/// Every answered read that states values, in the order of the journal.
+pub(crate) fn reads(path: &Path) -> Vec<Read> {
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    let lines = file
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    lines
+        .filter_map(|line| {
+            let stated = line["values"].as_object().filter(|values| !values.is_empty())?;
+            let mut values = Values::new();
+            add(&mut values, stated);
+            Some(Read {
+                bus: line["bus"].as_str()?.to_owned(),
+                unit: u8::try_from(line["unit"].as_u64()?).ok()?,
+                wall_ms: line["wall_ms"].as_i64()?,
+                values,
+            })
+        })
+        .collect()
+}
+
+/// How many conflicts and how many held records the store has.
+pub(crate) fn troubles(path: &Path) -> (i64, i64) {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    (
+        count("SELECT count(*) FROM conflict"),
+        count("SELECT count(*) FROM record WHERE hold IS NOT NULL"),
+    )
+}
+
+/// A stored record with its identity.
+#[derive(Debug)]
+pub(crate) struct Identified {
+    pub(crate) incarnation: u32,
+    pub(crate) boot: u32,
+    pub(crate) sequence: u32,
+    /// Where ingest placed it, UTC ms.
+    pub(crate) placed_ms: Option<i64>,
+    pub(crate) record: Record,
+}
+
+/// Every stored record of a device, in the order of identities; ingest may be running.
+pub(crate) fn identities(path: &Path, device: &str) -> Vec<Identified> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
+    let mut query = connection
+        .prepare(
+            "SELECT incarnation, boot, sequence, time_ms, bytes FROM record JOIN device ON device.id = record.device \
+             WHERE device.name = ?1 ORDER BY 1, 2, 3",
+        )
+        .unwrap();
+    let rows = query.query_map([device], |row| {
+        let bytes: Vec<u8> = row.get(4)?;
+        Ok(Identified {
+            incarnation: row.get(0)?,
+            boot: row.get(1)?,
+            sequence: row.get(2)?,
+            placed_ms: row.get(3)?,
+            record: Record::decode(&bytes).unwrap().0,
+        })
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+/// The readings with values among them, by meter, each with the instant at which ingest placed it.
+pub(crate) fn placed_readings(records: &[Identified]) -> BTreeMap<u8, Vec<(i64, Values)>> {
+    let mut readings: BTreeMap<u8, Vec<(i64, Values)>> = BTreeMap::new();
+    for identified in records {
+        let Record::Reading(reading) = &identified.record else {
+            continue;
+        };
+        let Outcome::Values(quantities) = &reading.outcome else {
+            continue;
+        };
+        let placed_ms = identified.placed_ms.expect("every reading is placed in UTC");
+        readings
+            .entry(reading.meter.get())
+            .or_default()
+            .push((placed_ms, values(quantities)));
+    }
+    readings
+}

@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask setup | test | boards | size | qemu | bench | tidy`.
+//! The workshop: `cargo xtask setup | test | boards | size | qemu | soak | bench | tidy`.
 //!
 //! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
 
@@ -7,6 +7,7 @@ mod boards;
 mod command;
 mod qemu;
 mod setup;
+mod soak;
 mod steps;
 mod test;
 mod tidy;
@@ -39,6 +40,10 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
         "a board in the emulator with simulated meters and an installation of its own, to try; --fresh forgets the last run",
     ),
     (
+        "soak",
+        "the emulated device under random power cuts and bad roads: --minutes N (5), --cuts N (20), --seed N",
+    ),
+    (
         "bench",
         "measure the data path on the release binary: --days N, --json FILE, --binary PATH (minutes)",
     ),
@@ -68,6 +73,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["boards"] => boards::run(),
         ["size", options @ ..] => boards::size(options),
         ["qemu", options @ ..] => qemu::run(options),
+        ["soak", options @ ..] => soak::run(&soak::Options::parse(options)?),
         ["bench", options @ ..] => bench::run(&bench::Options::parse(options)?),
         ["tidy"] => tidy::run(),
         [] | ["help" | "-h" | "--help"] => {

@@ -5,19 +5,25 @@
 //! test with the command that installs it. All functions panic instead of returning errors, with the last output of
 //! the process concerned: they are for tests only.
 
+mod emulator;
 mod http;
 mod ports;
 mod process;
 mod programs;
+mod road;
 mod servers;
 mod service;
+mod time_server;
 mod wait;
 mod webhook;
 
+pub use emulator::{Emulator, HOST_IN_EMULATOR};
 pub use http::{Response, get, request};
 pub use ports::{free_port, free_ports};
 pub use process::{Process, Signal};
 pub use programs::{python, require};
+pub use road::{Road, Traffic};
 pub use servers::{Alertmanager, Influxd, Mosquitto, MosquittoOptions, Prometheus, Sample, VictoriaMetrics};
+pub use time_server::TimeServer;
 pub use wait::{wait_for, wait_until};
 pub use webhook::Webhook;

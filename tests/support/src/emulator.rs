@@ -1,0 +1,186 @@
+//! A board in QEMU: the real ELF, its flash in a file, its bus on a TCP port, its console in a file and on a port.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::{Process, free_port, require, wait_for};
+
+/// The emulated machine.
+const MACHINE: &str = "lm3s6965evb";
+/// QEMU opens its console's port at once; generous for a busy computer.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How this computer's 127.0.0.1 is called inside the machine (QEMU's user network).
+pub const HOST_IN_EMULATOR: &str = "10.0.2.2";
+
+/// A board that is switched on or off. Its flash is `flash.img` in its folder and outlives every switch.
+pub struct Emulator {
+    name: String,
+    elf: PathBuf,
+    folder: PathBuf,
+    bus: SocketAddr,
+    running: Option<Running>,
+    starts: u32,
+}
+
+struct Running {
+    process: Process,
+    console: TcpStream,
+}
+
+impl Emulator {
+    /// A board that is off. `folder` holds its `flash.img`, `bus` is the RS-485 bus behind a serial server.
+    #[must_use]
+    pub fn new(name: &str, elf: &Path, folder: &Path, bus: SocketAddr) -> Self {
+        assert!(
+            elf.is_file(),
+            "{} is not there: build it with `cargo xtask boards`",
+            elf.display()
+        );
+        Self {
+            name: name.to_owned(),
+            elf: elf.to_owned(),
+            folder: folder.to_owned(),
+            bus,
+            running: None,
+            starts: 0,
+        }
+    }
+
+    /// Switches it on.
+    ///
+    /// # Panics
+    /// When it is on, or QEMU is not installed or does not start.
+    pub fn switch_on(&mut self) {
+        assert!(self.running.is_none(), "{} is on already", self.name);
+        self.starts += 1;
+        let console_port = free_port();
+        let bus = self.bus;
+        let mut command = Command::new(require("qemu-system-arm"));
+        command
+            .current_dir(&self.folder)
+            .args(["-M", MACHINE, "-display", "none", "-monitor", "none"]);
+        // A pcap of everything on its wire, to count bytes with the heads of TCP and IP.
+        command.args(["-netdev", "user,id=net", "-net", "nic,netdev=net"]);
+        command.args(["-object", "filter-dump,id=dump,netdev=net,file=net.pcap"]);
+        command.args([
+            "-chardev",
+            &format!("socket,id=console,host=127.0.0.1,port={console_port},server=on,wait=off,logfile=console.log,logappend=on"),
+            "-serial",
+            "chardev:console",
+            "-chardev",
+            &format!("socket,id=bus,host={},port={},reconnect=1", bus.ip(), bus.port()),
+            "-serial",
+            "chardev:bus",
+        ]);
+        command.args(["-semihosting-config", "enable=on,target=native"]);
+        command.arg("-kernel").arg(&self.elf);
+        let log = self.folder.join("qemu.log");
+        let mut process = Process::start(&self.name, &mut command, &log);
+        let address = SocketAddr::from(([127, 0, 0, 1], console_port));
+        let console = process.wait_for(START_LIMIT, "the console's port", || {
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| error.to_string())
+        });
+        self.running = Some(Running { process, console });
+    }
+
+    /// Cuts the power: kill -9.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn cut_power(&mut self) {
+        let mut running = self
+            .running
+            .take()
+            .unwrap_or_else(|| panic!("{} is off", self.name));
+        running.process.kill();
+    }
+
+    /// Whether it is on.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// How often it was switched on.
+    #[must_use]
+    pub fn starts(&self) -> u32 {
+        self.starts
+    }
+
+    /// The emulator's process, when it is on.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn process(&mut self) -> &mut Process {
+        match &mut self.running {
+            Some(running) => &mut running.process,
+            None => panic!("{} is off", self.name),
+        }
+    }
+
+    /// The file that stands for its flash.
+    #[must_use]
+    pub fn flash(&self) -> PathBuf {
+        self.folder.join("flash.img")
+    }
+
+    /// The folder with its flash, its console's log and `net.pcap`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Everything that its console has said, over all starts.
+    #[must_use]
+    pub fn console(&self) -> String {
+        let bytes = std::fs::read(self.folder.join("console.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Types a line on its console.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn type_line(&mut self, line: &str) {
+        let Some(running) = &mut self.running else {
+            panic!("{} is off", self.name)
+        };
+        let typed = running.console.write_all(format!("{line}\r").as_bytes());
+        typed.unwrap_or_else(|error| panic!("typing {line:?} on the console of {}: {error}", self.name));
+        // What it says is in the log; here it is only taken away so that it never blocks.
+        let _ = running.console.set_nonblocking(true);
+        let mut heard = [0; 4_096];
+        while matches!(running.console.read(&mut heard), Ok(1..)) {}
+        let _ = running.console.set_nonblocking(false);
+    }
+
+    /// Waits until the console has said `text` behind the byte `from` of its log; gives the end of that place.
+    ///
+    /// # Panics
+    /// When `limit` is over; the end of what it said is in the message.
+    pub fn wait_said(&mut self, limit: Duration, from: usize, text: &str) -> usize {
+        let what = format!("the console of {} to say {text:?}", self.name);
+        wait_for(limit, &what, || {
+            let said = self.console();
+            let at = said.get(from..).and_then(|new| new.find(text));
+            at.map(|at| from + at + text.len()).ok_or_else(|| {
+                let lines: Vec<&str> = said.lines().collect();
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            })
+        })
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = self.console();
+            let lines: Vec<&str> = said.lines().collect();
+            let shown = lines[lines.len().saturating_sub(60)..].join("\n");
+            eprintln!("---- the end of the console of {} ----\n{shown}\n----", self.name);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The road between a device and its broker: a TCP proxy on loopback that can be slow, cut or blocked.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often what stands still looks whether it may go on.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// What is passed on at once.
+const CHUNK_LEN: usize = 1_024;
+
+/// How the road is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Everything passes.
+    Free,
+    /// So many bytes a second pass, each way.
+    Slow {
+        /// At least 1.
+        bytes_per_s: u32,
+    },
+    /// Connections are accepted and stay open, and nothing passes: half-open TCP.
+    Blocked,
+    /// Every connection is closed, and new ones are closed at once.
+    Cut,
+}
+
+/// A proxy from a port of its own to a server; it serves until the test ends.
+pub struct Road {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    to: SocketAddr,
+    traffic: Mutex<Traffic>,
+    open: Mutex<Vec<TcpStream>>,
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Road {
+    /// Starts it on a free port with free traffic to `to`.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port of 127.0.0.1");
+        let address = listener.local_addr().expect("the address of a bound listener");
+        let shared = Arc::new(Shared {
+            to,
+            traffic: Mutex::new(Traffic::Free),
+            open: Mutex::default(),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+        });
+        let in_thread = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A server that does not serve: the connection is closed, as it would be without the road.
+                let _ = in_thread.connect(stream);
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes the traffic from now on.
+    pub fn set(&self, traffic: Traffic) {
+        *lock(&self.shared.traffic) = traffic;
+        if traffic == Traffic::Cut {
+            for stream in lock(&self.shared.open).drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// Bytes that went from the device to the server, and back.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.shared.up.load(Ordering::SeqCst),
+            self.shared.down.load(Ordering::SeqCst),
+        )
+    }
+}
+
+impl Drop for Road {
+    fn drop(&mut self) {
+        self.set(Traffic::Cut);
+    }
+}
+
+impl Shared {
+    fn connect(self: &Arc<Self>, device: TcpStream) -> std::io::Result<()> {
+        if *lock(&self.traffic) == Traffic::Cut {
+            return Ok(());
+        }
+        let server = TcpStream::connect(self.to)?;
+        device.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        lock(&self.open).extend([device.try_clone()?, server.try_clone()?]);
+        let (there, back) = (Arc::clone(self), Arc::clone(self));
+        let (device_too, server_too) = (device.try_clone()?, server.try_clone()?);
+        std::thread::spawn(move || there.pass(device, server, &there.up));
+        std::thread::spawn(move || back.pass(server_too, device_too, &back.down));
+        Ok(())
+    }
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64) {
+        let mut buffer = [0; CHUNK_LEN];
+        while let Ok(len @ 1..) = from.read(&mut buffer) {
+            if !self.wait_for_passage(len) || to.write_all(&buffer[..len]).is_err() {
+                break;
+            }
+            counter.fetch_add(len as u64, Ordering::SeqCst);
+        }
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    }
+
+    /// Returns when so many bytes may pass; false when the road is cut.
+    fn wait_for_passage(&self, len: usize) -> bool {
+        loop {
+            let traffic = *lock(&self.traffic);
+            match traffic {
+                Traffic::Free => return true,
+                Traffic::Cut => return false,
+                Traffic::Blocked => std::thread::sleep(LOOK_INTERVAL),
+                Traffic::Slow { bytes_per_s } => {
+                    std::thread::sleep(Duration::from_secs_f64(
+                        len as f64 / f64::from(bytes_per_s.max(1)),
+                    ));
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait_until;
+
+    /// A server that sends back what it is sent.
+    fn echo() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut reader = stream.try_clone().unwrap();
+                    let _ = std::io::copy(&mut reader, &mut stream);
+                });
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_blocked_road_keeps_what_is_on_it_and_a_cut_one_ends_it() {
+        let road = Road::start(echo());
+        let mut client = TcpStream::connect(road.address()).unwrap();
+        let mut back = [0; 4];
+        client.write_all(b"free").unwrap();
+        client.read_exact(&mut back).unwrap();
+        road.set(Traffic::Blocked);
+        client.write_all(b"late").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(client.read(&mut back).is_err(), "nothing passes");
+        road.set(Traffic::Free);
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"late");
+        wait_until(Duration::from_secs(10), "the bytes to be counted", || {
+            road.bytes() == (8, 8)
+        });
+        road.set(Traffic::Cut);
+        assert_eq!(client.read(&mut back).unwrap_or(0), 0, "it is closed");
+        let mut next = TcpStream::connect(road.address()).unwrap();
+        next.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(next.read(&mut back).unwrap_or(0), 0, "a new one is closed too");
+    }
+}
