@@ -22,6 +22,8 @@ use crate::{runtime, stop};
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const MQTT_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1883);
 const DATA_DEFAULT: &str = "taraz-data";
+/// Ingest's part of the data folder.
+const STORE_FOLDER: &str = "ingest";
 /// Ingest's token within the process; nothing else knows it.
 const TOKEN_LEN: usize = 32;
 /// From one poll of the past to the next.
@@ -164,7 +166,7 @@ fn parts(args: &UpArgs, data: &Path, fleet: &Arc<Fleet>) -> anyhow::Result<Parts
         .map(|_| char::from(rand::random_range(b'a'..=b'z')))
         .collect();
     let ingest = taraz_ingest::Config {
-        data: data.join("ingest"),
+        data: data.join(STORE_FOLDER),
         listen: args.http.unwrap_or(HTTP_DEFAULT),
         token,
         influx: influx.collect(),
@@ -221,6 +223,11 @@ fn devices(
         Ok(config)
     };
     fleet.devices().map(config).collect()
+}
+
+/// The registry and the store's folder of a demo that has run with this data folder.
+pub(crate) fn installation(data: &Path) -> anyhow::Result<(Fleet, PathBuf)> {
+    Ok((fleet(false, data)?, data.join(STORE_FOLDER)))
 }
 
 /// The demo's registry; with `noon` moved along its parallel, by the same amount at every start with this data.

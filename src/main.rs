@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod progress;
 mod replay;
+mod report;
 mod services;
 mod simulate;
 mod stop;
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&command),
         Command::Calc(command) => calc::run(&command),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(command) => report::run(&command),
         Command::Device(command) => device::run(command),
         Command::Up(args) => up::run(args),
         Command::Gateway(args) => services::gateway(&args),

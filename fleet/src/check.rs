@@ -7,7 +7,9 @@ use jiff::civil::{Date, date};
 use taraz_settings::{Place, Wrong};
 use taraz_telemetry::{MeterDriver, MeterRole};
 
-use crate::model::{Device, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, PLANTS_MAX, Plant};
+use crate::model::{
+    Device, DutyShare, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, PLANTS_MAX, Plant,
+};
 
 const LATITUDE_DEG: RangeInclusive<f64> = -90.0..=90.0;
 const LONGITUDE_DEG: RangeInclusive<f64> = -180.0..=180.0;
@@ -31,6 +33,16 @@ struct Named<'a> {
     name_fa: &'a str,
 }
 
+/// Jalali years that a duty may begin in.
+const DUTY_YEARS: RangeInclusive<i16> = 1_300..=1_500;
+/// All of the consumption.
+const SHARE_PER_MYRIAD_MAX: u16 = 10_000;
+/// Up to far above what a kWh has ever cost, so that amounts stay within 64 bits.
+const RIAL_PER_KWH: RangeInclusive<i64> = 0..=1_000_000_000;
+pub(crate) const DUTY_YEAR_ALLOWED: &str = "a Jalali year, 1300 to 1500, as 1407";
+pub(crate) const SHARE_ALLOWED: &str = "0 to 10000 ten-thousandths, as 2000 for 20 %";
+pub(crate) const RIAL_ALLOWED: &str = "0 to 1000000000 rial, as 30000";
+
 pub(crate) fn check(fleet: &Fleet) -> Result<(), Wrong> {
     if fleet.plants.len() > PLANTS_MAX {
         let found = format!("{} of them", fleet.plants.len());
@@ -48,6 +60,45 @@ pub(crate) fn check(fleet: &Fleet) -> Result<(), Wrong> {
     unique_devices(fleet)?;
     for (at, plant) in fleet.plants.iter().enumerate() {
         check_plant(fleet, plant, &Place::top().item("plant", at))?;
+    }
+    for (at, row) in fleet.duties.iter().enumerate() {
+        check_duty(fleet, row, &fleet.duties[..at], &Place::top().item("duty", at))?;
+    }
+    Ok(())
+}
+
+fn check_duty(fleet: &Fleet, row: &DutyShare, before: &[DutyShare], place: &Place) -> Result<(), Wrong> {
+    if !DUTY_YEARS.contains(&row.from_year) {
+        return Err(Wrong::new(
+            place.key("from_year"),
+            row.from_year,
+            DUTY_YEAR_ALLOWED,
+        ));
+    }
+    if row.share_per_myriad > SHARE_PER_MYRIAD_MAX {
+        let found = row.share_per_myriad;
+        return Err(Wrong::new(place.key("share_per_myriad"), found, SHARE_ALLOWED));
+    }
+    if let Some(price) = row.rial_per_kwh.filter(|price| !RIAL_PER_KWH.contains(price)) {
+        return Err(Wrong::new(place.key("rial_per_kwh"), price, RIAL_ALLOWED));
+    }
+    if let Some(owner) = &row.owner {
+        known(
+            place.key("owner"),
+            owner,
+            fleet.owners.iter().map(|o| o.id.as_str()),
+        )?;
+        if row.owner_kind.is_some() {
+            let allowed = "either owner or owner_kind, not both";
+            return Err(Wrong::new(place.key("owner"), format!("{owner:?}"), allowed));
+        }
+    }
+    let same = |other: &DutyShare| {
+        (other.from_year, &other.owner, other.owner_kind) == (row.from_year, &row.owner, row.owner_kind)
+    };
+    if before.iter().any(same) {
+        let allowed = "each year once for the same owners; this one is there twice";
+        return Err(Wrong::new(place.key("from_year"), row.from_year, allowed));
     }
     Ok(())
 }

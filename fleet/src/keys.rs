@@ -2,7 +2,9 @@
 
 use taraz_settings::{Key, Section};
 
-use crate::check::{DRIVER_ALLOWED, ID_ALLOWED, NAME_ALLOWED};
+use crate::check::{
+    DRIVER_ALLOWED, DUTY_YEAR_ALLOWED, ID_ALLOWED, NAME_ALLOWED, RIAL_ALLOWED, SHARE_ALLOWED,
+};
 
 const PEAK_ALLOWED: &str = "a whole number of W above 0, as 30000";
 
@@ -15,6 +17,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             Key::tables("owner", "a table for each owner: [[owner]]").needed(),
             Key::tables("site", "a table for each site: [[site]]"),
             Key::tables("plant", "a table for each plant: [[plant]]").needed(),
+            Key::tables("duty", "a table for each dated share: [[duty]]"),
         ],
     },
     Section {
@@ -40,6 +43,16 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         head: "plant",
         keys: PLANT,
+    },
+    Section {
+        head: "duty",
+        keys: &[
+            Key::must("from_year", DUTY_YEAR_ALLOWED),
+            Key::may("owner_kind", "one of: municipality, village, agency"),
+            Key::may("owner", "the id of an [[owner]] in quotes"),
+            Key::must("share_per_myriad", SHARE_ALLOWED),
+            Key::may("rial_per_kwh", RIAL_ALLOWED),
+        ],
     },
     Section {
         head: "plant.device",

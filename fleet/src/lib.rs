@@ -8,8 +8,8 @@ mod keys;
 mod model;
 
 pub use model::{
-    Array, Device, DeviceRef, District, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, Owner,
-    OwnerKind, PLANTS_MAX, Plant, Site,
+    Array, Device, DeviceRef, District, DutyShare, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX,
+    Owner, OwnerKind, PLANTS_MAX, Plant, Site,
 };
 pub use taraz_settings::Mistake;
 

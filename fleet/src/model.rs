@@ -35,6 +35,9 @@ pub struct Fleet {
     /// The plants.
     #[serde(rename = "plant")]
     pub plants: Vec<Plant>,
+    /// Shares of renewables that are due, where they differ from the law's or go on after it.
+    #[serde(rename = "duty", default)]
+    pub duties: Vec<DutyShare>,
     /// Device → (plant, device) as indices, made when the fleet was checked.
     #[serde(skip)]
     by_device: BTreeMap<DeviceId, (usize, usize)>,
@@ -88,6 +91,25 @@ impl OwnerKind {
             Self::Agency => "agency",
         }
     }
+}
+
+/// From a Jalali year on, owners owe a share of their consumption from renewables.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DutyShare {
+    /// The first Jalali year, 1300 to 1500; the row holds until a newer one.
+    pub from_year: i16,
+    /// The kind of owner; with neither kind nor owner the row is everybody's.
+    #[serde(default)]
+    pub owner_kind: Option<OwnerKind>,
+    /// One owner's id: an exception, which goes before every other row.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// The share in ten-thousandths of the consumption, 0 to 10000: 500 is 5 %, 0 an exemption.
+    pub share_per_myriad: u16,
+    /// What a missing kWh costs in rial, where somebody has set it.
+    #[serde(default)]
+    pub rial_per_kwh: Option<i64>,
 }
 
 /// The plants and the consumption behind one grid connection.

@@ -237,3 +237,46 @@ fn the_line_is_the_mistakes_own_and_the_file_is_called_as_it_is() {
     let text = example_with("address = 2", "address = 1");
     assert_eq!(Fleet::parse(&text).expect_err("refused").line, line);
 }
+
+/// Rows of the duty's table, and what the message says.
+#[test]
+fn a_wrong_duty_is_named() {
+    let row = "[[duty]]\nfrom_year = 1407\nshare_per_myriad = 2000\n";
+    assert_eq!(
+        Fleet::parse(&format!("{EXAMPLE}\n{row}"))
+            .expect("a row")
+            .duties
+            .len(),
+        1
+    );
+    let cases = [
+        (
+            row.replace("1407", "2028"),
+            "duty.from_year: found 2028; allowed: a Jalali year",
+        ),
+        (
+            row.replace("2000", "20000"),
+            "duty.share_per_myriad: found 20000; allowed: 0 to 10000",
+        ),
+        (
+            format!("{row}rial_per_kwh = -1\n"),
+            "duty.rial_per_kwh: found -1; allowed: 0 to",
+        ),
+        (
+            format!("{row}owner = \"nobody\"\n"),
+            "duty.owner: found \"nobody\"; allowed: one of: sari-municipality",
+        ),
+        (
+            format!("{row}owner = \"sari-municipality\"\nowner_kind = \"village\"\n"),
+            "either owner or owner_kind",
+        ),
+        (
+            format!("{row}{row}"),
+            "duty.from_year: found 1407; allowed: each year once",
+        ),
+    ];
+    for (rows, expected) in cases {
+        let said = refusal(&format!("{EXAMPLE}\n{rows}"));
+        assert!(said.contains(expected), "{said}");
+    }
+}

@@ -1,9 +1,11 @@
 //! Stores readings once, computes intervals and balances, serves metrics, sinks, API and page.
 
+mod accounts;
 mod analytics;
 mod arrivals;
 mod config;
 mod counters;
+mod duty;
 mod figures;
 mod health;
 mod http;
@@ -16,13 +18,19 @@ mod sinks;
 mod store;
 mod view;
 
+pub use accounts::{Account, account_for};
 pub use config::{CONFIG_EXAMPLE, Config, InfluxConfig, KEYS, SINKS_MAX, TOKEN_LEN_MIN};
 pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind};
+pub use duty::{
+    ConsumptionSource, DutyReport, MonthDuty, OwnerDuty, PlantYear, ProjectedYear, Range, ReportError,
+    SiteYear, duty_report,
+};
 pub use live::Live;
+pub use page::PERSIAN_FONT_WOFF2;
 pub use receive::{ReceiveError, Receiver};
 pub use run::{Ingest, RunningIngest, StartError};
 pub use sinks::SinkError;
-pub use store::{INTERVALS_MAX, Now, READINGS_MAX, Store, StoreError};
+pub use store::{Archive, INTERVALS_MAX, Now, READINGS_MAX, Register, Store, StoreError};
 pub use view::{
     DeviceHealth, DeviceView, IntervalFlags, IntervalRow, MeterHealth, MeterView, PlantView, SiteView, Step,
     StoredReading, View,

@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod calc;
 mod device;
+mod report;
 
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
+pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
 #[derive(Debug, Parser)]
@@ -29,6 +31,7 @@ Examples:
   taraz device image sari-02 --board w5500-evb-pico --broker 192.168.7.2 --config taraz.toml --out sari-02.uf2
   taraz device flash sari-02 --image sari-02.uf2
   taraz device config sari-01 --config taraz.toml --out sari-01.toml
+  taraz report duty --year 1404 --lang fa --out duty.html --config taraz.toml
   taraz device run sari-01.toml             this computer as a meter device (USB to RS-485)
 
 Set RUST_LOG (e.g. info, debug, taraz_gateway=debug) for more or less to read.";
@@ -53,6 +56,9 @@ pub(crate) enum Command {
     /// The analytics' figures from files to files, for auditors.
     #[command(subcommand)]
     Calc(CalcCommand),
+    /// Reports from an ingest's store, which may be running.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.
     Replay(ReplayArgs),
 }

@@ -5,6 +5,7 @@
 //! changes or forgets a record; what contradicts a stored one is kept beside it.
 
 mod anchors;
+mod archive;
 mod facts;
 mod group;
 mod placing;
@@ -40,7 +41,9 @@ use crate::live::Live;
 use crate::receive::Receiver;
 use crate::view::{IntervalRow, Step, StoredReading};
 
+pub use archive::Archive;
 pub(crate) use read::Snapshot;
+pub use state::Register;
 pub(crate) use writer::Command;
 use writer::Writer;
 
@@ -96,6 +99,19 @@ pub enum StoreError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// An earlier version of the program has written it, and it was opened to be read only.
+    #[error(
+        "the store has schema version {found}, this program reads {known}: start its ingest once, which brings it up to date"
+    )]
+    Older {
+        /// The store's version.
+        found: i64,
+        /// The version that this program reads.
+        known: i64,
+    },
+    /// There is no store to read.
+    #[error("there is no store at {0}: expected the data folder of an ingest that has run")]
+    Missing(PathBuf),
     /// The registry has no plant of this id.
     #[error("no plant \"{0}\" in the registry")]
     UnknownPlant(String),

@@ -217,6 +217,16 @@ pub(crate) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), St
     Ok(())
 }
 
+/// Whether the schema is the present one, for whoever only reads.
+pub(crate) fn check_is_present(connection: &Connection) -> Result<(), StoreError> {
+    let (found, known) = (version(connection)?, SCHEMA_VERSION);
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(StoreError::Older { found, known }),
+        std::cmp::Ordering::Greater => Err(StoreError::Newer { found, known }),
+    }
+}
+
 fn step(transaction: &Transaction<'_>, version: i64, sql: &str, now_ms: i64) -> rusqlite::Result<()> {
     transaction.execute_batch(sql)?;
     transaction.execute(

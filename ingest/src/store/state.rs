@@ -17,9 +17,12 @@ pub(super) struct BootKey {
 
 /// The registers that energy is counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Register {
+pub enum Register {
+    /// What an inverter generated.
     Energy = 0,
+    /// What a meter took from the grid, or a consumer consumed.
     Import = 1,
+    /// What a meter gave to the grid.
     Export = 2,
 }
 

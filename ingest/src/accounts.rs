@@ -1,0 +1,94 @@
+//! A stored register, accounted for by the auditors' arithmetic.
+//!
+//! In: an [`Archive`] and what the registry says of the meter. Out: the register's [`Ledger`], and when nothing is known of it
+//! although its readings say nothing strange. It computes no energy itself.
+
+use taraz_analytics::energy::{Ledger, Meter, Point, Series, account};
+use taraz_fleet::Device;
+use taraz_telemetry::MeterRole;
+
+use crate::analytics::QUARTER_MS;
+use crate::store::{Archive, Register, StoreError};
+
+/// What a register's readings state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The segments and what was ignored.
+    pub ledger: Ledger,
+    /// Begins of quarter-hours, UTC ms, in which a register that the meter never stated can't have stood still.
+    unknown_quarters: Vec<i64>,
+}
+
+impl Account {
+    /// How much of a period is unknown beside what the ledger says, in ms.
+    pub(crate) fn unknown_within_ms(&self, start_ms: i64, end_ms: i64) -> i64 {
+        let overlap = |&quarter_ms: &i64| end_ms.min(quarter_ms + QUARTER_MS) - start_ms.max(quarter_ms);
+        self.unknown_quarters
+            .iter()
+            .map(overlap)
+            .filter(|&ms| ms > 0)
+            .sum()
+    }
+}
+
+impl From<Ledger> for Account {
+    fn from(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            unknown_quarters: Vec::new(),
+        }
+    }
+}
+
+/// Accounts for a register by what it read up to `until_ms` (UTC ms).
+///
+/// A grid meter may not state a register before it first counts (SunSpec: "not accumulated" is 0): it stands at 0 as long as the meter
+/// states the other one, unless power flowed its way or its first value is more than the meter can have counted since.
+///
+/// # Errors
+/// [`StoreError::Sqlite`].
+pub fn account_for(
+    archive: &Archive,
+    device: &Device,
+    meter: &taraz_fleet::Meter,
+    register: Register,
+    until_ms: i64,
+) -> Result<Account, StoreError> {
+    let read = |register| archive.register(&device.id, meter.address, register, until_ms);
+    let bounds = Meter::new(meter.rated_w);
+    let stated = read(register)?;
+    let other = match register {
+        _ if meter.role != MeterRole::Grid => None,
+        Register::Energy => None,
+        Register::Import => Some(Register::Export),
+        Register::Export => Some(Register::Import),
+    };
+    let Some(other) = other else {
+        return Ok(Account::from(stated.account(&bounds)));
+    };
+    let stated = stated.points();
+    let first = stated.first().copied();
+    let zeros: Vec<Point> = read(other)?
+        .points()
+        .into_iter()
+        .take_while(|point| first.is_none_or(|first| point.time_ms < first.time_ms))
+        .map(|point| Point { value_wh: 0, ..point })
+        .collect();
+    let counts_from_zero = match (zeros.last(), first) {
+        (Some(&last), Some(first)) => account(&bounds, &[last, first])
+            .segments()
+            .iter()
+            .all(|segment| segment.is_known()),
+        _ => true,
+    };
+    let zeros = if counts_from_zero { zeros } else { Vec::new() };
+    let unknown_quarters = match first {
+        Some(_) => Vec::new(),
+        None => archive.unstated_flows(&device.id, meter.address, register)?,
+    };
+    let series: Series = zeros.into_iter().chain(stated).collect();
+    Ok(Account {
+        ledger: series.account(&bounds),
+        unknown_quarters,
+    })
+}
