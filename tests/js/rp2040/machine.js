@@ -32,8 +32,11 @@ const AIRCR = 0xd0c;
 const AIRCR_RESET = 0x05fa0004;
 
 export class Machine {
-  /** `on`: what is called with bytes of the console, bytes and faults of the bus, frames, and at a reset. */
-  constructor({ flashPath, uf2Path, on }) {
+  /**
+   * `on`: what is called with bytes of the console and the bus, with frames, with what the firmware does wrong, and at a
+   * reset. `before`: the machine that this one is after its reset; its memory is still there.
+   */
+  constructor({ flashPath, uf2Path, on, before }) {
     this.on = on;
     this.mcu = new RP2040();
     this.clock = this.mcu.clock;
@@ -46,6 +49,10 @@ export class Machine {
     this.ethernet = new W5500(this.mcu, ETHERNET_SPI, ETHERNET_PINS, on.frame);
     this.mcu.gpio[DRIVER_ENABLE_PIN].addListener(() => this.#driverChanged());
     this.#completePeripherals();
+    if (before) {
+      this.mcu.sram.set(before.mcu.sram);
+      this.mcu.peripherals[WATCHDOG].reason = before.mcu.peripherals[WATCHDOG].reason;
+    }
     this.#start();
   }
 
