@@ -66,6 +66,22 @@ const RP2040: Medium = Medium::Uf2 {
 };
 const RP2040_PROGRAM: Range<u32> = XIP_BASE..XIP_BASE + 0x000f_0000;
 
+/// `NRF52840` in the master list of UF2 families: Adafruit's boot loader.
+const FAMILY_NRF52840: u32 = 0xada5_2840;
+
+/// The part of an nRF52840's flash that Adafruit's boot loader writes (its `src/usb/uf2/uf2cfg.h`: 0x26000 to 0xAD000).
+const FEATHER: Medium = Medium::Uf2 {
+    family: FAMILY_NRF52840,
+    page: 0x0006_6000,
+    queue: 0x0006_7000..0x000a_d000,
+    drive: BootDrive {
+        board_id: "nRF52840-Feather-revD",
+        volume: "FTHR840BOOT",
+        how: "press the button RESET twice within half a second; the red light pulses",
+    },
+};
+const FEATHER_PROGRAM: Range<u32> = 0x0002_6000..0x0006_6000;
+
 /// Every board.
 pub const BOARDS: &[Board] = &[
     Board {
@@ -73,6 +89,12 @@ pub const BOARDS: &[Board] = &[
         about: "WIZnet W5500-EVB-Pico: RP2040, 2 MiB of flash, Ethernet",
         program: RP2040_PROGRAM,
         medium: RP2040,
+    },
+    Board {
+        name: "feather-nrf52840",
+        about: "Adafruit Feather nRF52840 Express with Ethernet FeatherWing: 1 MiB of flash; not tried on hardware yet",
+        program: FEATHER_PROGRAM,
+        medium: FEATHER,
     },
     Board {
         name: "qemu-lm3s6965",

@@ -84,7 +84,7 @@ pub fn bare_image(program: &Program, board: &Board) -> Result<Image, ImageError>
 /// # Errors
 /// [`ImageError`] when it is not an image that could be written.
 pub fn device_of(bytes: &[u8]) -> Result<(&'static Board, DevicePage), ImageError> {
-    let mut family_fits = None;
+    let (mut fits_a_family, mut problem) = (false, None);
     for board in BOARDS {
         let Medium::Uf2 { family, page: at, .. } = board.medium else {
             continue;
@@ -92,10 +92,11 @@ pub fn device_of(bytes: &[u8]) -> Result<(&'static Board, DevicePage), ImageErro
         let content = match Uf2::parse(bytes, family) {
             Ok(content) => content,
             Err(error) => {
-                family_fits.get_or_insert(ImageError::Program(error.into()));
+                problem.get_or_insert(ImageError::Program(error.into()));
                 continue;
             }
         };
+        fits_a_family = true;
         let Some(sector) = content.get(&(at..at + SECTOR_LEN)) else {
             continue;
         };
@@ -105,5 +106,6 @@ pub fn device_of(bytes: &[u8]) -> Result<(&'static Board, DevicePage), ImageErro
             return Ok((board, page));
         }
     }
-    Err(family_fits.unwrap_or(ImageError::NotAnImage))
+    let problem = problem.filter(|_| !fits_a_family);
+    Err(problem.unwrap_or(ImageError::NotAnImage))
 }

@@ -90,7 +90,7 @@ already stays there and is delivered as this device's: use --format for a board 
 pub(crate) struct ImageArgs {
     /// The device's id, as in fleet.toml.
     pub(crate) device: DeviceId,
-    /// The board: w5500-evb-pico, or qemu-lm3s6965 for the emulator.
+    /// The board: w5500-evb-pico, feather-nrf52840, or qemu-lm3s6965 for the emulator.
     #[arg(long, value_name = "BOARD")]
     pub(crate) board: String,
     /// The board's program, a UF2 or ELF file; what `cargo xtask boards` built unless given.

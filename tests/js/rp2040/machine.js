@@ -18,8 +18,10 @@ const ETHERNET_PINS = { select: 17, reset: 20, interrupt: 21 };
 const CYCLE_NANOS = 8;
 /** How long the emulator runs before it looks after its sockets. */
 const SLICE_MS = 4;
-/** A host too busy to keep up slows the board's clock down instead of letting it race afterwards. */
-const LAG_MAX_NANOS = 250e6;
+/** Where the host can't keep up, the board's clock lags, up to this; what is more is never made up for. */
+const LAG_MAX_NANOS = 3e9;
+/** A clock that lags makes up for it at this speed at most: whoever is to answer the board lives in the host's time. */
+const SPEED_MAX = 2;
 /** Peripherals, as rp2040js names them: bits 14 and up of the address, shifted. */
 const FLASH_CACHE = 0x14000;
 const WATCHDOG = 0x40058;
@@ -60,6 +62,7 @@ export class Machine {
   run() {
     this.running = true;
     this.origin = performance.now();
+    this.sliced = this.origin;
     this.startNanos = this.clock.nanos;
     this.#slice();
   }
@@ -109,10 +112,13 @@ export class Machine {
 
   #slice() {
     if (!this.running) return;
-    const end = performance.now() + SLICE_MS;
+    const begun = performance.now();
+    const end = begun + SLICE_MS;
     const { core } = this.mcu;
-    let due = this.#dueNanos();
-    for (let round = 0; this.clock.nanos < due; round += 1) {
+    const fastest = this.clock.nanos + SPEED_MAX * (begun - this.sliced) * 1e6;
+    const due = Math.min(this.#dueNanos(), fastest);
+    this.sliced = begun;
+    for (let round = 1; this.clock.nanos < due; round += 1) {
       if (core.waiting) {
         const { nextAlarm } = this.clock;
         const next = nextAlarm ? Math.max(nextAlarm.nanos, this.clock.nanos) : due;
@@ -123,10 +129,9 @@ export class Machine {
       if (!this.running) return;
       if (round % 1024 === 0 && performance.now() > end) break;
     }
-    due = this.#dueNanos();
-    if (due - this.clock.nanos > LAG_MAX_NANOS) this.startNanos -= due - this.clock.nanos - LAG_MAX_NANOS;
-    const idle = core.waiting && this.clock.nanos >= due - SLICE_MS * 1e6;
-    if (idle) setTimeout(() => this.#slice(), 1);
+    const lag = this.#dueNanos() - this.clock.nanos;
+    if (lag > LAG_MAX_NANOS) this.startNanos -= lag - LAG_MAX_NANOS;
+    if (this.clock.nanos >= due) setTimeout(() => this.#slice(), 1);
     else setImmediate(() => this.#slice());
   }
 

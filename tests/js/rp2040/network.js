@@ -5,15 +5,15 @@ import { connect } from 'node:net';
 
 const LENGTH_LEN = 4;
 const FRAME_LEN_MIN = 60;
+const RECONNECT_MS = 200;
 
 export class Cable {
   #pending = Buffer.alloc(0);
 
+  /** `onFrame(frame)` is called with each frame that comes. While nobody holds the other end, frames are lost. */
   constructor(host, port, onFrame) {
     this.onFrame = onFrame;
-    this.socket = connect(port, host);
-    this.socket.setNoDelay(true);
-    this.socket.on('data', (bytes) => this.#take(bytes));
+    this.#plug(host, port);
   }
 
   send(frame) {
@@ -21,7 +21,16 @@ export class Cable {
     const packet = Buffer.alloc(LENGTH_LEN + len);
     packet.writeUInt32BE(len);
     packet.set(frame, LENGTH_LEN);
-    this.socket.write(packet);
+    if (this.socket.readyState === 'open') this.socket.write(packet);
+  }
+
+  #plug(host, port) {
+    this.#pending = Buffer.alloc(0);
+    this.socket = connect(port, host);
+    this.socket.setNoDelay(true);
+    this.socket.on('data', (bytes) => this.#take(bytes));
+    this.socket.on('error', () => {});
+    this.socket.on('close', () => setTimeout(() => this.#plug(host, port), RECONNECT_MS));
   }
 
   #take(bytes) {

@@ -69,6 +69,11 @@ const HOMES: &[Home] = &[
 /// Dependencies that no source names, with the reason.
 const NAMED_NOWHERE: &[(&str, &str, &str)] = &[
     (
+        "feather-nrf52840",
+        "cortex-m-rt",
+        "embassy's `main` begins with its `entry`",
+    ),
+    (
         "w5500-evb-pico",
         "cortex-m-rt",
         "embassy's `main` begins with its `entry`",

@@ -97,6 +97,11 @@ const ROOMS: &[Room] = &[
         dev_uses: &[],
     },
     Room {
+        package: "feather-nrf52840",
+        uses: BOARD_USES,
+        dev_uses: &[],
+    },
+    Room {
         package: "qemu-lm3s6965",
         uses: BOARD_USES,
         dev_uses: &[],

@@ -24,6 +24,8 @@ mod setup;
 mod stack;
 mod tasks;
 mod time_server;
+#[cfg(feature = "w5500")]
+mod w5500;
 
 pub use broker::{Broker, BrokerError, BrokerIo};
 pub use console::serve_console;
@@ -40,3 +42,5 @@ pub use tasks::{
     BoardHealth, BoardLink, CLOCK_TASK, CONSOLE_TASK, LINK_TASK, METERS_TASK, NETWORK_TASK, link, sntp,
 };
 pub use time_server::{TimeServer, TimeServerError};
+#[cfg(feature = "w5500")]
+pub use w5500::{EthernetSocket, LateEthernet, W5500_SPI_HZ_MAX, W5500Lines};

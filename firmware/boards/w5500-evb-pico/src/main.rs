@@ -8,7 +8,6 @@
 #![no_std]
 #![no_main]
 
-mod ethernet;
 mod uart;
 mod watchdog;
 
@@ -21,23 +20,24 @@ use embassy_net::{Runner, Stack, StackResources};
 use embassy_rp::clocks::RoscRng;
 use embassy_rp::flash::{Blocking, Flash};
 use embassy_rp::gpio::{Input, Level, Output, Pull};
-use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, FLASH, UART0, UART1};
-use embassy_rp::spi::Spi;
+use embassy_rp::peripherals::{DMA_CH0, DMA_CH1, FLASH, SPI0, UART0, UART1};
+use embassy_rp::spi::{Async, Config as SpiConfig, Spi};
 use embassy_rp::uart::{BufferedInterruptHandler, BufferedUartTx};
 use embassy_rp::{bind_interrupts, dma};
+use embassy_time::Delay;
+use embedded_hal_bus::spi::ExclusiveDevice;
 use static_cell::{ConstStaticCell, StaticCell};
 use taraz_board::{
-    Begun, BoardHealth, BoardHost, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK, NETWORK_SOCKETS,
-    NETWORK_TASK, Narrator, Setup, SetupError, SharedFlash, TimeServer, announce_network, begin, guard, link,
-    network_config, prepare, pump_console, serve_console, sntp, stack_high_water_bytes, wait_for_help,
-    wait_until_said,
+    Begun, BoardHealth, BoardHost, BoardLink, CLOCK_TASK, EthernetSocket, LINK_TASK, LateEthernet,
+    METERS_TASK, NETWORK_SOCKETS, NETWORK_TASK, Narrator, Setup, SetupError, SharedFlash, TimeServer,
+    W5500_SPI_HZ_MAX, W5500Lines, announce_network, begin, guard, link, network_config, prepare,
+    pump_console, serve_console, sntp, stack_high_water_bytes, wait_for_help, wait_until_said,
 };
 use taraz_firmware::{
     BusDesk, Device, EmbassyTimer, FieldBus, FieldBusSettings, FlashQueue, Seed, Sntp, hardware_address,
 };
 use taraz_telemetry::board_marker;
 
-use ethernet::{LateEthernet, Lines, Socket};
 use uart::{BusUart, ConsoleReader};
 use watchdog::PicoWatchdog;
 
@@ -49,6 +49,11 @@ const QUEUE: core::ops::Range<u32> = 0x0010_0000..0x0020_0000;
 /// What the ring oscillator gives for the seed: its single bits are poor, so there are many.
 const SEED_WORDS: usize = 16;
 
+type Lines = W5500Lines<
+    ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>,
+    Input<'static>,
+    Output<'static>,
+>;
 type PicoFlash = Flash<'static, FLASH, Blocking, FLASH_LEN>;
 type BoardFlash = SharedFlash<PicoFlash>;
 type BoardDevice = Device<FlashQueue<BoardFlash>, Narrator>;
@@ -72,18 +77,12 @@ async fn main(spawner: Spawner) {
     let begun = begin(board_marker!("w5500-evb-pico"), watchdog.reset_cause());
     // How the last run ended shall be read even if this one ends at once.
     wait_until_said().await;
-    let lines = Lines {
-        spi: Spi::new(
-            chip.SPI0,
-            chip.PIN_18,
-            chip.PIN_19,
-            chip.PIN_16,
-            chip.DMA_CH0,
-            chip.DMA_CH1,
-            Irqs,
-            ethernet::spi_config(),
-        ),
-        select: Output::new(chip.PIN_17, Level::High),
+    let (clock, mosi, miso) = (chip.PIN_18, chip.PIN_19, chip.PIN_16);
+    let (dma_tx, dma_rx) = (chip.DMA_CH0, chip.DMA_CH1);
+    let spi = Spi::new(chip.SPI0, clock, mosi, miso, dma_tx, dma_rx, Irqs, spi_config());
+    let Ok(spi) = ExclusiveDevice::new(spi, Output::new(chip.PIN_17, Level::High), Delay);
+    let lines = W5500Lines {
+        spi,
         interrupt: Input::new(chip.PIN_21, Pull::Up),
         reset: Output::new(chip.PIN_20, Level::High),
     };
@@ -100,6 +99,13 @@ async fn main(spawner: Spawner) {
     if let Err(problem) = device {
         wait_for_help(problem).await;
     }
+}
+
+/// Mode 0, as it comes; the next rate below the limit that the chip's clock divides into.
+fn spi_config() -> SpiConfig {
+    let mut config = SpiConfig::default();
+    config.frequency = W5500_SPI_HZ_MAX;
+    config
 }
 
 /// What the bus is made of.
@@ -160,10 +166,16 @@ fn make_bus(parts: BusParts, setup: &Setup) -> &'static mut BoardBus {
 }
 
 #[inline(never)]
-fn make_network(setup: &Setup) -> (Stack<'static>, Runner<'static, LateEthernet>, &'static Socket) {
-    static SOCKET: StaticCell<Socket> = StaticCell::new();
+fn make_network(
+    setup: &Setup,
+) -> (
+    Stack<'static>,
+    Runner<'static, LateEthernet>,
+    &'static EthernetSocket,
+) {
+    static SOCKET: StaticCell<EthernetSocket> = StaticCell::new();
     static RESOURCES: StaticCell<StackResources<NETWORK_SOCKETS>> = StaticCell::new();
-    let socket = &*SOCKET.init_with(Socket::new);
+    let socket = &*SOCKET.init_with(EthernetSocket::new);
     let ethernet = LateEthernet::new(socket, hardware_address(&setup.page.device));
     let resources = RESOURCES.init_with(StackResources::new);
     let config = network_config(&setup.page.network);
@@ -189,7 +201,7 @@ async fn console(
 #[embassy_executor::task]
 async fn network(
     mut runner: Runner<'static, LateEthernet>,
-    socket: &'static Socket,
+    socket: &'static EthernetSocket,
     lines: Lines,
     address: [u8; 6],
     health: &'static BoardHealth,

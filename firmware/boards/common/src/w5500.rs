@@ -1,4 +1,4 @@
-//! The W5500 behind SPI 0.
+//! A W5500 behind any SPI.
 //!
 //! The device runs whether or not the chip answers: [`LateEthernet`] is a network whose link is down until it does.
 
@@ -8,17 +8,15 @@ use core::task::{Context, Waker};
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
 use embassy_net_wiznet::chip::W5500;
 use embassy_net_wiznet::{Device, Runner, State};
-use embassy_rp::gpio::{Input, Output};
-use embassy_rp::peripherals::SPI0;
-use embassy_rp::spi::{Async, Config, Spi};
-use embassy_time::{Delay, Timer};
+use embassy_time::Timer;
+use embedded_hal::digital::OutputPin;
+use embedded_hal_async::digital::Wait;
 use embedded_hal_async::spi::{Operation, SpiDevice};
-use embedded_hal_bus::spi::ExclusiveDevice;
 use static_cell::ConstStaticCell;
-use taraz_board::say;
 
-/// The chip is guaranteed for 33.3 MHz (W5500 data sheet, 5.5.4); this is the next lower rate that divides well.
-const SPI_HZ: u32 = 20_000_000;
+/// The chip is guaranteed for SPI clocks up to this, in Hz (W5500 data sheet, 5.5.4: "the minimum guaranteed speed of the
+/// SCLK is 33.3 MHz").
+pub const W5500_SPI_HZ_MAX: u32 = 33_300_000;
 /// Frames waiting in each direction.
 const FRAMES: usize = 4;
 /// The longest frame without its checksum, as the driver has it.
@@ -31,32 +29,35 @@ const RESET_MS: u64 = 2;
 const READ_VERSION: [u8; 3] = [0x00, 0x39, 0x00];
 const VERSION: u8 = 4;
 
-type Bus = ExclusiveDevice<Spi<'static, SPI0, Async>, Output<'static>, Delay>;
-type ChipRunner = Runner<'static, W5500, Bus, Input<'static>, Output<'static>>;
-
-/// The chip's lines.
-pub(crate) struct Lines {
-    pub(crate) spi: Spi<'static, SPI0, Async>,
-    pub(crate) select: Output<'static>,
-    pub(crate) interrupt: Input<'static>,
-    pub(crate) reset: Output<'static>,
-}
-
-/// How the SPI is set: mode 0, as it comes.
-pub(crate) fn spi_config() -> Config {
-    let mut config = Config::default();
-    config.frequency = SPI_HZ;
-    config
+/// The chip's lines: an SPI of its own in mode 0 with the select line, the interrupt line (low: a frame has come), and the
+/// reset line (low: reset).
+#[derive(Debug)]
+pub struct W5500Lines<S, I, R> {
+    /// The SPI.
+    pub spi: S,
+    /// The interrupt line.
+    pub interrupt: I,
+    /// The reset line.
+    pub reset: R,
 }
 
 /// Where the chip's network is handed over when it answers.
-pub(crate) struct Socket {
+#[derive(Default)]
+pub struct EthernetSocket {
     device: Cell<Option<Device<'static>>>,
     waker: Cell<Option<Waker>>,
 }
 
-impl Socket {
-    pub(crate) const fn new() -> Self {
+impl core::fmt::Debug for EthernetSocket {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("EthernetSocket").finish_non_exhaustive()
+    }
+}
+
+impl EthernetSocket {
+    /// Nothing is plugged in.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             device: Cell::new(None),
             waker: Cell::new(None),
@@ -64,7 +65,14 @@ impl Socket {
     }
 
     /// Takes the chip into use as soon as it answers, and runs it.
-    pub(crate) async fn run(&self, lines: Lines, address: [u8; 6]) -> ! {
+    ///
+    /// # Panics
+    /// Called twice: there is one chip.
+    pub async fn run<S: SpiDevice, I: Wait, R: OutputPin>(
+        &self,
+        lines: W5500Lines<S, I, R>,
+        address: [u8; 6],
+    ) -> ! {
         let (device, runner) = start(lines, address).await;
         self.device.set(Some(device));
         if let Some(waker) = self.waker.take() {
@@ -74,54 +82,66 @@ impl Socket {
     }
 }
 
-async fn start(lines: Lines, address: [u8; 6]) -> (Device<'static>, ChipRunner) {
+async fn start<S: SpiDevice, I: Wait, R: OutputPin>(
+    lines: W5500Lines<S, I, R>,
+    address: [u8; 6],
+) -> (Device<'static>, Runner<'static, W5500, S, I, R>) {
     static STATE: ConstStaticCell<State<FRAMES, FRAMES>> = ConstStaticCell::new(State::new());
-    let Lines {
-        spi,
-        select,
+    let W5500Lines {
+        mut spi,
         interrupt,
         mut reset,
     } = lines;
-    let Ok(mut bus) = ExclusiveDevice::new(spi, select, Delay);
     let mut said = false;
     loop {
-        reset.set_low();
+        // A reset line that fails leaves the chip's own reset at power-on.
+        let _ = reset.set_low();
         Timer::after_millis(RESET_MS).await;
-        reset.set_high();
+        let _ = reset.set_high();
         Timer::after_millis(RESET_MS).await;
-        let found = version(&mut bus).await;
+        let found = version(&mut spi).await;
         if found == Some(VERSION) {
             break;
         }
         if !said {
-            say!("net: expected a W5500 (version 4), found {found:?}; asking on");
+            crate::say!("net: expected a W5500 (version 4) on the SPI, found {found:?}; asking on");
             said = true;
         }
         Timer::after_millis(ABSENT_RETRY_MS).await;
     }
-    match embassy_net_wiznet::new(address, STATE.take(), bus, interrupt, reset).await {
+    match embassy_net_wiznet::new(address, STATE.take(), spi, interrupt, reset).await {
         Ok(started) => started,
         // It answered a moment ago. A fresh start brings both chips to a known state.
-        Err(_) => taraz_board::restart(),
+        Err(_) => crate::retained::restart(),
     }
 }
 
-async fn version(bus: &mut Bus) -> Option<u8> {
+async fn version<S: SpiDevice>(spi: &mut S) -> Option<u8> {
     let mut answer = [0];
     let mut read = [Operation::Write(&READ_VERSION), Operation::Read(&mut answer)];
-    bus.transaction(&mut read).await.ok()?;
+    spi.transaction(&mut read).await.ok()?;
     Some(answer[0])
 }
 
-/// The network of a [`Socket`].
-pub(crate) struct LateEthernet {
-    socket: &'static Socket,
+/// The network of an [`EthernetSocket`].
+pub struct LateEthernet {
+    socket: &'static EthernetSocket,
     address: [u8; 6],
     device: Option<Device<'static>>,
 }
 
+impl core::fmt::Debug for LateEthernet {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("LateEthernet")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
 impl LateEthernet {
-    pub(crate) const fn new(socket: &'static Socket, address: [u8; 6]) -> Self {
+    /// A network with this hardware address.
+    #[must_use]
+    pub const fn new(socket: &'static EthernetSocket, address: [u8; 6]) -> Self {
         Self {
             socket,
             address,
