@@ -31,7 +31,9 @@ const XIP_STAT = 0x08;
 const XIP_IDLE = 0b011;
 const quiet = () => {};
 const AIRCR = 0xd0c;
+/** The key and SYSRESETREQ; what stands between them does not matter. */
 const AIRCR_RESET = 0x05fa0004;
+const AIRCR_RESET_MASK = 0xffff0004;
 
 export class Machine {
   /**
@@ -91,10 +93,14 @@ export class Machine {
     mcu.peripherals[FLASH_CACHE] = { readUint32: stat, writeUint32: quiet, writeUint32Atomic: quiet };
     const { writeUint32 } = mcu.ppb;
     mcu.ppb.writeUint32 = (offset, value) => {
-      if (offset === AIRCR && value >>> 0 === AIRCR_RESET) this.on.reset('the firmware restarts the chip');
+      if (offset === AIRCR && (value & AIRCR_RESET_MASK) === AIRCR_RESET) this.#reset('the firmware restarts the chip');
       else writeUint32.call(mcu.ppb, offset, value);
     };
-    mcu.peripherals[WATCHDOG].onWatchdogTrigger = () => this.on.reset('the watchdog restarts the chip');
+    mcu.peripherals[WATCHDOG].onWatchdogTrigger = () => this.#reset('the watchdog restarts the chip');
+  }
+
+  #reset(what) {
+    if (this.running) this.on.reset(what);
   }
 
   get #drives() {
