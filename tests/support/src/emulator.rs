@@ -133,6 +133,30 @@ impl Emulator {
         &self.folder
     }
 
+    /// Bytes of the Ethernet frames with TCP in them that crossed its wire since it was switched on last, both ways, heads
+    /// of Ethernet, IP and TCP included: from the capture that QEMU writes.
+    ///
+    /// # Panics
+    /// When there is no capture.
+    #[must_use]
+    pub fn tcp_wire_bytes(&self) -> u64 {
+        let capture = std::fs::read(self.folder.join("net.pcap")).expect("the capture of an emulator's wire");
+        tcp_bytes(&capture)
+    }
+
+    /// Seconds of this computer's CPU that the emulator has taken since it was switched on last.
+    ///
+    /// # Panics
+    /// When it is off.
+    pub fn cpu_s(&mut self) -> f64 {
+        let id = self.process().id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("the state of a child of ours");
+        // proc(5): utime and stime are the 14th and 15th field, in ticks of 1/100 s; the name before them may have blanks.
+        let behind_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = behind_name.split_whitespace().skip(11).take(2);
+        ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    }
+
     /// Everything that its console has said, over all starts.
     #[must_use]
     pub fn console(&self) -> String {
@@ -174,6 +198,28 @@ impl Emulator {
     }
 }
 
+/// A pcap file: a head of 24 bytes, then packets behind heads of 16 whose third word is their captured length.
+fn tcp_bytes(capture: &[u8]) -> u64 {
+    const FILE_HEAD_LEN: usize = 24;
+    const PACKET_HEAD_LEN: usize = 16;
+    /// EtherType IPv4 and protocol 6, TCP.
+    const ETHER_TYPE: [u8; 2] = [0x08, 0x00];
+    const PROTOCOL_AT: usize = 23;
+    let mut rest = capture.get(FILE_HEAD_LEN..).unwrap_or_default();
+    let mut sum = 0;
+    while let Some((head, behind)) = rest.split_at_checked(PACKET_HEAD_LEN) {
+        let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+        let Some((packet, next)) = behind.split_at_checked(length as usize) else {
+            break;
+        };
+        if packet.get(12..14) == Some(&ETHER_TYPE) && packet.get(PROTOCOL_AT) == Some(&6) {
+            sum += u64::from(length);
+        }
+        rest = next;
+    }
+    sum
+}
+
 impl Drop for Emulator {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -182,5 +228,30 @@ impl Drop for Emulator {
             let shown = lines[lines.len().saturating_sub(60)..].join("\n");
             eprintln!("---- the end of the console of {} ----\n{shown}\n----", self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tcp_is_counted() {
+        let packet = |protocol: u8, len: u32| {
+            let mut bytes = vec![0; 16 + len as usize];
+            bytes[8..12].copy_from_slice(&len.to_le_bytes());
+            bytes[28] = 0x08;
+            bytes[39] = protocol;
+            bytes
+        };
+        let capture = [
+            vec![0; 24],
+            packet(6, 60),
+            packet(17, 90),
+            packet(6, 1_000),
+            vec![0; 7],
+        ]
+        .concat();
+        assert_eq!(tcp_bytes(&capture), 1_060);
     }
 }
