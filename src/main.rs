@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod demo;
 mod device;
+mod energy;
 mod progress;
 mod replay;
 mod report;
@@ -45,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Config(command) => config::run(&command),
         Command::Calc(command) => calc::run(&command),
         Command::Replay(args) => replay::run(&args),
+        Command::Energy(command) => energy::run(&command),
         Command::Report(command) => report::run(&command),
         Command::Device(command) => device::run(command),
         Command::Up(args) => up::run(args),

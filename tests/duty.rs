@@ -1,4 +1,4 @@
-//! `taraz report duty` on a real store, beside the ingest that has it open: figures that were worked out by hand, every form, both
+//! `taraz report duty` and `taraz energy explain` on a real store, beside the ingest that has it open: figures that were worked out by hand, every form, both
 //! languages as they print.
 
 #![allow(clippy::unwrap_used)]
@@ -30,6 +30,8 @@ const UNTIL: &str = "2025-10-06T20:30:00Z";
 /// Each day the roof generates 8 kWh from 8 to 16 o'clock and the grid meter counts 5 kWh an hour.
 const GENERATED_DAY_WH: i64 = 8_000;
 const IMPORT_HOUR_WH: i64 = 5_000;
+
+const DUTY: &[&str] = &["report", "duty", "--until", UNTIL];
 
 /// A town with a metered town hall and a school that nobody reads; a village whose consumption is not metered.
 const FLEET: &str = r#"
@@ -174,18 +176,18 @@ impl Installation {
         self.deliver("hall-01", |hour| vec![(1, generated(hour))]).await;
     }
 
-    fn taraz(&self, arguments: &[&str]) -> Output {
-        let config = self.folder.path().join("taraz.toml");
+    fn taraz(&self, what: &[&str], arguments: &[&str]) -> Output {
         let mut command = Command::new(TARAZ);
         command
-            .args(["report", "duty", "--until", UNTIL, "--config"])
-            .arg(config);
+            .args(what)
+            .arg("--config")
+            .arg(self.folder.path().join("taraz.toml"));
         command.args(arguments).output().unwrap()
     }
 
     #[track_caller]
     fn report(&self, arguments: &[&str]) -> String {
-        let output = self.taraz(arguments);
+        let output = self.taraz(DUTY, arguments);
         assert!(
             output.status.success(),
             "{}",
@@ -196,7 +198,7 @@ impl Installation {
 
     #[track_caller]
     fn refusal(&self, arguments: &[&str]) -> String {
-        let output = self.taraz(arguments);
+        let output = self.taraz(DUTY, arguments);
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     }
@@ -382,5 +384,78 @@ async fn what_can_not_be_reported_is_said() {
     assert!(
         !installation.folder.path().join("data").exists(),
         "nothing is made"
+    );
+}
+
+#[tokio::test]
+async fn an_energy_is_explained_by_lines_that_add_up() {
+    let installation = Installation::start().await;
+    installation.deliver_all().await;
+    // From the second known day to the day after the silence: 42 days of 8 kWh, three of them spread.
+    let arguments = [
+        "energy",
+        "explain",
+        "roof",
+        "--from",
+        "1404-01-12",
+        "--to",
+        "1404-02-23",
+    ];
+    let output = installation.taraz(&arguments, &["--format", "json"]);
+    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(explained["energy_wh"], 42 * GENERATED_DAY_WH);
+    assert_eq!(
+        explained["completeness"], 1.0,
+        "the total of the silence is known"
+    );
+    let register = &explained["registers"][0];
+    assert_eq!(
+        (&register["device"], &register["flags"]),
+        (&"roof-01".into(), &serde_json::json!(["spread"]))
+    );
+    let lines = register["lines"].as_array().unwrap();
+    let sum: i64 = lines.iter().map(|line| line["energy_wh"].as_i64().unwrap()).sum();
+    assert_eq!(sum, 42 * GENERATED_DAY_WH);
+    assert_eq!(lines.last().unwrap()["sum_wh"], sum);
+    let silence = lines
+        .iter()
+        .find(|line| line["energy_wh"] == 3 * GENERATED_DAY_WH)
+        .unwrap();
+    let length_ms = silence["to_ms"].as_i64().unwrap() - silence["from_ms"].as_i64().unwrap();
+    assert_eq!(length_ms, 3 * DAY_MS);
+    let text = installation.taraz(&arguments, &[]).stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("spread evenly")
+            && text.ends_with("plant roof: 336000 Wh, 100.0 % of the time known\n"),
+        "{text}"
+    );
+    let nothing = [
+        "energy",
+        "explain",
+        "school",
+        "--from",
+        "1404-01-12",
+        "--to",
+        "1404-02-23",
+    ];
+    let text = String::from_utf8(installation.taraz(&nothing, &[]).stdout).unwrap();
+    assert!(text.contains("plant school: unknown, 0.0 %"), "{text}");
+    let refused = installation.taraz(
+        &[
+            "energy",
+            "explain",
+            "x",
+            "--from",
+            "1404-01-12",
+            "--to",
+            "1404-02-23",
+        ],
+        &[],
+    );
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        !refused.status.success() && said.contains("no plant \"x\"") && said.contains("roof, school, hall"),
+        "{said}"
     );
 }

@@ -7,10 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod calc;
 mod device;
+mod energy;
 mod report;
 
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
+pub(crate) use energy::{EnergyCommand, ExplainArgs, ExplainFormat};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
@@ -31,6 +33,7 @@ Examples:
   taraz device image sari-02 --board w5500-evb-pico --broker 192.168.7.2 --config taraz.toml --out sari-02.uf2
   taraz device flash sari-02 --image sari-02.uf2
   taraz device config sari-01 --config taraz.toml --out sari-01.toml
+  taraz energy explain sari-roof-1 --from 1404-09-01 --to 1404-10-01 --config taraz.toml
   taraz report duty --year 1404 --lang fa --out duty.html --config taraz.toml
   taraz device run sari-01.toml             this computer as a meter device (USB to RS-485)
 
@@ -59,6 +62,9 @@ pub(crate) enum Command {
     /// Reports from an ingest's store, which may be running.
     #[command(subcommand)]
     Report(ReportCommand),
+    /// What the store's registers say about an energy.
+    #[command(subcommand)]
+    Energy(EnergyCommand),
     /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.
     Replay(ReplayArgs),
 }
