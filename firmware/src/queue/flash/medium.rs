@@ -160,9 +160,22 @@ impl<F: NorFlash> Medium<F> {
     }
 
     pub(super) fn is_released(&mut self, page: u32, at: u32) -> Outcome<bool, F> {
+        Ok(self.mark_zeros(page, at)? >= RELEASED_ZEROS_MIN)
+    }
+
+    /// The same; a mark that a power cut caught is written out, so that it reads so for ever.
+    pub(super) fn settle_released(&mut self, page: u32, at: u32) -> Outcome<bool, F> {
+        let zeros = self.mark_zeros(page, at)?;
+        if (RELEASED_ZEROS_MIN..u32::BITS).contains(&zeros) {
+            self.mark_released(page, at)?;
+        }
+        Ok(zeros >= RELEASED_ZEROS_MIN)
+    }
+
+    fn mark_zeros(&mut self, page: u32, at: u32) -> Outcome<u32, F> {
         let mut mark = [0; 4];
         self.read(page, at + self.geometry.head_len(), &mut mark)?;
-        Ok(u32::from_le_bytes(mark).count_zeros() >= RELEASED_ZEROS_MIN)
+        Ok(u32::from_le_bytes(mark).count_zeros())
     }
 
     /// Writes the mark of the record at `at`. Its word was never written before, or a power cut left it half written: then

@@ -264,7 +264,7 @@ impl<F: NorFlash> FlashQueue<F> {
     ) -> Outcome<Option<Position>, F> {
         let position = entry.position(self.boot);
         survey.reach(position);
-        if !self.medium.is_released(page, at)? {
+        if !self.medium.settle_released(page, at)? {
             if !self.medium.is_sound(page, at, entry)? {
                 return Ok(Some(position));
             }

@@ -250,6 +250,19 @@ impl<F: NorFlash> FlashQueue<F> {
         written
     }
 
+    /// A record of this page was released. A mark that a power cut caught may have read as released when the page was counted,
+    /// and be released again: so the page is counted anew before it is given back.
+    fn uncount(&mut self, page: u32) -> Outcome<(), F> {
+        let slot = self.medium.geometry.slot(page);
+        let mut left = self.pending[slot].saturating_sub(1);
+        if left == 0 {
+            left = self.count_pending(page)?;
+        }
+        self.pending_total = self.pending_total - u32::from(self.pending[slot]) + u32::from(left);
+        self.pending[slot] = left;
+        Ok(())
+    }
+
     /// Gives back the oldest pages in which nothing is pending.
     pub(super) fn reclaim(&mut self) {
         while self.tail < self.head && self.pending[self.medium.geometry.slot(self.tail)] == 0 {
@@ -338,9 +351,7 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
         };
         while let Some(found) = self.find(at)?.filter(|found| found.position <= last) {
             self.medium.mark_released(found.page, found.at)?;
-            let slot = self.medium.geometry.slot(found.page);
-            self.pending[slot] = self.pending[slot].saturating_sub(1);
-            self.pending_total = self.pending_total.saturating_sub(1);
+            self.uncount(found.page)?;
             released += 1;
             at = found.position.after();
         }

@@ -144,6 +144,17 @@ impl<F: NorFlash> FlashQueue<F> {
         Ok(None)
     }
 
+    /// How many records of a page are pending, by its marks.
+    pub(super) fn count_pending(&mut self, page: u32) -> Outcome<u16, F> {
+        let (mut count, mut at, mut from) = (0, self.medium.geometry.entries_at(), Position::START);
+        while let Some(found) = self.find_in(page, at, from)? {
+            count += 1;
+            at = found.at;
+            from = found.position.after();
+        }
+        Ok(count)
+    }
+
     /// Where a walk from `from` begins, and which cursor it goes on with.
     fn begin_walk(&mut self, from: Position) -> Outcome<(Option<usize>, u32, u32), F> {
         let near = self.cursors.nearest(from, self.tail);

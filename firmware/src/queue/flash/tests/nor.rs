@@ -124,6 +124,12 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Nor<WRITE, ERASE
         u32::try_from(self.bytes.len()).unwrap()
     }
 
+    /// Rot, or a stray write.
+    pub(super) fn damage(&mut self, address: usize, byte: u8) {
+        self.bytes[address] = byte;
+        self.words[address / WRITE] = Word::Torn;
+    }
+
     /// Power comes (back), and goes again after this many words.
     pub(super) fn power(&mut self, cut_after: Option<u32>) {
         self.is_off = false;
