@@ -16,7 +16,7 @@ use crate::app::{Device, DeviceEvent, DeviceParts, Observer};
 use crate::config::{DeviceSettings, Identity, MeterSettings};
 use crate::detect::{DetectPlan, DetectScope, LineSettings, Parity};
 use crate::field::bench::{Manner, Pin, SimLine, SimUnit, sdm630, sunspec};
-use crate::field::{BusDesk, FieldBus, FieldBusSettings, MeterRoom, SerialLine};
+use crate::field::{BusDesk, FieldBus, FieldBusSettings, SerialLine};
 use crate::link::{CourierSettings, LinkSettings};
 use crate::modbus::{EmbassyTimer, ReadFunction, ReadRegisters};
 use crate::queue::{MemoryQueue, Position, Queue};
@@ -117,15 +117,7 @@ fn live(
         response_timeout_ms: 500,
         meters: device.settings().meters.clone(),
     };
-    let mut room = MeterRoom::new();
-    let mut bus = FieldBus::new(
-        Uart(Rc::clone(&sim)),
-        Pin,
-        EmbassyTimer,
-        settings,
-        &desk,
-        &mut room,
-    );
+    let mut bus = FieldBus::new(Uart(Rc::clone(&sim)), Pin, EmbassyTimer, settings, &desk);
     let mut world = World::new(vec![
         Box::pin(device.poll_meters(&mut bus)),
         Box::pin(asking(&desk)),
