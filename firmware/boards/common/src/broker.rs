@@ -13,10 +13,11 @@ use taraz_firmware::Connector;
 pub(crate) const CONFIG_WAIT: Duration = Duration::from_secs(4);
 /// How long the end of the connection before may take to reach the peer.
 const RESET_WAIT: Duration = Duration::from_millis(200);
-/// What was sent and stays without TCP acknowledgement for this long ends the connection.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 /// Opens connections to one host and port.
+///
+/// The socket has no time-out of its own: smoltcp's also ends a connection on which nothing has to be said, and the link
+/// gives a silent one up by itself.
 pub struct Broker {
     stack: Stack<'static>,
     socket: &'static RefCell<TcpSocket<'static>>,
@@ -93,7 +94,6 @@ impl Connector for Broker {
         io.socket.abort();
         // The peer may be gone for good: not hearing of the end is its own affair.
         let _ = with_timeout(RESET_WAIT, io.socket.flush()).await;
-        io.socket.set_timeout(Some(UNACKNOWLEDGED_MAX));
         // A frame waits for nothing: it is whole when it is written.
         io.socket.set_nagle_enabled(false);
         io.socket
