@@ -77,6 +77,7 @@ impl<F: NorFlash> FlashQueue<F> {
         queue.counts = true;
         queue.recover(head)?;
         queue.begin_boot()?;
+        queue.unreported = 0;
         Ok(queue)
     }
 
@@ -86,6 +87,7 @@ impl<F: NorFlash> FlashQueue<F> {
         let mut queue = Self::new(medium, incarnation);
         queue.begin_boot()?;
         queue.begin_page(queue.tail)?;
+        queue.reclaim();
         Ok(queue)
     }
 

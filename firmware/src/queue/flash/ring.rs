@@ -49,6 +49,8 @@ pub struct FlashQueue<F> {
     offered: Option<u32>,
     /// What is appended names the page that is being given up.
     naming: bool,
+    /// Records that were given up and named by the ring itself, for the next [`Queue::evict`] to report.
+    pub(super) unreported: u32,
 }
 
 impl<F: NorFlash> FlashQueue<F> {
@@ -71,6 +73,7 @@ impl<F: NorFlash> FlashQueue<F> {
             cursors: Cursors::new(),
             offered: None,
             naming: false,
+            unreported: 0,
         }
     }
 
@@ -94,7 +97,7 @@ impl<F: NorFlash> FlashQueue<F> {
     }
 
     /// How many pages can be begun without giving one up.
-    const fn pages_left(&self) -> u32 {
+    pub(super) const fn pages_left(&self) -> u32 {
         (self.medium.geometry.pages - 1) - (self.head - self.tail + 1)
     }
 
@@ -147,6 +150,7 @@ impl<F: NorFlash> FlashQueue<F> {
     /// Begins a page, giving up the oldest one if there is no other way: then it names that one's records first, and
     /// `seal` makes it count.
     pub(super) fn turn_page(&mut self, seal: impl FnOnce(&mut Self) -> Outcome<(), F>) -> Outcome<(), F> {
+        self.reclaim();
         if self.pages_left() > 0 || !self.counts {
             return self.begin_page(self.tail);
         }
@@ -164,7 +168,7 @@ impl<F: NorFlash> FlashQueue<F> {
             }
         });
         if outcome.is_ok() {
-            self.forget_page(self.tail);
+            self.unreported += self.forget_page(self.tail);
             self.tail += 1;
             self.reclaim();
         } else if self.head != before.0 {
@@ -380,7 +384,7 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
         // Not the oldest any more: given up already, when there was no room to name it. A head that does not count holds nothing.
         if oldest != self.tail || is_head && !self.counts {
             self.offered = None;
-            return Ok(0);
+            return Ok(core::mem::take(&mut self.unreported));
         }
         if is_head {
             self.begin_page(self.head + 1)?;
@@ -389,7 +393,7 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
         let lost = self.forget_page(self.tail);
         self.tail += 1;
         self.reclaim();
-        Ok(lost)
+        Ok(lost + core::mem::take(&mut self.unreported))
     }
 
     fn pending_records(&self) -> u32 {

@@ -11,10 +11,10 @@ use std::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
 use nor::{Nor, NorError, Tearing};
-use taraz_telemetry::{RECORD_LEN_MAX, Record, RecordRange, Recovered};
+use taraz_telemetry::{Anchor, Clock, RECORD_LEN_MAX, Record, RecordRange, Recovered, Stamp};
 
 use super::{FlashQueue, FlashQueueError};
-use crate::queue::{Position, Queue};
+use crate::queue::{Position, Queue, store};
 
 type Small = Nor<4, 1024>;
 
@@ -276,4 +276,46 @@ fn names(record: &[u8]) -> impl Iterator<Item = Position> + use<> {
     ranges
         .into_iter()
         .flat_map(|(boot, first, last)| (first..=last).map(move |sequence| at(boot, sequence)))
+}
+
+#[test]
+fn a_full_ring_whose_page_fails_gives_up_its_oldest_page_by_name_and_reports_it() {
+    let mut queue = open(Small::new(8, 1, Tearing::Random));
+    while !queue.is_full() {
+        queue.append(&[7; 50]).unwrap();
+    }
+    // The pages that were kept for the names are lost to writes that fail half way.
+    let oldest = queue.oldest_block_end().unwrap().sequence;
+    loop {
+        queue.flash_mut().failing_writes = Some((1, 2));
+        queue.append(&[8; 50]).unwrap_err();
+        queue.flash_mut().failing_writes = None;
+        if queue.pages_left() == 0 {
+            break;
+        }
+        queue.append(&[8; 50]).unwrap();
+    }
+    let before = queue.pending_records();
+    let anchor = Record::Anchor(Anchor {
+        boot: 1,
+        monotonic_ms: 1,
+        utc_ms: 1,
+        error_ms: 1,
+    });
+    let stamp = Stamp {
+        ms: 1,
+        clock: Clock::Synced,
+    };
+    let stored = store(&mut queue, &anchor, stamp).unwrap();
+    assert!(
+        stored.dropped_records >= oldest,
+        "{} of {oldest}",
+        stored.dropped_records
+    );
+    // All that is not there any more is named, by the ring and by `store`.
+    let mut queue = reopen(queue);
+    let found = pending(&mut queue);
+    let named: BTreeSet<Position> = found.values().flat_map(|record| names(record)).collect();
+    assert!((0..stored.sequence).all(|n| found.contains_key(&at(1, n)) || named.contains(&at(1, n))));
+    assert!(!found.contains_key(&at(1, 0)) && before as usize > found.len());
 }
