@@ -76,9 +76,13 @@ fn flash_file(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Res
     );
     match (path, program) {
         (Some(path), Some(program)) => println!(
-            "next: start the emulator in the folder of {out} with {} (program {})",
-            path.display(),
-            program.version
+            "next: `cargo xtask qemu` tries a board with all that it needs. This one, from the folder of {out} (the board \
+             reads flash.img there), with program {} and its bus at the port that `taraz simulate` prints:\n  \
+             qemu-system-arm -M lm3s6965evb -display none -monitor none -nic user -serial stdio \\\n    \
+             -chardev socket,id=bus,host=127.0.0.1,port=PORT,reconnect=1 -serial chardev:bus \\\n    \
+             -semihosting-config enable=on,target=native -kernel {}",
+            program.version,
+            std::path::absolute(&path).unwrap_or(path).display()
         ),
         _ => println!("next: {}", missing(board)),
     }
