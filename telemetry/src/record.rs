@@ -79,8 +79,8 @@ pub enum ResetCause {
     BrownOut,
 }
 
-/// Records that the full queue overwrote before they were acknowledged: lost, and named. At least one range, and none
-/// that ends before it begins.
+/// Records that were lost before they were acknowledged, and are named: a full queue overwrote them, its memory was damaged or
+/// did not take them. At least one range, and none that ends before it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
     /// When it was noticed.
@@ -113,7 +113,7 @@ pub struct Diagnostics {
     pub queue_records: u32,
     /// Records that the queue can hold.
     pub queue_capacity_records: u32,
-    /// Records overwritten because the queue was full.
+    /// Records overwritten because the queue was full, or lost because its memory failed.
     pub dropped_records: u32,
     /// Sessions with the broker, the first included.
     pub link_connects: u32,

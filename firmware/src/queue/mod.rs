@@ -63,7 +63,7 @@ pub struct Recovery {
 /// A durable ring of encoded records.
 ///
 /// An implementation draws a random incarnation when it formats its memory, and counts the boot up when it is opened.
-/// Every call but `append`, `release` and `evict` leaves the memory as it is. An interrupted write is undone by the next
+/// Every call but `append`, `skip`, `release` and `evict` leaves the memory as it is. An interrupted write is undone by the next
 /// opening; an interrupted release may be forgotten (the record is sent again), never the other way round.
 pub trait Queue {
     /// The memory failed: the operation had no effect and may be tried again.
@@ -123,7 +123,9 @@ pub trait Queue {
     /// The memory can't be read.
     fn oldest_block_end(&mut self) -> Result<Position, Self::Error>;
 
-    /// Frees the oldest block and returns how many pending records were lost with it.
+    /// Frees the oldest block and returns how many pending records were lost with it. If
+    /// [`Self::oldest_block_end`] was asked before, it is that block, and nothing more when it is gone already (an
+    /// implementation may have had to give it up itself, and named it).
     ///
     /// # Errors
     /// The memory failed.
