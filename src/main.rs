@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod energy;
 mod progress;
+mod quarantine;
 mod replay;
 mod report;
 mod services;
@@ -44,6 +45,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     // What needs no runtime runs without one: nothing is opened before a configuration was read whole.
     match command {
         Command::Config(command) => config::run(&command),
+        Command::Quarantine(command) => quarantine::run(&command),
         Command::Calc(command) => calc::run(&command),
         Command::Replay(args) => replay::run(&args),
         Command::Energy(command) => energy::run(&command),

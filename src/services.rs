@@ -41,7 +41,7 @@ pub(crate) fn ingest(args: &ConfigArgs) -> anyhow::Result<()> {
         let stop = stop::on_signal()?;
         let running = Ingest::start(part, config.fleet, prometheus::Registry::new(), stop).await?;
         println!("taraz ingest: page at http://{}", running.http_addr);
-        running.stopped().await;
+        running.stopped().await?;
         Ok(())
     })
 }

@@ -101,7 +101,8 @@ impl Running {
     pub(crate) async fn stopped(self) -> anyhow::Result<()> {
         let ended = self.gateway.stopped().await;
         self.ingest_stop.cancel();
-        self.ingest.stopped().await;
+        // Ingest ending by itself is why the gateway was told to stop, so it is the reason that counts.
+        self.ingest.stopped().await?;
         Ok(ended?)
     }
 }

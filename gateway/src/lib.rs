@@ -25,5 +25,5 @@ pub use doors::{
 pub use forward::{BACKOFF_MAX, BATCH_READINGS_MIN, HttpUplink, HttpUplinkError, Uplink, UplinkError};
 pub use gateway::{Gateway, RunningGateway, StartError, View};
 pub use metrics::Metrics;
-pub use spool::SpoolError;
+pub use spool::{Quarantine, QuarantinedItem, SpoolError};
 pub use validate::{FUTURE_MAX_MS, REFUSED_SAMPLES_MAX, RefusedReason, RefusedSample};

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use taraz_fleet::Plant;
+use taraz_telemetry::{MeterDriver, MeterRole};
 
 use crate::analytics::{
     Balance, Contribution, PeerPlant, Place, QUARTER_MS, day_start_ms, elevation_deg, peer_ratios,
@@ -17,6 +18,9 @@ const SUN_LOW_DEG: f64 = 5.0;
 const PEER_QUARTERS: i64 = 4;
 /// A quarter-hour is closed this long after its end: by then the polls after its end have arrived.
 const CLOSED_AFTER_MS: i64 = 5 * 60_000;
+
+/// So many counts of a register are compared at least: one more or less is a tenth then.
+const COUNTS_MIN: f64 = 10.0;
 
 /// Figures as of an instant.
 #[derive(Debug, Default)]
@@ -62,6 +66,7 @@ impl Figures {
                 peers.push(PeerPlant {
                     district: &plant.district,
                     specific_yield_h,
+                    least_yield_h: least_yield_h(plant),
                 });
             }
             for site in &fleet.sites {
@@ -82,6 +87,20 @@ impl Figures {
             sites,
         })
     }
+}
+
+/// Wh per W of rated DC power that are [`COUNTS_MIN`] counts of all its inverters' registers.
+fn least_yield_h(plant: &Plant) -> f64 {
+    let meters = plant.devices.iter().flat_map(|device| &device.meters);
+    let counts = meters
+        .filter(|meter| meter.role == MeterRole::Inverter)
+        .map(|meter| match meter.driver {
+            // Its register counts by 0.1 kWh (docs/meters.md). SunSpec inverters mostly count by 1 Wh, and none says how.
+            MeterDriver::Growatt => 100.0,
+            MeterDriver::Sunspec | MeterDriver::Sdm630 | MeterDriver::SiRs485 => 1.0,
+        });
+    // Far below 2^53.
+    COUNTS_MIN * counts.sum::<f64>() / (plant.peak_w().max(1) as f64)
 }
 
 /// Wh per W of rated DC power over the window; `None` when a quarter of an inverter isn't known whole or the sun is low.

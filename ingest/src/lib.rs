@@ -28,9 +28,12 @@ pub use duty::{
 pub use live::Live;
 pub use page::PERSIAN_FONT_WOFF2;
 pub use receive::{ReceiveError, Receiver};
-pub use run::{Ingest, RunningIngest, StartError};
+pub use run::{Ingest, RunError, RunningIngest, StartError};
 pub use sinks::SinkError;
-pub use store::{Archive, INTERVALS_MAX, Now, READINGS_MAX, Register, Store, StoreError};
+pub use store::{
+    Archive, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, READINGS_MAX, Register, Store,
+    StoreError, drop_held, held_groups, held_records,
+};
 pub use view::{
     DeviceHealth, DeviceView, IntervalFlags, IntervalRow, MeterHealth, MeterView, PlantView, SiteView, Step,
     StoredReading, View,

@@ -1,7 +1,7 @@
 //! Starts every part of ingest and ends them in order. The only place that reads a clock.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use taraz_fleet::Fleet;
@@ -34,6 +34,26 @@ pub struct RunningIngest {
     pub http_addr: SocketAddr,
     store: Store,
     ended: JoinHandle<()>,
+    why: Why,
+}
+
+/// The first reason that ingest had to end without being asked to.
+type Why = Arc<OnceLock<RunError>>;
+
+/// Ingest ended without being asked to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The store's writer is gone.
+    #[error(
+        "the store's writer has ended, the log says why; what was delivered and not stored will come again"
+    )]
+    Writer,
+    /// HTTP is gone.
+    #[error("HTTP has ended: {0}")]
+    Http(String),
+    /// A part of it panicked.
+    #[error("a part of ingest has panicked, the log says where")]
+    Panicked,
 }
 
 /// Ingest can't start.
@@ -110,17 +130,19 @@ impl Ingest {
             token: config.token,
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, parts, cancel.clone()));
-        tasks.spawn(watch_writer(store.commits(), cancel.clone()));
+        let why = Why::default();
+        tasks.spawn(serve(listener, parts, cancel.clone(), Arc::clone(&why)));
+        tasks.spawn(watch_writer(store.commits(), cancel.clone(), Arc::clone(&why)));
         tasks.spawn(keep_figures(store.clone(), now, cancel.clone()));
         for sink in sinks {
             tasks.spawn(sink.run(cancel.clone()));
         }
-        let ended = tokio::spawn(end(tasks, store.clone(), cancel));
+        let ended = tokio::spawn(end(tasks, store.clone(), cancel, Arc::clone(&why)));
         Ok(RunningIngest {
             http_addr,
             store,
             ended,
+            why,
         })
     }
 }
@@ -139,9 +161,12 @@ impl RunningIngest {
     }
 
     /// Returns when everything has ended and the store is closed.
-    pub async fn stopped(self) {
-        // A panic in there was logged by the runtime; there is nothing left to end.
-        let _ = self.ended.await;
+    ///
+    /// # Errors
+    /// [`RunError`] when it ended without being asked to.
+    pub async fn stopped(self) -> Result<(), RunError> {
+        self.ended.await.map_err(|_| RunError::Panicked)?;
+        self.why.get().cloned().map_or(Ok(()), Err)
     }
 }
 
@@ -151,29 +176,35 @@ async fn open(data: std::path::PathBuf, fleet: Arc<Fleet>, now: Now) -> Result<S
 }
 
 /// When HTTP ends before it is told to, everything ends: a store without a door helps nobody.
-async fn serve(listener: TcpListener, parts: Parts, cancel: CancellationToken) {
+async fn serve(listener: TcpListener, parts: Parts, cancel: CancellationToken, why: Why) {
     if let Err(error) = http::serve(listener, parts, cancel.clone()).await {
         tracing::error!(%error, "HTTP has ended");
+        why.get_or_init(|| RunError::Http(error.to_string()));
     }
     cancel.cancel();
 }
 
 /// When the store's writer ends before it is told to, by a panic, everything ends: nothing would be stored any more.
-async fn watch_writer(mut commits: watch::Receiver<u64>, cancel: CancellationToken) {
+async fn watch_writer(mut commits: watch::Receiver<u64>, cancel: CancellationToken, why: Why) {
     tokio::select! {
         () = cancel.cancelled() => {}
         // The writer holds the sender; an error says that it is gone.
         () = async { while commits.changed().await.is_ok() {} } => {
             tracing::error!("the store's writer has ended; ingest stops");
+            why.get_or_init(|| RunError::Writer);
             cancel.cancel();
         }
     }
 }
 
 /// The store is closed after whoever uses it.
-async fn end(mut tasks: JoinSet<()>, store: Store, cancel: CancellationToken) {
+async fn end(mut tasks: JoinSet<()>, store: Store, cancel: CancellationToken, why: Why) {
     cancel.cancelled().await;
-    while tasks.join_next().await.is_some() {}
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            why.get_or_init(|| RunError::Panicked);
+        }
+    }
     store.close().await;
 }
 

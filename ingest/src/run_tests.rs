@@ -45,7 +45,7 @@ async fn what_comes_over_http_is_there_after_a_restart() {
     let verdict: BatchVerdict = post(&running, TOKEN, batch(&runs)).await.json().await.unwrap();
     assert_eq!((verdict.accepted, verdict.rejected.len()), (1, 0));
     cancel.cancel();
-    running.stopped().await;
+    running.stopped().await.unwrap();
 
     let cancel = CancellationToken::new();
     let running = start(&data, &cancel).await;
@@ -66,7 +66,7 @@ async fn what_comes_over_http_is_there_after_a_restart() {
         "{metrics}"
     );
     cancel.cancel();
-    running.stopped().await;
+    running.stopped().await.unwrap();
 }
 
 #[tokio::test]
@@ -83,13 +83,24 @@ async fn a_writer_that_panics_ends_everything() {
     });
     let store = Store::open(folder.path(), fleet(), now).unwrap();
     let cancel = CancellationToken::new();
-    let watching = tokio::spawn(watch_writer(store.commits(), cancel.clone()));
+    let why = Why::default();
+    let watching = watch_writer(store.commits(), cancel.clone(), Arc::clone(&why));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(watching);
+    let ended = tokio::spawn(end(tasks, store.clone(), cancel.clone(), Arc::clone(&why)));
+    let running = RunningIngest {
+        http_addr: ([127, 0, 0, 1], 0).into(),
+        store: store.clone(),
+        ended,
+        why,
+    };
     let runs = [Run::new("a-01", 1, 0, &[inverter(NOON_MS, 1, 1)])];
     store.receiver().receive(batch(&runs)).await.unwrap();
     assert!(!cancel.is_cancelled());
     broken.store(true, std::sync::atomic::Ordering::SeqCst);
     store.receiver().receive(batch(&runs)).await.unwrap_err();
-    watching.await.unwrap();
+    // Whoever waits for its end hears that it was no good one.
+    assert_eq!(running.stopped().await, Err(RunError::Writer));
     assert!(cancel.is_cancelled());
 }
 

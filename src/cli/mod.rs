@@ -8,11 +8,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod calc;
 mod device;
 mod energy;
+mod quarantine;
 mod report;
 
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
 pub(crate) use energy::{EnergyCommand, ExplainArgs, ExplainFormat};
+pub(crate) use quarantine::{Chosen, ItemId, QuarantineCommand};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Meter devices: register one, make its image and write it to a board, or run one on this computer.
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// What ingest rejected or holds back: look at it, try it again, or drop it.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Examples and checks of configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),

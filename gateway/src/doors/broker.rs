@@ -160,11 +160,8 @@ impl Connection<'_> {
                     session_present = connack.session_present,
                     "connected to the broker"
                 );
-                let filter = format!("{TOPIC_PREFIX}+/{}", Channel::Up.as_str());
                 // Also in a session that is present: what it was subscribed to then need not be what is wanted now.
-                if let Err(error) = self.client.try_subscribe(filter, QoS::AtLeastOnce) {
-                    tracing::error!(address, %error, "can't ask for the subscription");
-                }
+                tokio::spawn(subscribe(self.client.clone()));
             }
             Event::Incoming(Packet::SubAck(suback)) => {
                 let granted = suback
@@ -193,6 +190,15 @@ impl Connection<'_> {
         *epoch += 1;
         // With the lock held: no acknowledgement of the old connection enters the queue behind its cleaning.
         self.events.clean();
+    }
+}
+
+/// Asks for every device's frames; waits for room when the queue to the broker is full, so that the wish is never lost. A
+/// connection that ends meanwhile brings the next wish.
+async fn subscribe(client: AsyncClient) {
+    let filter = format!("{TOPIC_PREFIX}+/{}", Channel::Up.as_str());
+    if let Err(error) = client.subscribe(filter, QoS::AtLeastOnce).await {
+        tracing::debug!(%error, "the session has ended before it was subscribed");
     }
 }
 
@@ -386,5 +392,30 @@ async fn room(waiting: &mut Option<Waiting>) -> Result<Room, SpoolError> {
     match waiting {
         Some(waiting) => waiting.room.as_mut().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At worst acknowledgements have filled the queue when the broker answers.
+    #[tokio::test]
+    async fn a_subscription_waits_for_room_and_is_not_given_up() {
+        let (client, events) = AsyncClient::new(MqttOptions::new("gateway", "127.0.0.1", 1), 1);
+        while client
+            .try_publish("x", QoS::AtMostOnce, false, Vec::new())
+            .is_ok()
+        {}
+        let asking = tokio::spawn(subscribe(client));
+        let waits = timeout(Duration::from_millis(200), async {
+            while !asking.is_finished() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waits.await.is_err(), "given up");
+        // The session's end is the end of the wish.
+        drop(events);
+        timeout(Duration::from_secs(10), asking).await.unwrap().unwrap();
     }
 }

@@ -11,6 +11,7 @@
 //! its own and asks the committer to remove what ingest has.
 
 mod committer;
+mod quarantine;
 mod queue;
 mod recent;
 mod table;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::validate::{Accepted, Fingerprints};
 
 use committer::Committer;
+pub use quarantine::{Quarantine, QuarantinedItem};
 pub(crate) use queue::Room;
 use queue::{Queue, Removal, Submission};
 pub(crate) use table::{SpoolReader, StoredRow};
@@ -104,6 +106,25 @@ impl SpoolLimits {
     }
 }
 
+/// Takes the folder for one process.
+fn lock(folder: &Path) -> Result<std::fs::File, SpoolError> {
+    let lock = std::fs::File::create(folder.join(LOCK_NAME)).map_err(|error| unusable(folder, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse {
+            folder: folder.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(unusable(folder, error)),
+    }
+}
+
+fn unusable(folder: &Path, error: std::io::Error) -> SpoolError {
+    SpoolError::Folder {
+        folder: folder.display().to_string(),
+        error,
+    }
+}
+
 /// The handle that doors and forwarding share.
 #[derive(Debug)]
 pub(crate) struct Spool {
@@ -124,21 +145,8 @@ impl Spool {
         fingerprints: Fingerprints,
         metrics: Metrics,
     ) -> Result<Self, SpoolError> {
-        let at = |error| SpoolError::Folder {
-            folder: folder.display().to_string(),
-            error,
-        };
-        std::fs::create_dir_all(folder).map_err(at)?;
-        let lock = std::fs::File::create(folder.join(LOCK_NAME)).map_err(at)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(SpoolError::InUse {
-                    folder: folder.display().to_string(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(at(error)),
-        }
+        std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
+        let lock = lock(folder)?;
         let file = folder.join(FILE_NAME);
         let table = Table::open(&file, &limits.table)?;
         let queue = Arc::new(Queue::new());
@@ -159,7 +167,7 @@ impl Spool {
                 // Given up when nothing is written any more.
                 drop(lock);
             })
-            .map_err(at)?;
+            .map_err(|error| unusable(folder, error))?;
         Ok(Self {
             queue,
             committed,
@@ -256,5 +264,7 @@ impl Drop for Spool {
     }
 }
 
+#[cfg(test)]
+mod quarantine_tests;
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::SpoolError;
 use super::queue::Removal;
 
 /// `PRAGMA user_version` of the schema below.
-const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 1;
 /// What a row costs beside its record bytes, for the bound and the metric.
 pub(super) const ROW_OVERHEAD: u64 = 64;
 /// How long a statement waits for another connection's lock.
@@ -48,6 +48,10 @@ CREATE TABLE quarantine (
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT INTO meta VALUES ('next_position', 1);
 ";
+
+/// The position that nothing has, or ever had.
+pub(super) const NEXT_POSITION: &str = "SELECT max(value, coalesce((SELECT max(position) + 1 FROM items), 0),
+    coalesce((SELECT max(position) + 1 FROM quarantine), 0)) FROM meta WHERE key = 'next_position'";
 
 /// Limits that `SQLite` itself enforces.
 #[derive(Clone, Debug)]
@@ -168,9 +172,9 @@ impl Table {
     }
 
     pub(super) fn next_position(&self) -> rusqlite::Result<u64> {
-        let sql = "SELECT max(value, coalesce((SELECT max(position) + 1 FROM items), 0),
-                coalesce((SELECT max(position) + 1 FROM quarantine), 0)) FROM meta WHERE key = 'next_position'";
-        self.connection.query_row(sql, [], |row| row.get(0)).map(unsigned)
+        self.connection
+            .query_row(NEXT_POSITION, [], |row| row.get(0))
+            .map(unsigned)
     }
 
     /// Newest first, until `each` says no.
@@ -206,7 +210,7 @@ impl Table {
     }
 }
 
-fn connect(file: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
@@ -316,16 +320,6 @@ impl SpoolReader {
         };
         rows(&self.connection, sql, position, each).map_err(at)
     }
-
-    /// Position and reason of everything in the quarantine.
-    #[cfg(test)]
-    pub(crate) fn quarantine(&self) -> rusqlite::Result<Vec<(u64, String)>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT position, reason FROM quarantine ORDER BY position")?;
-        let rows = statement.query_map([], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))?;
-        rows.collect()
-    }
 }
 
 fn rows(
@@ -347,7 +341,7 @@ fn rows(
 }
 
 /// The columns in the order of `SCHEMA`.
-fn stored<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<StoredRow<'a>> {
+pub(super) fn stored<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<StoredRow<'a>> {
     let text = |error: rusqlite::types::FromSqlError| {
         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
     };
@@ -378,10 +372,10 @@ fn row_crc(device: &str, numbers: [u32; 4], records: &[u8]) -> u32 {
 }
 
 /// `SQLite`'s integers are signed; positions and times stay far below 2⁶³.
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn unsigned(value: i64) -> u64 {
+pub(super) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

@@ -20,20 +20,20 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const NOW_MS: u64 = 1_750_000_000_000;
 
 /// A spool in a folder, with whoever fills it.
-struct Bench {
-    folder: TempDir,
+pub(super) struct Bench {
+    pub(super) folder: TempDir,
     runtime: Runtime,
     validator: Validator,
     fingerprints: Fingerprints,
     limits: SpoolLimits,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     spool: Option<Spool>,
     done: CommittedSender,
     heard: mpsc::UnboundedReceiver<Committed>,
 }
 
 impl Bench {
-    fn new(bytes_max: u64) -> Self {
+    pub(super) fn new(bytes_max: u64) -> Self {
         let fleet = Fleet::parse(taraz_fleet::EXAMPLE).unwrap();
         let fingerprints = Fingerprints::default();
         let validator = Validator::new(&fleet, &MasterKey::new([7; 32]), fingerprints.clone());
@@ -56,7 +56,7 @@ impl Bench {
         bench
     }
 
-    fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         let spool = Spool::open(
             self.folder.path(),
             self.limits.clone(),
@@ -66,7 +66,7 @@ impl Bench {
         self.spool = Some(spool.unwrap());
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.spool.take().unwrap().close();
     }
 
@@ -74,7 +74,7 @@ impl Bench {
         self.spool.as_ref().unwrap()
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    pub(super) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join(FILE_NAME)
     }
 
@@ -128,19 +128,19 @@ impl Bench {
         self.runtime.block_on(heard).is_err()
     }
 
-    fn put(&mut self, number: u64, first: u32, powers_w: &[i32]) {
+    pub(super) fn put(&mut self, number: u64, first: u32, powers_w: &[i32]) {
         self.submit(number, first, powers_w);
         assert_eq!(self.hear(), number);
     }
 
-    fn remove(&self, up_to: u64, rejected: Vec<(u64, String)>) {
+    pub(super) fn remove(&self, up_to: u64, rejected: Vec<(u64, String)>) {
         self.runtime
             .block_on(self.spool().remove(up_to, rejected))
             .unwrap();
     }
 
     /// Position, first sequence, count and hold of every row, and whether it is damaged.
-    fn rows(&self) -> Vec<(u64, u32, u32, Option<Hold>, bool)> {
+    pub(super) fn rows(&self) -> Vec<(u64, u32, u32, Option<Hold>, bool)> {
         let mut rows = Vec::new();
         let reader = self.spool().reader().unwrap();
         reader
@@ -150,6 +150,15 @@ impl Bench {
             })
             .unwrap();
         rows
+    }
+
+    /// Position and reason of everything in the quarantine.
+    pub(super) fn quarantine(&self) -> Vec<(u64, String)> {
+        let items = Quarantine::list(self.folder.path()).unwrap();
+        items
+            .into_iter()
+            .map(|item| (item.position, item.reason))
+            .collect()
     }
 
     fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
@@ -195,10 +204,7 @@ fn removal_truncates_quarantines_and_outlives_a_restart() {
     }
     bench.remove(4, vec![(2, "bad".to_owned()), (99, "not there".to_owned())]);
     assert_eq!(bench.rows().iter().map(|row| row.0).collect::<Vec<_>>(), [5, 6]);
-    assert_eq!(
-        bench.spool().reader().unwrap().quarantine().unwrap(),
-        [(2, "bad".to_owned())]
-    );
+    assert_eq!(bench.quarantine(), [(2, "bad".to_owned())]);
     assert_eq!(
         (bench.metrics.backlog.get(), bench.metrics.quarantined.get()),
         (2, 1)

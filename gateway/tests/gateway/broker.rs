@@ -31,18 +31,24 @@ struct Client {
 }
 
 impl Client {
-    fn new(port: u16, device: &Device) -> Self {
+    /// Returns when the broker has confirmed the subscription: an acknowledgement at QoS 0 that comes before is lost, and
+    /// unlike a device nobody here sends again.
+    async fn new(port: u16, device: &Device) -> Self {
         let mut options = MqttOptions::new(device.id.as_str(), "127.0.0.1", port);
         options.set_credentials("device", "secret").set_clean_start(false);
         options.set_session_expiry_interval(Some(3_600));
         let (client, mut events) = AsyncClient::new(options, 1_000);
         let (sender, acks) = mpsc::unbounded_channel();
         let (topic, subscriber) = (device.topic(Channel::Ack), client.clone());
+        let (subscribed, mut is_subscribed) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Packet::ConnAck(_))) => {
                         let _ = subscriber.try_subscribe(topic.clone(), QoS::AtLeastOnce);
+                    }
+                    Ok(Event::Incoming(Packet::SubAck(_))) => {
+                        let _ = subscribed.try_send(());
                     }
                     Ok(Event::Incoming(Packet::Publish(message))) => {
                         if sender.send(message.payload.to_vec()).is_err() {
@@ -54,6 +60,7 @@ impl Client {
                 }
             }
         });
+        within("the device's subscription", is_subscribed.recv()).await;
         Self { client, acks }
     }
 
@@ -92,7 +99,7 @@ async fn frames_come_and_acknowledgements_go_through_a_broker() {
     let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
     connected(&rig).await;
     let mut device = Device::new(1);
-    let mut client = Client::new(mosquitto.port, &device);
+    let mut client = Client::new(mosquitto.port, &device).await;
     for _ in 0..50 {
         let frame = device.frame(4);
         client.publish(&device, frame).await;
@@ -114,7 +121,7 @@ async fn the_broker_hears_nothing_before_the_commit_has_returned() {
     let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
     connected(&rig).await;
     let mut device = Device::new(1);
-    let mut client = Client::new(mosquitto.port, &device);
+    let mut client = Client::new(mosquitto.port, &device).await;
     let held_back = rig.hold_commits();
     let frame = device.frame(3);
     client.publish(&device, frame).await;
@@ -134,7 +141,7 @@ async fn the_broker_sends_again_what_was_not_committed() {
     let rig = Rig::with(Arc::clone(&folder), Recorder::default(), through(mosquitto.port)).await;
     connected(&rig).await;
     let mut device = Device::new(1);
-    let mut client = Client::new(mosquitto.port, &device);
+    let mut client = Client::new(mosquitto.port, &device).await;
     let held_back = rig.hold_commits();
     for _ in 0..30 {
         let frame = device.frame(2);
@@ -159,7 +166,7 @@ async fn a_broker_that_restarts_or_forgets_loses_nothing_for_good() {
     let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
     connected(&rig).await;
     let mut device = Device::new(1);
-    let mut client = Client::new(mosquitto.port, &device);
+    let mut client = Client::new(mosquitto.port, &device).await;
     for forgets in [false, true] {
         let frames: Vec<_> = (0..40).map(|_| device.frame(2)).collect();
         for frame in &frames[..20] {
@@ -179,7 +186,7 @@ async fn a_broker_that_restarts_or_forgets_loses_nothing_for_good() {
             client.publish(&device, frame.clone()).await;
         }
         // As the device does: what has no signed acknowledgement is sent again.
-        let mut resender = Client::new(mosquitto.port, &Device::new(2));
+        let mut resender = Client::new(mosquitto.port, &Device::new(2)).await;
         for frame in &frames {
             resender.publish(&device, frame.clone()).await;
         }

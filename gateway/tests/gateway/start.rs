@@ -23,7 +23,10 @@ async fn it_says_what_stands_in_the_way() {
         ..Config::new(folder.path().into(), free)
     };
     let error = refused(config, &Registry::new()).await.to_string();
-    assert_eq!(error, "gateway configuration: spool_max_mib = 0: 1 to 1000000");
+    assert_eq!(
+        error,
+        "gateway configuration: spool_max_mib: found 0; allowed: 1 to 1000000, as 4096"
+    );
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),
         0,

@@ -13,6 +13,11 @@ function ceiling(value) {
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((m) => m * step).find((m) => m >= value * 1.001) ?? 10 * step;
 }
 
+/** How many decimals a scale's value needs: half of 1.5 is 0.75, not 0.8. */
+export function decimals(value) {
+  return [0, 1, 2].find((digits) => Math.abs(value * 10 ** digits - Math.round(value * 10 ** digits)) < 1e-6) ?? 3;
+}
+
 /** The small picture of a day: one bar a quarter-hour, `null` in the past as a tick of its own. */
 export function spark(quarters, peak_w, label) {
   const full = Math.max(...quarters.map((q) => q ?? 0), peak_w / 4 * 0.12, 1);
@@ -52,7 +57,7 @@ function picture({ bars, label, unit, divide, now, width, height, box }) {
     s('path', { class: 'hatch-line', d: 'M0 0v6' }));
   const lines = [0.5, 1].map((part) => [
     s('line', { class: 'grid', x1: LEFT, x2: width - 4, y1: y(top * part), y2: y(top * part) }),
-    s('text', { x: LEFT - 7, y: y(top * part) + 4, 'text-anchor': 'end' }, number(top * part / divide, top / divide < 10 ? 1 : 0)),
+    s('text', { x: LEFT - 7, y: y(top * part) + 4, 'text-anchor': 'end' }, number(top * part / divide, decimals(top * part / divide))),
   ]);
   return s('svg', { role: 'group', 'aria-label': label }, s('defs', null, hatch), lines,
     s('text', { x: 0, y: 10, 'text-anchor': 'start' }, unit),

@@ -98,6 +98,28 @@ mod tests {
     }
 
     #[test]
+    fn a_scale_states_its_half_as_it_is() {
+        let module = include_str!("charts.js");
+        let function = module.split_once("export function decimals").unwrap().1;
+        let function = function.split_once("\n}").unwrap().0;
+        let script = format!(
+            "function decimals{function}\n}}\nconst values = [0, 1, 0.75, 7.5, 0.5, 2.5, 25, 0.15, 1.5];\n\
+             process.stdout.write(values.map((v) => v.toFixed(decimals(v))).join(' '));"
+        );
+        let output = std::process::Command::new("node")
+            .args(["-e", &script])
+            .output()
+            .expect("node runs the page's arithmetic: apt-get install nodejs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            said,
+            "0 1 0.75 7.5 0.5 2.5 25 0.15 1.5",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    #[test]
     fn both_languages_have_the_same_words() {
         let text = include_str!("text.js");
         let (english, rest) = text

@@ -160,7 +160,9 @@ function tipOf(row, when) {
 function remarks(row) {
   const over = row.end_ms <= serverNow();
   const partly = over && row.generated_wh !== null && row.completeness < 0.995;
-  return [['spread', row.spread], ['reset', row.reset], ['held', row.held], ['partly', partly]].filter(([, applies]) => applies).map(([word]) => t(word));
+  // Meters read at slightly different instants may miss each other by a little.
+  const negative = row.consumed_wh !== null && row.consumed_wh < -10;
+  return [['spread', row.spread], ['reset', row.reset], ['held', row.held], ['assumed', row.assumed], ['partly', partly], ['negative', negative]].filter(([, applies]) => applies).map(([word]) => t(word));
 }
 
 function fill(made, box, answer, bars, label, when, now = -1) {

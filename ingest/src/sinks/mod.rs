@@ -29,6 +29,8 @@ pub(crate) use status::{SinkSnapshot, SinkStatus};
 const BATCH_READINGS_MAX: usize = 5_000;
 /// Commits come every few milliseconds while a backlog drains; writes wait this long for company.
 const LINGER: Duration = Duration::from_millis(200);
+/// How often the lag is counted while a write takes its time, or a server is away.
+const LAG_PERIOD: Duration = Duration::from_secs(10);
 
 /// One sink, ready to run.
 #[derive(Debug)]
@@ -36,6 +38,7 @@ pub(crate) struct Sink {
     influx: Influx,
     store: Store,
     status: Arc<SinkStatus>,
+    lag_period: Duration,
 }
 
 /// Why a round ended early.
@@ -66,6 +69,7 @@ impl Sink {
             influx: Influx::new(config)?,
             store,
             status,
+            lag_period: LAG_PERIOD,
         })
     }
 
@@ -108,12 +112,13 @@ impl Sink {
     /// Takes one batch behind the cursor, writes it, moves the cursor. Returns how many readings it took.
     async fn round(&self, cancel: &CancellationToken) -> Result<usize, Interrupted> {
         let name = self.status.name().to_owned();
-        let (readings, behind) = self
+        let (readings, behind, cursor) = self
             .blocking(move |store| {
                 let cursor = store.cursor(&name)?;
                 Ok((
                     store.readings_after(cursor, BATCH_READINGS_MAX)?,
                     store.behind(cursor)?,
+                    cursor,
                 ))
             })
             .await?;
@@ -126,7 +131,11 @@ impl Sink {
         let taken = readings.len();
         let lines = encode_all(&readings);
         drop(readings);
-        match deliver(&self.influx, &self.status, lines, cancel).await {
+        let outcome = tokio::select! {
+            outcome = deliver(&self.influx, &self.status, lines, cancel) => outcome,
+            error = self.keep_lag(cursor) => return Err(error),
+        };
+        match outcome {
             Outcome::Delivered => {}
             Outcome::Stopping => return Err(Interrupted::Stopping),
         }
@@ -138,6 +147,18 @@ impl Sink {
         };
         self.status.set_lag(left);
         Ok(taken)
+    }
+
+    /// Keeps the lag true while a batch is under way, however long the server is away.
+    async fn keep_lag(&self, cursor: i64) -> Interrupted {
+        loop {
+            tokio::time::sleep(self.lag_period).await;
+            match self.blocking(move |store| store.behind(cursor)).await {
+                Ok(behind) => self.status.set_lag(behind),
+                // The batch is not lost: the cursor has not moved.
+                Err(error) => return error,
+            }
+        }
     }
 
     async fn blocking<T: Send + 'static>(

@@ -59,7 +59,8 @@ fn time_ms(number: u32) -> i64 {
 
 /// Starts a worker; the returned guard stops it.
 fn spawn(url: &str, store: &Store) -> (Arc<SinkStatus>, CancellationToken, tokio::task::JoinHandle<()>) {
-    let sink = Sink::new(&config(url), store.clone()).unwrap();
+    let mut sink = Sink::new(&config(url), store.clone()).unwrap();
+    sink.lag_period = Duration::from_millis(20);
     let (status, cancel) = (sink.status(), CancellationToken::new());
     let task = tokio::spawn(sink.run(cancel.clone()));
     (status, cancel, task)
@@ -166,8 +167,13 @@ async fn an_outage_of_the_server_delays_and_shows_as_lag() {
         "{:?}",
         shown.last_error
     );
+    store_readings(&store, 50, 30).await;
+    eventually("the lag grows while the server is away", || async {
+        (status.snapshot().lag_readings == 80).then_some(())
+    })
+    .await;
     up.store(1, Ordering::SeqCst);
-    written(&status, 50).await;
+    written(&status, 80).await;
     assert_eq!(status.snapshot().last_error, None);
     cancel.cancel();
     task.await.unwrap();

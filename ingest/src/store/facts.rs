@@ -5,6 +5,9 @@ use taraz_telemetry::{BatchItem, MeterAddress, Outcome, Quantities, Reading, Rec
 use super::state::Register;
 use crate::counters::RecordKind;
 
+/// Stands where a held record's reason stood after a person has decided that it never counts.
+pub(super) const DROPPED: &str = "dropped";
+
 /// Nothing later than 2200-01-01 is believed, whatever a gateway says.
 pub(super) const TIME_MS_MAX: i64 = 7_258_118_400_000;
 

@@ -281,7 +281,7 @@ impl<'a> Group<'a> {
             );
         }
         match stored {
-            Some(stored) if stored.hold.is_some() && self.place(context, &record)?.1.is_none() => {
+            Some(stored) if stored.is_held() && self.place(context, &record)?.1.is_none() => {
                 self.release(context, sequence, &stored, record, bytes)
             }
             _ => Ok(()),

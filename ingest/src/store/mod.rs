@@ -11,6 +11,7 @@ mod group;
 mod placing;
 mod plausible;
 mod points;
+mod quarantine;
 mod read;
 mod rebuild;
 mod retry;
@@ -42,6 +43,7 @@ use crate::receive::Receiver;
 use crate::view::{IntervalRow, Step, StoredReading};
 
 pub use archive::Archive;
+pub use quarantine::{HeldFilter, HeldGroup, HeldRecord, drop_held, held_groups, held_records};
 pub(crate) use read::Snapshot;
 pub use state::Register;
 pub(crate) use writer::Command;

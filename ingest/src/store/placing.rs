@@ -6,7 +6,7 @@
 use taraz_telemetry::{Anchor, Clock, DeviceId, Hold, Reading, Record};
 
 use super::anchors::{Anchors, is_settled};
-use super::facts::{TIME_MS_MAX, registers};
+use super::facts::{DROPPED, TIME_MS_MAX, registers};
 use super::group::{Context, Group};
 use super::plausible::oldest_ms;
 use super::points;
@@ -127,6 +127,9 @@ impl Group<'_> {
         let Ok((record, _)) = Record::decode(&stored.bytes) else {
             return Ok(());
         };
+        if stored.hold.as_deref() == Some(DROPPED) {
+            return Ok(());
+        }
         // Only a placement can make an unsynced time implausible, and this one may be better.
         let hold = stored
             .hold

@@ -81,7 +81,8 @@ fn times(connection: &Connection) -> rusqlite::Result<()> {
 
 fn held(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(
-        "SELECT device, meter, time_ms FROM record WHERE hold IS NOT NULL AND time_ms IS NOT NULL AND meter IS NOT NULL",
+        "SELECT device, meter, time_ms FROM record
+         WHERE hold IS NOT NULL AND hold <> 'dropped' AND time_ms IS NOT NULL AND meter IS NOT NULL",
     )?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {

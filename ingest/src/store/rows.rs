@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
+use super::facts::DROPPED;
 use super::state::{BootKey, Register, State};
 use crate::arrivals::Arrivals;
 use crate::counters::RecordKind;
@@ -38,6 +39,11 @@ pub(super) struct Stored {
 const STORED: &str = "SELECT id, sequence, time_ms, hold, received_ms, bytes, waiting_ms FROM record";
 
 impl Stored {
+    /// It waits for a reason to count.
+    pub(super) fn is_held(&self) -> bool {
+        self.hold.as_deref().is_some_and(|hold| hold != DROPPED)
+    }
+
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -115,7 +121,7 @@ pub(super) fn held_after(connection: &Connection, after: i64, limit: usize) -> r
     let mut statement = connection.prepare_cached(
         "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, device, incarnation, boot, name
          FROM record INDEXED BY record_held JOIN device ON device.id = record.device
-         WHERE hold IS NOT NULL AND record.id > ? ORDER BY record.id LIMIT ?",
+         WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ? ORDER BY record.id LIMIT ?",
     )?;
     let rows = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
         Ok(Held {

@@ -202,6 +202,17 @@ pub(crate) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), St
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
     )?;
+    let found = check(connection)?;
+    for (from, sql) in (0_i64..).zip(MIGRATIONS).skip_while(|&(from, _)| from < found) {
+        let transaction = connection.transaction()?;
+        step(&transaction, from + 1, sql, now_ms)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// The store's version, unless it is newer than this program.
+pub(crate) fn check(connection: &Connection) -> Result<i64, StoreError> {
     let found = version(connection)?;
     if found > SCHEMA_VERSION {
         return Err(StoreError::Newer {
@@ -209,12 +220,7 @@ pub(crate) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), St
             known: SCHEMA_VERSION,
         });
     }
-    for (from, sql) in (0_i64..).zip(MIGRATIONS).skip_while(|&(from, _)| from < found) {
-        let transaction = connection.transaction()?;
-        step(&transaction, from + 1, sql, now_ms)?;
-        transaction.commit()?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Whether the schema is the present one, for whoever only reads.

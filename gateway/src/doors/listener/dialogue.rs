@@ -89,7 +89,7 @@ impl<E: Engine> Session<E> {
         welcome.no_session_expiry = connect.session_expiry;
         let seat = self
             .hub
-            .sit(&device.id, &client_id)
+            .sit(&device.id, &client_id, crate::time::now_ms())
             .ok_or(ConnectRefusal::Quota)?;
         let signed_in = SignedIn {
             device,

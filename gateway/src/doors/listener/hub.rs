@@ -12,6 +12,10 @@ use crate::metrics::Metrics;
 
 /// Sessions that one device may have at a time (its own, and somebody looking on with `mosquitto_sub`).
 pub const SESSIONS_PER_DEVICE_MAX: usize = 8;
+/// So many takeovers of a device's sessions within [`TAKEOVERS_WITHIN_MS`] are no lost network any more.
+const TAKEOVERS_MAX: u32 = 3;
+/// How long takeovers of a device are counted together, in ms; it is also how often one that goes on is named again.
+const TAKEOVERS_WITHIN_MS: u64 = 10 * 60 * 1_000;
 /// Ranges that wait for a session other than the one that committed them.
 const OTHER_RANGES_MAX: usize = 256;
 
@@ -37,6 +41,28 @@ struct Inner {
     devices: HashMap<DeviceId, Sessions>,
     /// With the number of the session that stated it.
     states: HashMap<DeviceId, (u64, DeviceState)>,
+    takeovers: HashMap<DeviceId, Takeovers>,
+}
+
+/// How often a device's sessions were taken over since some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Takeovers {
+    since_ms: u64,
+    count: u32,
+}
+
+impl Takeovers {
+    /// One more; true when it is the one that has to be told.
+    fn add(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.since_ms) > TAKEOVERS_WITHIN_MS {
+            *self = Self {
+                since_ms: now_ms,
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count == TAKEOVERS_MAX
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +103,7 @@ impl Hub {
     /// Seats a session and unseats the one that holds the same client id. `None` when the device has too many.
     ///
     /// Client ids are told apart within a device, so that no device can end another's session.
-    pub(super) fn sit(self: &Arc<Self>, device: &DeviceId, client_id: &str) -> Option<Seat> {
+    pub(super) fn sit(self: &Arc<Self>, device: &DeviceId, client_id: &str, now_ms: u64) -> Option<Seat> {
         let mut inner = self.lock();
         inner.next += 1;
         let number = inner.next;
@@ -87,7 +113,13 @@ impl Hub {
         if let Some(at) = entries.iter().position(|entry| entry.client_id == client_id) {
             entries.swap_remove(at);
             self.metrics.connections.dec();
+            let takeovers = inner.takeovers.entry(device.clone()).or_default();
+            if takeovers.add(now_ms) {
+                tracing::warn!(%device, client_id, "the device's session is taken over again and again: do two devices use this id?");
+            }
         }
+        let sessions = inner.devices.entry(device.clone()).or_default();
+        let entries = &mut sessions.entries;
         if entries.len() >= SESSIONS_PER_DEVICE_MAX {
             return None;
         }
@@ -199,5 +231,45 @@ impl Drop for Seat {
         if sessions.entries.is_empty() {
             inner.devices.remove(&self.device);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_takeover_is_a_lost_network_and_many_are_two_devices() {
+        let mut takeovers = Takeovers::default();
+        let minute = 60_000;
+        let start = 1_800_000_000_000;
+        // Once an hour: nobody is bothered.
+        assert!((0..20).all(|hour| !takeovers.add(start + hour * 60 * minute)));
+        // Every two seconds: told once in ten minutes.
+        let start = start + 100 * 60 * minute;
+        let told = (0..900).filter(|n| takeovers.add(start + n * 2_000)).count();
+        assert_eq!(told, 3);
+    }
+
+    #[test]
+    fn a_session_that_takes_over_unseats_the_other_and_is_counted() {
+        let registry = prometheus::Registry::new();
+        let hub = Arc::new(Hub::new(Metrics::new(&registry).unwrap()));
+        let device = DeviceId::new("sari-01").unwrap();
+        let mut first = hub.sit(&device, "sari-01", 1).unwrap();
+        let _second = hub.sit(&device, "sari-01", 2).unwrap();
+        assert!(
+            first
+                .ranges
+                .try_recv()
+                .is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
+        );
+        assert_eq!(hub.lock().takeovers[&device].count, 1);
+        let _beside = hub.sit(&device, "looking-on", 3).unwrap();
+        assert_eq!(
+            hub.lock().takeovers[&device].count,
+            1,
+            "another client id takes nothing over"
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use taraz_telemetry::Hold;
 
-use super::super::Store;
 use super::super::testing::*;
+use super::super::{HeldFilter, Store, StoreError, drop_held, held_groups, held_records};
 use crate::view::Step;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -148,4 +148,83 @@ async fn the_eve_of_the_commissioning_is_believed() {
     ];
     deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
     assert_eq!(holds(folder.path()), ["[Integer(1), Text(\"implausible_time\")]"]);
+}
+
+/// What the quarantine lists: device, meter, reason, how many.
+fn groups(folder: &std::path::Path) -> Vec<(String, Option<u8>, String, u64)> {
+    let groups = held_groups(folder, &HeldFilter::default()).unwrap();
+    groups
+        .into_iter()
+        .map(|group| (group.device, group.meter, group.reason, group.records))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_is_dropped_counts_no_more_and_never_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS + HOUR_MS);
+    let store = open(folder.path(), &clock);
+    assert_eq!(groups(folder.path()), []);
+    let high = [
+        inverter(NOON_MS + MINUTE_MS, 900_000, 1_600),
+        inverter(NOON_MS + 2 * MINUTE_MS, 900_000, 3_100),
+    ];
+    let runs = [
+        Run::new("a-01", 1, 0, &[inverter(NOON_MS, 9_000, 100)]),
+        Run::new("a-01", 1, 1, &high).held(Hold::ImplausibleValue),
+        Run::new("a-01", 1, 3, &[grid(2, NOON_MS, 1, 2, 3)]).held(Hold::UnknownMeter),
+    ];
+    deliver(&store, &runs).await;
+    let value = ("a-01".to_owned(), Some(1), "implausible_value".to_owned(), 2);
+    let meter = ("a-01".to_owned(), Some(2), "unknown_meter".to_owned(), 1);
+    assert_eq!(groups(folder.path()), [value.clone(), meter.clone()]);
+    let by_reason = HeldFilter {
+        reason: Some(Hold::ImplausibleValue),
+        ..HeldFilter::default()
+    };
+    let records = held_records(folder.path(), &by_reason, 10).unwrap();
+    assert_eq!(
+        records.iter().map(|record| record.sequence).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(records[0].time_ms, Some(NOON_MS + MINUTE_MS));
+    assert_eq!(held_records(folder.path(), &by_reason, 1).unwrap().len(), 1);
+    // Looking is allowed while ingest runs, deciding is not.
+    assert!(matches!(
+        drop_held(folder.path(), &by_reason, 0),
+        Err(StoreError::InUse(_))
+    ));
+    store.close().await;
+
+    let one = HeldFilter {
+        id: Some(records[0].id),
+        ..HeldFilter::default()
+    };
+    assert_eq!(drop_held(folder.path(), &one, 0).unwrap(), 1);
+    assert_eq!(groups(folder.path())[0].3, 1);
+    assert_eq!(drop_held(folder.path(), &by_reason, 0).unwrap(), 1);
+    assert_eq!(drop_held(folder.path(), &by_reason, 0).unwrap(), 0);
+    assert_eq!(groups(folder.path()), [meter]);
+
+    // A registry that would explain it now, the same delivery again, a rebuild: it stays dropped, and in the store.
+    let text = fleet_text().replace("rated_w = 10000", "rated_w = 1000000");
+    let store = Store::open(folder.path(), fleet_of(&text), clock.now()).unwrap();
+    deliver(&store, &[Run::new("a-01", 1, 1, &high)]).await;
+    assert_eq!(readings(&store, "duplicate"), 2);
+    let row = store
+        .intervals("a", NOON_MS, NOON_MS + 1, Step::Quarter)
+        .unwrap()
+        .remove(0);
+    assert_eq!(
+        (row.generated_wh, row.flags.held),
+        (None, true),
+        "held by the unknown meter alone"
+    );
+    is_rebuilt_equal(&store, folder.path()).await;
+    let kept = rows(
+        &raw(folder.path()),
+        "SELECT sequence FROM record WHERE hold = 'dropped'",
+    );
+    assert_eq!(kept, ["[Integer(1)]", "[Integer(2)]"]);
+    assert_eq!(store.readings_after(0, 10).unwrap().len(), 1, "no sink gets it");
 }

@@ -1,0 +1,270 @@
+//! `taraz quarantine` on a real installation: what ingest rejected or holds back is looked at, tried again and dropped.
+
+// clippy.toml allows it in tests, but does not take the helpers of an integration test for one.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use taraz_telemetry::{
+    BatchItem, BatchWriter, Clock, Crc32, Hold, MeterAddress, Outcome, Quantities, RECORD_LEN_MAX, Reading,
+    Record, Stamp,
+};
+use taraz_test_support::{Process, Signal, free_port, get, request, wait_for};
+
+const TARAZ: &str = env!("CARGO_BIN_EXE_taraz");
+const LIMIT: Duration = Duration::from_secs(60);
+/// The token of the example.
+const TOKEN: &str = "replace-me-with-a-long-random-text";
+/// 2026-06-21T08:00:00Z.
+const NOON_MS: u64 = 1_782_028_800_000;
+const CONFIG: [&str; 2] = ["--config", "taraz.toml"];
+
+struct Site {
+    folder: tempfile::TempDir,
+    http: SocketAddr,
+}
+
+impl Site {
+    fn new() -> Self {
+        let site = Self {
+            folder: tempfile::tempdir().unwrap(),
+            http: ([127, 0, 0, 1], free_port()).into(),
+        };
+        for (file, example) in [("taraz.toml", "taraz"), ("fleet.toml", "fleet")] {
+            std::fs::write(site.path(file), site.said(&["config", "example", example])).unwrap();
+        }
+        site.said(&["config", "master-key", "master.key"]);
+        site
+    }
+
+    fn path(&self, file: &str) -> std::path::PathBuf {
+        self.folder.path().join(file)
+    }
+
+    fn taraz(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(TARAZ);
+        let arguments = arguments.iter().map(AsRef::<Path>::as_ref);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap()
+    }
+
+    /// What a command that succeeds prints.
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.taraz(arguments);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {message}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn quarantine(&self, arguments: &[&str]) -> String {
+        self.said(&[&["quarantine"], arguments, &CONFIG].concat())
+    }
+
+    /// What a command that fails says.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.taraz(&[&["quarantine"], arguments, &CONFIG].concat());
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn start(&self) -> Process {
+        let http = self.http.to_string();
+        let arguments = [
+            "up",
+            "--config",
+            "taraz.toml",
+            "--http",
+            &http,
+            "--mqtt",
+            "127.0.0.1:0",
+        ];
+        let mut up = Process::taraz(TARAZ, "up", &arguments, self.folder.path());
+        up.wait_accepting(LIMIT, self.http);
+        up
+    }
+
+    fn deliver(&self, items: &[BatchItem<'_>]) {
+        let mut batch = BatchWriter::new();
+        assert!(items.iter().all(|item| batch.push(item)));
+        let token = format!("Bearer {TOKEN}");
+        let headers = [("authorization", token.as_str())];
+        let answer = request("POST", self.http, "/api/v1/batches", &headers, &batch.finish()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}
+
+fn end(mut up: Process) {
+    up.signal(Signal::Interrupt);
+    assert!(up.wait(LIMIT).success());
+}
+
+fn reading(meter: u8, minute: u64, ac_power_w: i32) -> Vec<u8> {
+    let values = Quantities {
+        ac_power_w: Some(ac_power_w),
+        ..Quantities::default()
+    };
+    let record = Record::Reading(Reading {
+        meter: MeterAddress::new(meter).unwrap(),
+        stamp: Stamp {
+            ms: NOON_MS + minute * 60_000,
+            clock: Clock::Synced,
+        },
+        outcome: Outcome::Values(values),
+    });
+    record.encode(&mut [0; RECORD_LEN_MAX]).unwrap().to_vec()
+}
+
+fn item(first: u32, hold: Option<Hold>, records: &[u8]) -> BatchItem<'_> {
+    BatchItem {
+        position: u64::from(first) + 1,
+        received_ms: NOON_MS,
+        device: "sari-01",
+        incarnation: 77,
+        boot: 1,
+        first,
+        hold,
+        records,
+    }
+}
+
+/// Puts an item where the gateway puts what ingest rejects: one record, the spool's row with its check sum.
+fn reject(spool: &Path, first: u32, records: &[u8]) {
+    let (boot, count) = (1_u32, 1_u32);
+    let head = Crc32::new()
+        .bytes(b"sari-01")
+        .word(77)
+        .word(boot)
+        .word(first)
+        .word(count);
+    let crc = head.bytes(records).sum();
+    let received_ms = i64::try_from(NOON_MS).unwrap();
+    rusqlite::Connection::open(spool)
+        .unwrap()
+        .execute(
+            "INSERT INTO quarantine VALUES (?1, ?2, 'sari-01', 77, ?3, ?4, ?5, NULL, ?6, ?7, 'ingest was wrong', ?2)",
+            (first, received_ms, boot, first, count, crc, records),
+        )
+        .unwrap();
+}
+
+/// Beside the running program.
+fn the_held_records_are_listed_and_shown(site: &Site) {
+    let listed = site.quarantine(&["list"]);
+    assert!(listed.contains(": 0 items that ingest rejected"), "{listed}");
+    assert!(listed.contains(": 3 records held back"), "{listed}");
+    assert!(
+        listed.contains("sari-01  meter 1  implausible_value  2 records  2026-06-21T08:01:00Z to"),
+        "{listed}"
+    );
+    assert!(listed.contains("meter 9  unknown_meter  1 record"), "{listed}");
+    let shown = site.quarantine(&["show", "--reason", "implausible_value"]);
+    assert!(
+        shown.contains("boot 1 record 2  implausible_value") && shown.contains("meter 1  ac_power_w 91000"),
+        "{shown}"
+    );
+}
+
+/// Two items in the gateway's spool, as ingest's verdict puts them there.
+fn rejected_items_are_listed_and_shown(site: &Site) {
+    let spool = site.path("taraz-data/gateway/spool.sqlite");
+    let (kept, lost) = (reading(1, 4, 8_000), reading(1, 5, 7_000));
+    reject(&spool, 7, &kept);
+    reject(&spool, 8, &lost);
+    let listed = site.quarantine(&["list"]);
+    assert!(listed.contains(": 2 items that ingest rejected"), "{listed}");
+    assert!(listed.contains("g7  sari-01  boot 1 records 7 to 7"), "{listed}");
+    let shown = site.quarantine(&["show", "g7"]);
+    assert!(
+        shown.contains("ingest was wrong") && shown.contains("ac_power_w 8000"),
+        "{shown}"
+    );
+    assert!(!shown.contains("7000"), "{shown}");
+}
+
+fn only_what_is_named_changes(site: &Site) {
+    // Nothing changes for somebody who does not say what.
+    assert!(site.refused(&["drop"]).contains("which?"));
+    assert!(
+        site.refused(&["retry", "x7"])
+            .contains("allowed: g or h and a number")
+    );
+    assert!(
+        site.refused(&["drop", "--reason", "boredom"])
+            .contains("allowed: implausible_time, implausible_value")
+    );
+    assert!(
+        site.quarantine(&["retry", "g7"])
+            .contains("g7: goes to ingest again")
+    );
+    assert!(site.quarantine(&["drop", "g8"]).contains("dropped: g8"));
+    assert!(
+        site.quarantine(&["drop", "--reason", "unknown_meter"])
+            .contains("1 record dropped")
+    );
+    let still = site.quarantine(&["retry", "--all"]);
+    assert!(still.contains("0 records held no longer, 2 still"), "{still}");
+    let fleet = std::fs::read_to_string(site.path("fleet.toml")).unwrap();
+    std::fs::write(
+        site.path("fleet.toml"),
+        fleet.replace("rated_w = 27600", "rated_w = 127600"),
+    )
+    .unwrap();
+    let judged = site.quarantine(&["retry", "--all"]);
+    assert!(judged.contains("2 records held no longer, 0 still"), "{judged}");
+}
+
+/// The item is delivered when the gateway runs again, and everything is where it belongs.
+fn everything_is_where_it_belongs(site: &Site) {
+    let up = site.start();
+    wait_for(LIMIT, "the item that was tried again", || {
+        let metrics = get(site.http, "/metrics")?.body;
+        let is_there = metrics.contains("ingest_readings_total{result=\"stored\"} 1\n");
+        is_there.then_some(()).ok_or("not stored yet".to_owned())
+    });
+    end(up);
+    let listed = site.quarantine(&["list"]);
+    assert!(
+        listed.contains(": 0 items") && listed.contains(": 0 records held back"),
+        "{listed}"
+    );
+    let store = rusqlite::Connection::open(site.path("taraz-data/ingest/store.sqlite")).unwrap();
+    let count = |hold: &str| -> i64 {
+        let sql = format!("SELECT count(*) FROM record WHERE hold {hold}");
+        store.query_row(&sql, (), |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("IS NULL"), count("= 'dropped'")), (4, 1));
+}
+
+#[test]
+fn what_waits_is_looked_at_tried_again_and_dropped() {
+    let site = Site::new();
+    let up = site.start();
+    let (good, high, higher, unknown) = (
+        reading(1, 0, 9_000),
+        reading(1, 1, 90_000),
+        reading(1, 2, 91_000),
+        reading(9, 3, 1),
+    );
+    site.deliver(&[
+        item(0, None, &good),
+        item(1, Some(Hold::ImplausibleValue), &high),
+        item(2, Some(Hold::ImplausibleValue), &higher),
+        item(3, Some(Hold::UnknownMeter), &unknown),
+    ]);
+
+    the_held_records_are_listed_and_shown(&site);
+    assert!(
+        site.refused(&["drop", "--reason", "unknown_meter"])
+            .contains("another ingest works on the store")
+    );
+    end(up);
+    rejected_items_are_listed_and_shown(&site);
+    only_what_is_named_changes(&site);
+    everything_is_where_it_belongs(&site);
+}
