@@ -59,8 +59,19 @@ impl Rig {
     }
 
     fn board(&self, device: &str, broker_port: u16) -> Board {
+        self.board_of(board::QEMU, device, broker_port)
+    }
+
+    fn board_of(&self, kind: &'static str, device: &str, broker_port: u16) -> Board {
         let sntp_port = self.time.address().port();
-        Board::new(&self.installation, &self.plants, device, broker_port, sntp_port)
+        Board::new(
+            kind,
+            &self.installation,
+            &self.plants,
+            device,
+            broker_port,
+            sntp_port,
+        )
     }
 
     /// How many readings with values the store has of a device.
@@ -93,6 +104,9 @@ impl Rig {
         }
         wait_forwarded(&self.installation);
         for board in &mut boards {
+            wait_for(RECOVERY_LIMIT, "the stack's high-water mark", || {
+                board.note_stack()
+            });
             board.emulator.cut_power();
         }
         let store = self.installation.store();
@@ -107,7 +121,7 @@ impl Rig {
                 board.device
             );
             let readings = oracle::placed_readings(&oracle::identities(&store, &board.device));
-            let served = board::served(&self.installation, &board.device);
+            let served = board::served(&self.installation, board);
             let outcome = board::assert_served_is_stored(board, &served, &readings);
             println!(
                 "{}: {} polls with {} values equal, {} answered polls missing after {} power cuts; {sums:?}",
@@ -131,19 +145,9 @@ fn is_reading(record: &Record) -> bool {
 
 /// Asks the board's console.
 fn queue_is_empty(board: &mut Board) -> Result<(), String> {
-    let from = board.emulator.console().len();
-    board.emulator.type_line("queue");
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(5) {
-        let said = board.emulator.console();
-        let answer = said.get(from..).unwrap_or_default();
-        if let Some(line) = answer.lines().find(|line| line.starts_with("waiting")) {
-            let empty = line.split_whitespace().nth(1) == Some("0");
-            return if empty { Ok(()) } else { Err(line.to_owned()) };
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Err("the console does not answer".to_owned())
+    let line = board.ask("queue", "waiting")?;
+    let empty = line.split_whitespace().nth(1) == Some("0");
+    if empty { Ok(()) } else { Err(line) }
 }
 
 #[test]
@@ -235,6 +239,39 @@ fn two_boards_run_the_same_firmware_and_a_wiped_flash_begins_anew() {
     let sums = board::wait_accounted(&rig.installation, SCHOOL, RECOVERY_LIMIT);
     assert_eq!(sums.incarnations, 2, "{sums:?}");
     rig.end(vec![school, town_hall]);
+}
+
+/// The UF2 that a technician copies onto the board, on an emulated RP2040 with an emulated W5500 and RS-485 driver.
+#[test]
+fn the_uf2_delivers_from_an_rp2040_through_power_cuts_and_a_restart() {
+    let rig = Rig::start(&[TOWN_HALL]);
+    let mut board = rig.board_of(board::PICO, TOWN_HALL, rig.mosquitto.address().port());
+    board.emulator.switch_on();
+    let at = board
+        .emulator
+        .wait_said(FIRST_READINGS_LIMIT, 0, "on w5500-evb-pico, start: PowerOn");
+    board
+        .emulator
+        .wait_said(FIRST_READINGS_LIMIT, at, &format!("device {TOWN_HALL}, broker"));
+    rig.wait_readings(TOWN_HALL, 4, FIRST_READINGS_LIMIT);
+    for _ in 0..2 {
+        board.cut_power();
+        board.emulator.switch_on();
+        let before = rig.readings(TOWN_HALL);
+        rig.wait_readings(TOWN_HALL, before + 4, RECOVERY_LIMIT);
+    }
+    let said = board.emulator.console().len();
+    board.emulator.type_line("reboot");
+    board
+        .emulator
+        .wait_said(FIRST_READINGS_LIMIT, said, "start: Requested");
+    // What was read last may have gone with the memory, as at a cut.
+    board.cuts_ms.push(now_ms());
+    let before = rig.readings(TOWN_HALL);
+    rig.wait_readings(TOWN_HALL, before + 4, RECOVERY_LIMIT);
+    let sums = board::wait_accounted(&rig.installation, TOWN_HALL, RECOVERY_LIMIT);
+    assert_eq!((sums.incarnations, sums.boots), (1, 4), "{sums:?}");
+    rig.end(vec![board]);
 }
 
 #[test]

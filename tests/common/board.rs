@@ -3,25 +3,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use taraz_test_support::{Emulator, HOST_IN_EMULATOR, Process, Signal, wait_for};
+use taraz_test_support::{Emulator, HOST_IN_EMULATOR, Machine, Process, Signal, wait_for};
 
 use super::installation::{Installation, START_LIMIT, TARAZ};
 use super::oracle::Values;
 
-/// The emulated board.
-pub(crate) const BOARD: &str = "qemu-lm3s6965";
-/// How often the boards of these tests poll, in s.
+/// The board that QEMU emulates.
+pub(crate) const QEMU: &str = "qemu-lm3s6965";
+/// The board that rp2040js emulates.
+pub(crate) const PICO: &str = "w5500-evb-pico";
+/// How often QEMU's board polls, in s.
 pub(crate) const POLL_INTERVAL_S: u32 = 1;
+const LINE: &str = "baud=9600,timeout_ms=1500";
+/// How often rp2040js' does: its clock is what the host can spare.
+const PICO_POLL_INTERVAL_S: u32 = 6;
+/// Its line takes its time; so fast the reads of a poll follow each other as closely as QEMU's.
+const PICO_LINE: &str = "baud=38400,timeout_ms=1500";
 
 /// Sari's solar noon in UTC: the sun stands highest at 53° E about 3.5 h before it does in Greenwich.
 const NOON_UTC_S: i64 = 8 * 3_600 + 1_800;
 const DAY_S: i64 = 86_400;
 
+/// How long a console may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
 /// Where `cargo xtask boards` leaves what it built.
-fn elf() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/boards/{BOARD}.elf"))
+fn program(board: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/boards/{board}.elf"))
 }
 
 /// Now, in UTC ms.
@@ -103,6 +113,8 @@ fn simulation_of(devices: &[&str]) -> String {
 
 /// A registered device as a board.
 pub(crate) struct Board {
+    /// Its kind.
+    board: &'static str,
     /// The device's id.
     pub(crate) device: String,
     /// The emulated board.
@@ -116,6 +128,7 @@ pub(crate) struct Board {
 impl Board {
     /// A board that is off, with an image made by the command line.
     pub(crate) fn new(
+        board: &'static str,
         installation: &Installation,
         plants: &Plants,
         device: &str,
@@ -129,8 +142,13 @@ impl Board {
             .unwrap()
             .parse()
             .unwrap();
-        let emulator = Emulator::new(device, &elf(), &folder, bus);
+        let machine = match board {
+            PICO => Machine::W5500EvbPico(folder.join("device.uf2")),
+            _ => Machine::Lm3s6965(program(board)),
+        };
+        let emulator = Emulator::new(device, machine, &folder, bus);
         let board = Self {
+            board,
             device: device.to_owned(),
             emulator,
             broker_port,
@@ -144,7 +162,16 @@ impl Board {
     /// Makes its flash anew with `taraz device image`: the queue is empty, the configuration is there.
     pub(crate) fn write_image(&self, installation: &Installation) {
         let _ = std::fs::remove_file(self.emulator.flash());
-        let flash = self.emulator.flash();
+        // The boot loader writes a UF2 into the flash; the flash of QEMU's board is the image itself.
+        let image = match self.board {
+            PICO => self.emulator.folder().join("device.uf2"),
+            _ => self.emulator.flash(),
+        };
+        let _ = std::fs::remove_file(&image);
+        let (interval_s, line) = match self.board {
+            PICO => (PICO_POLL_INTERVAL_S, PICO_LINE),
+            _ => (POLL_INTERVAL_S, LINE),
+        };
         let made = Command::new(TARAZ)
             .current_dir(installation.folder())
             .args([
@@ -154,17 +181,52 @@ impl Board {
                 "--config",
                 "taraz.toml",
                 "--board",
-                BOARD,
+                self.board,
             ])
-            .args(["--program".as_ref(), elf().as_os_str()])
+            .args(["--program".as_ref(), program(self.board).as_os_str()])
             .args(["--broker", &format!("{HOST_IN_EMULATOR}:{}", self.broker_port)])
             .args(["--sntp", &format!("{HOST_IN_EMULATOR}:{}", self.sntp_port)])
-            .args(["--poll-interval-s", &POLL_INTERVAL_S.to_string()])
-            .args(["--bus", "baud=9600,timeout_ms=1500"])
-            .args(["--out".as_ref(), flash.as_os_str()])
+            .args(["--poll-interval-s", &interval_s.to_string()])
+            .args(["--bus", line])
+            .args(["--out".as_ref(), image.as_os_str()])
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// Types a command on its console; gives the line of the answer that begins so.
+    pub(crate) fn ask(&mut self, command: &str, begins: &str) -> Result<String, String> {
+        let from = self.emulator.console().len();
+        self.emulator.type_line(command);
+        let begun = Instant::now();
+        while begun.elapsed() < ANSWER_WITHIN {
+            let said = self.emulator.console();
+            let answer = said.get(from..).unwrap_or_default();
+            // The last line may not be whole yet.
+            let mut whole = answer.lines().take(answer.matches('\n').count());
+            if let Some(line) = whole.find(|line| line.starts_with(begins)) {
+                return Ok(line.to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("the console does not answer".to_owned())
+    }
+
+    /// Leaves the most of its stack that was ever used where `cargo xtask size` looks for it.
+    pub(crate) fn note_stack(&mut self) -> Result<(), String> {
+        let line = self.ask("status", "stack")?;
+        let bytes = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse::<u64>().ok());
+        let bytes = bytes.ok_or_else(|| line.clone())?;
+        let file = program(self.board).with_extension("stack");
+        let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+        // What another program left counts for nothing.
+        let is_of_this = changed(&file) > changed(&program(self.board));
+        let before = std::fs::read_to_string(&file).ok().filter(|_| is_of_this);
+        let before = before.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        std::fs::write(&file, format!("{}\n", bytes.max(before))).map_err(|error| error.to_string())
     }
 
     /// Cuts its power.
@@ -183,17 +245,23 @@ pub(crate) struct Served {
 
 /// Reads that follow each other closer than this belong to one poll, unless they state again what was stated.
 const POLL_GAP_MS: i64 = 450;
+/// The same where the host decides how long the board takes between two reads.
+const PICO_POLL_GAP_MS: i64 = 1_900;
 
 /// Every answered poll of a device by the meter's address, in the order of time. The simulator should have ended.
-pub(crate) fn served(installation: &Installation, device: &str) -> BTreeMap<u8, Vec<Served>> {
+pub(crate) fn served(installation: &Installation, board: &Board) -> BTreeMap<u8, Vec<Served>> {
+    let gap_ms = match board.board {
+        PICO => PICO_POLL_GAP_MS,
+        _ => POLL_GAP_MS,
+    };
     let mut polls: BTreeMap<u8, Vec<Served>> = BTreeMap::new();
     for read in super::oracle::reads(&installation.journal()) {
-        if read.bus != device {
+        if read.bus != board.device {
             continue;
         }
         let polls = polls.entry(read.unit).or_default();
         let goes_on = |poll: &&mut Served| {
-            read.wall_ms - poll.at_ms < POLL_GAP_MS
+            read.wall_ms - poll.at_ms < gap_ms
                 && read.values.keys().all(|name| !poll.values.contains_key(name))
         };
         match polls.last_mut().filter(goes_on) {
@@ -211,7 +279,9 @@ pub(crate) fn served(installation: &Installation, device: &str) -> BTreeMap<u8, 
 }
 
 /// How far the stamp of a reading may be from the wall's clock when its poll was answered, ms.
-const STAMP_WITHIN_MS: i64 = 900;
+const STAMP_WITHIN_MS: u64 = 900;
+/// The same where the board's clock is what the host can spare, above all at a start.
+const PICO_STAMP_WITHIN_MS: u64 = 2_900;
 /// A poll that was answered at most this long before the power was cut may be missing, once for each meter.
 const LOST_BEFORE_CUT_MS: i64 = 1_500;
 
@@ -234,13 +304,24 @@ pub(crate) fn assert_served_is_stored(
     stored: &BTreeMap<u8, Vec<(i64, Values)>>,
 ) -> Outcome {
     let mut outcome = Outcome::default();
+    let within_ms = match board.board {
+        PICO => PICO_STAMP_WITHIN_MS,
+        _ => STAMP_WITHIN_MS,
+    };
     let meters: BTreeSet<_> = served.keys().chain(stored.keys()).collect();
     for meter in meters {
         let mut left = served.get(meter).cloned().unwrap_or_default();
         for (at_ms, values) in stored.get(meter).into_iter().flatten() {
+            // Just before and just after a power cut two polls may have been served about then: the one that says the same.
+            let distance = |index: &usize| {
+                (
+                    left[*index].values != *values,
+                    left[*index].at_ms.abs_diff(*at_ms),
+                )
+            };
+            let about_then = |index: &usize| left[*index].at_ms.abs_diff(*at_ms) <= within_ms;
             let nearest = (0..left.len()).min_by_key(|&index| left[index].at_ms.abs_diff(*at_ms));
-            let Some(index) = nearest.filter(|&i| left[i].at_ms.abs_diff(*at_ms) as i64 <= STAMP_WITHIN_MS)
-            else {
+            let Some(index) = (0..left.len()).filter(about_then).min_by_key(distance) else {
                 panic!(
                     "{} meter {meter}: stored at {at_ms}, and no poll was served about then; the nearest at {:?}",
                     board.device,

@@ -18,8 +18,12 @@ const ETHERNET_PINS = { select: 17, reset: 20, interrupt: 21 };
 const CYCLE_NANOS = 8;
 /** How long the emulator runs before it looks after its sockets. */
 const SLICE_MS = 4;
-/** Where the host can't keep up, the board's clock lags, up to this; what is more is never made up for. */
-const LAG_MAX_NANOS = 3e9;
+/**
+ * Where the host can't keep up, the board's clock lags, up to this; what is more is never made up for. Nothing of the start
+ * is: a clock that races when it is compared with a time server is wrong afterwards.
+ */
+const LAG_MAX_NANOS = 0.5e9;
+const START_NANOS = 1e9;
 /** A clock that lags makes up for it at this speed at most: whoever is to answer the board lives in the host's time. */
 const SPEED_MAX = 2;
 /** Peripherals, as rp2040js names them: bits 14 and up of the address, shifted. */
@@ -136,7 +140,8 @@ export class Machine {
       if (round % 1024 === 0 && performance.now() > end) break;
     }
     const lag = this.#dueNanos() - this.clock.nanos;
-    if (lag > LAG_MAX_NANOS) this.startNanos -= lag - LAG_MAX_NANOS;
+    const allowed = this.clock.nanos < START_NANOS ? 0 : LAG_MAX_NANOS;
+    if (lag > allowed) this.startNanos -= lag - allowed;
     if (this.clock.nanos >= due) setTimeout(() => this.#slice(), 1);
     else setImmediate(() => this.#slice());
   }

@@ -1,4 +1,5 @@
-//! A board in QEMU: the real ELF, its flash in a file, its bus on a TCP port, its console in a file and on a port.
+//! A board in an emulator: the real ELF in QEMU, or the real UF2 in `tests/js/rp2040`. Its flash is a file, its bus a TCP
+//! port, its console a file and a port.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,10 +16,19 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How this computer's 127.0.0.1 is called inside the machine (QEMU's user network).
 pub const HOST_IN_EMULATOR: &str = "10.0.2.2";
 
+/// What the board is.
+#[derive(Clone, Debug)]
+pub enum Machine {
+    /// QEMU's `lm3s6965evb` with this ELF.
+    Lm3s6965(PathBuf),
+    /// A W5500-EVB-Pico whose boot loader gets this UF2 before it is switched on for the first time.
+    W5500EvbPico(PathBuf),
+}
+
 /// A board that is switched on or off. Its flash is `flash.img` in its folder and outlives every switch.
 pub struct Emulator {
     name: String,
-    elf: PathBuf,
+    machine: Machine,
     folder: PathBuf,
     bus: SocketAddr,
     running: Option<Running>,
@@ -27,21 +37,18 @@ pub struct Emulator {
 
 struct Running {
     process: Process,
+    /// The network of a machine that is not QEMU's own.
+    _network: Option<Process>,
     console: TcpStream,
 }
 
 impl Emulator {
     /// A board that is off. `folder` holds its `flash.img`, `bus` is the RS-485 bus behind a serial server.
     #[must_use]
-    pub fn new(name: &str, elf: &Path, folder: &Path, bus: SocketAddr) -> Self {
-        assert!(
-            elf.is_file(),
-            "{} is not there: build it with `cargo xtask boards`",
-            elf.display()
-        );
+    pub fn new(name: &str, machine: Machine, folder: &Path, bus: SocketAddr) -> Self {
         Self {
             name: name.to_owned(),
-            elf: elf.to_owned(),
+            machine,
             folder: folder.to_owned(),
             bus,
             running: None,
@@ -52,11 +59,33 @@ impl Emulator {
     /// Switches it on.
     ///
     /// # Panics
-    /// When it is on, or QEMU is not installed or does not start.
+    /// When it is on, or its program is not there, or the emulator is not installed or does not start.
     pub fn switch_on(&mut self) {
         assert!(self.running.is_none(), "{} is on already", self.name);
         self.starts += 1;
         let console_port = free_port();
+        let (mut command, network) = match &self.machine {
+            Machine::Lm3s6965(elf) => (self.qemu(elf, console_port), None),
+            Machine::W5500EvbPico(uf2) => {
+                let (network, port) = self.cable();
+                (self.pico(uf2, console_port, port), Some(network))
+            }
+        };
+        let log = self.folder.join("emulator.log");
+        let mut process = Process::start(&self.name, &mut command, &log);
+        let address = SocketAddr::from(([127, 0, 0, 1], console_port));
+        let console = process.wait_for(START_LIMIT, "the console's port", || {
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| error.to_string())
+        });
+        self.running = Some(Running {
+            process,
+            _network: network,
+            console,
+        });
+    }
+
+    fn qemu(&self, elf: &Path, console_port: u16) -> Command {
+        assert_built(elf);
         let bus = self.bus;
         let mut command = Command::new(require("qemu-system-arm"));
         command
@@ -76,14 +105,52 @@ impl Emulator {
             "chardev:bus",
         ]);
         command.args(["-semihosting-config", "enable=on,target=native"]);
-        command.arg("-kernel").arg(&self.elf);
-        let log = self.folder.join("qemu.log");
-        let mut process = Process::start(&self.name, &mut command, &log);
-        let address = SocketAddr::from(([127, 0, 0, 1], console_port));
-        let console = process.wait_for(START_LIMIT, "the console's port", || {
-            TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| error.to_string())
-        });
-        self.running = Some(Running { process, console });
+        command.arg("-kernel").arg(elf);
+        command
+    }
+
+    /// QEMU without a machine: its user network at the end of a cable, and the port of the other end.
+    fn cable(&self) -> (Process, u16) {
+        let port = free_port();
+        let mut command = Command::new(require("qemu-system-arm"));
+        command.current_dir(&self.folder).args([
+            "-M",
+            "none",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ]);
+        command.args(["-netdev", "user,id=net", "-netdev"]);
+        command.arg(format!("socket,id=cable,listen=127.0.0.1:{port}"));
+        command.args(["-netdev", "hubport,id=a,hubid=0,netdev=net"]);
+        command.args(["-netdev", "hubport,id=b,hubid=0,netdev=cable"]);
+        command.args(["-object", "filter-dump,id=dump,netdev=net,file=net.pcap"]);
+        let log = self.folder.join("network.log");
+        (
+            Process::start(&format!("{}-network", self.name), &mut command, &log),
+            port,
+        )
+    }
+
+    fn pico(&self, uf2: &Path, console_port: u16, cable_port: u16) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/rp2040/run.js");
+        assert!(
+            script.with_file_name("../node_modules/rp2040js").is_dir(),
+            "this test needs rp2040js, which is not installed:\n  cargo xtask setup"
+        );
+        let mut command = Command::new(require("node"));
+        command.current_dir(&self.folder).arg(script);
+        command.args(["--flash", "flash.img", "--log", "console.log"]);
+        command.args(["--console", &console_port.to_string()]);
+        command.args(["--bus", &self.bus.to_string()]);
+        command.args(["--net", &format!("127.0.0.1:{cable_port}")]);
+        if !self.flash().is_file() {
+            assert_built(uf2);
+            command.arg("--uf2").arg(uf2);
+        }
+        command
     }
 
     /// Cuts the power: kill -9.
@@ -218,6 +285,14 @@ fn tcp_bytes(capture: &[u8]) -> u64 {
         rest = next;
     }
     sum
+}
+
+fn assert_built(program: &Path) {
+    assert!(
+        program.is_file(),
+        "{} is not there: build it with `cargo xtask boards`",
+        program.display()
+    );
 }
 
 impl Drop for Emulator {

@@ -17,7 +17,7 @@ mod time_server;
 mod wait;
 mod webhook;
 
-pub use emulator::{Emulator, HOST_IN_EMULATOR};
+pub use emulator::{Emulator, HOST_IN_EMULATOR, Machine};
 pub use http::{Response, get, request};
 pub use ports::{free_port, free_ports};
 pub use process::{Process, Signal};

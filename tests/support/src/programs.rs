@@ -11,6 +11,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mosquitto_passwd", "mosquitto"),
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
+    ("node", "nodejs"),
     ("promtool", "prometheus"),
 ];
 
