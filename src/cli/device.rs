@@ -1,4 +1,8 @@
 //! `taraz device …`: what can be said about devices.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "brackets in these texts are those of the arguments, shown as they stand by --help"
+)]
 
 use std::path::PathBuf;
 
