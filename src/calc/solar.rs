@@ -26,7 +26,7 @@ const INPUTS: &[&str] = &[
     "temp_air",
     "wind",
 ];
-/// Columns that are computed, in the order of `cells`.
+/// Columns that are computed, in the order of `Figures::cells`.
 const OUTPUTS: &[&str] = &[
     "zenith",
     "apparent_zenith",

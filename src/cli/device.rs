@@ -1,8 +1,7 @@
 //! `taraz device …`: what can be said about devices.
-#![allow(
-    rustdoc::broken_intra_doc_links,
-    reason = "brackets in these texts are those of the arguments, shown as they stand by --help"
-)]
+
+// Brackets in help are what may be left out, no links.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
 

@@ -65,7 +65,7 @@ impl<F: NorFlash> FlashQueue<F> {
     ///
     /// # Errors
     /// [`FlashQueueError::Area`] when flash or area don't suit; otherwise the flash failed. Damage is no error: what is lost
-    /// is named in `Queue::recovery`.
+    /// is named in [`Queue::recovery`](crate::Queue::recovery).
     pub fn open(flash: F, area: Range<u32>, random: Incarnation) -> Outcome<Self, F> {
         let geometry = Geometry::new::<F>(&area, flash.capacity()).map_err(FlashQueueError::Area)?;
         let mut medium = Medium::new(flash, geometry);
