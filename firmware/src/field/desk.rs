@@ -25,6 +25,8 @@ pub(super) enum AskedBy {
 #[derive(Debug, Default)]
 pub struct BusDesk {
     read: Cell<Option<(MeterAddress, ReadRegisters)>>,
+    /// The read on the bus is still waited for: another was not asked, and it was not given up.
+    is_awaited: Cell<bool>,
     answer: RefCell<Option<DeskRead>>,
     search: RefCell<Option<(Detect, AskedBy)>>,
     line: Cell<Option<LineSettings>>,
@@ -38,6 +40,7 @@ impl BusDesk {
     pub const fn new() -> Self {
         Self {
             read: Cell::new(None),
+            is_awaited: Cell::new(false),
             answer: RefCell::new(None),
             search: RefCell::new(None),
             line: Cell::new(None),
@@ -52,6 +55,7 @@ impl BusDesk {
     /// [`BusError`] after the line's retries.
     pub async fn read(&self, unit: MeterAddress, read: ReadRegisters) -> DeskRead {
         self.answer.take();
+        self.is_awaited.set(false);
         self.read.set(Some((unit, read)));
         self.bus_wake.notify();
         loop {
@@ -68,9 +72,10 @@ impl BusDesk {
         self.bus_wake.notify();
     }
 
-    /// Ends a search that was asked for here; a read that has not begun is forgotten.
+    /// Ends a search that was asked for here; a read is forgotten, and its answer if it has begun.
     pub fn cancel(&self) {
         self.read.set(None);
+        self.is_awaited.set(false);
         let mut search = self.search.borrow_mut();
         if matches!(&*search, Some((_, AskedBy::Desk))) {
             *search = None;
@@ -134,10 +139,16 @@ impl BusDesk {
     }
 
     pub(super) fn take_read(&self) -> Option<(MeterAddress, ReadRegisters)> {
-        self.read.take()
+        let read = self.read.take();
+        self.is_awaited.set(read.is_some());
+        read
     }
 
+    /// The answer to the read that was taken last, unless nobody waits for it any more.
     pub(super) fn answer(&self, answer: DeskRead) {
+        if !self.is_awaited.take() {
+            return;
+        }
         *self.answer.borrow_mut() = Some(answer);
         self.desk_wake.notify();
     }
@@ -162,4 +173,42 @@ pub struct SearchState<'s> {
     pub summary: DetectSummary,
     /// It is over.
     pub is_done: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+    use core::task::Poll;
+
+    use embassy_futures::poll_once;
+
+    use super::*;
+    use crate::modbus::ReadFunction;
+
+    #[test]
+    fn the_answer_to_a_read_that_was_given_up_is_not_that_of_the_next() {
+        let desk = BusDesk::new();
+        let unit = |address| MeterAddress::new(address).unwrap();
+        {
+            let first = pin!(desk.read(unit(1), READ));
+            assert!(poll_once(first).is_pending());
+        }
+        assert_eq!(desk.take_read(), Some((unit(1), READ)));
+        let mut second = pin!(desk.read(unit(2), READ));
+        assert!(poll_once(second.as_mut()).is_pending());
+        desk.answer(Ok(Vec::from_slice(&[1]).unwrap()));
+        assert!(poll_once(second.as_mut()).is_pending(), "that was unit 1");
+        assert_eq!(desk.take_read(), Some((unit(2), READ)));
+        desk.answer(Ok(Vec::from_slice(&[2]).unwrap()));
+        let Poll::Ready(Ok(answer)) = poll_once(second) else {
+            panic!("no answer")
+        };
+        assert_eq!(answer, [2]);
+    }
+
+    const READ: ReadRegisters = ReadRegisters {
+        function: ReadFunction::Holding,
+        start: 40_000,
+        count: 1,
+    };
 }

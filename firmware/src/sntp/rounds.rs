@@ -33,6 +33,8 @@ pub(super) struct Rounds {
     due_ms: u64,
     /// The least time between two questions, once the server asked for it.
     rest_ms: Option<u64>,
+    /// The server denied access: it is not asked before this, monotonic ms.
+    denied_until_ms: u64,
     /// The clock took a sample of ours.
     has_time: bool,
     asked: u8,
@@ -47,6 +49,7 @@ impl Rounds {
             backoff: Backoff::new(RETRY_MS_MIN, RETRY_MS_MAX),
             due_ms: 0,
             rest_ms: None,
+            denied_until_ms: 0,
             has_time: false,
             asked: 0,
             best: None,
@@ -82,7 +85,8 @@ impl Rounds {
             }
             SntpFailure::Refused(SntpRefusal::Kiss(KissCode::Denied)) => {
                 let told = self.end_round(now_ms);
-                self.due_ms = now_ms + SNTP_PAUSE_DENIED_MS;
+                self.denied_until_ms = now_ms + SNTP_PAUSE_DENIED_MS;
+                self.due_ms = self.denied_until_ms;
                 told
             }
             _ if self.best.is_some() => self.asked_once_more(now_ms),
@@ -135,7 +139,8 @@ impl Rounds {
 
     fn retry(&mut self, now_ms: u64) {
         let wait_ms = self.backoff.after_failure_ms(&mut self.jitter);
-        self.due_ms = now_ms + wait_ms.max(self.rest_ms.unwrap_or(0));
+        // What the round had brought may be doubted after the denial: that is no reason to ask.
+        self.due_ms = (now_ms + wait_ms.max(self.rest_ms.unwrap_or(0))).max(self.denied_until_ms);
     }
 }
 

@@ -297,3 +297,11 @@ fn what_a_round_brought_before_a_kiss_is_used() {
     });
     assert_eq!(world.told.len(), told + 1);
 }
+
+#[test]
+fn a_doubted_sample_does_not_cut_a_denial_short() {
+    let mut rounds = Rounds::new(1);
+    rounds.failed(1_000, SntpFailure::Refused(SntpRefusal::Kiss(KissCode::Denied)));
+    rounds.told(1_000, SyncOutcome::Doubted);
+    assert_eq!(rounds.due_ms(), 1_000 + SNTP_PAUSE_DENIED_MS);
+}
