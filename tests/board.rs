@@ -114,12 +114,6 @@ impl Rig {
         assert_eq!(oracle::troubles(&store), (0, 0), "conflicts, held");
         for board in &boards {
             let sums = board::wait_accounted(&self.installation, &board.device, RECOVERY_LIMIT);
-            assert_eq!(
-                sums.written,
-                sums.stored + sums.dropped,
-                "{}: {sums:?}",
-                board.device
-            );
             let readings = oracle::placed_readings(&oracle::identities(&store, &board.device));
             let served = board::served(&self.installation, board);
             let outcome = board::assert_served_is_stored(board, &served, &readings);

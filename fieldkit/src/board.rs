@@ -24,7 +24,7 @@ pub enum Medium {
         family: u32,
         /// The address of the configuration page, the beginning of an erase sector.
         page: u32,
-        /// The addresses of the queue: an image never touches them.
+        /// The addresses of the queue: an image touches them only to erase them, when told to.
         queue: Range<u32>,
         /// The drive.
         drive: BootDrive,
