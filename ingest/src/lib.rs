@@ -31,8 +31,8 @@ pub use receive::{ReceiveError, Receiver};
 pub use run::{Ingest, RunError, RunningIngest, StartError};
 pub use sinks::SinkError;
 pub use store::{
-    Archive, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, READINGS_MAX, Register, Store,
-    StoreError, drop_held, held_groups, held_records,
+    Archive, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, PlacedReading, READINGS_MAX, Register,
+    Store, StoreError, drop_held, held_groups, held_records,
 };
 pub use view::{
     DeviceHealth, DeviceView, IntervalFlags, IntervalRow, MeterHealth, MeterView, PlantView, SiteView, Step,

@@ -1,6 +1,6 @@
 //! The store as an auditor reads it: register values and nothing derived, beside a running ingest and without changing it.
 //!
-//! In: the store's folder. Out: the readings of one register, from one consistent state. It opens the file read-only, takes no
+//! In: the store's folder. Out: the values of one register, or the readings of one device, from one consistent state. It opens the file read-only, takes no
 //! lock that an ingest would wait for, and migrates nothing.
 
 use std::path::Path;
@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use taraz_analytics::energy::{Point, Series};
 use taraz_telemetry::{DeviceId, MeterAddress};
 
+use super::history::{self, PlacedReading};
 use super::{FILE_NAME, Register, StoreError, schema};
 use crate::analytics::QUARTER_MS;
 
@@ -65,6 +66,21 @@ impl Archive {
                 })
             })?;
         Ok(points.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The readings of a device in `from_ms..to_ms` (UTC ms) to `each`, in the order of time and, at one instant, of identities:
+    /// those that are placed in time and not held back, failed polls among them. An error of `each` ends it.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`], and those of `each`.
+    pub fn readings_between(
+        &self,
+        device: &DeviceId,
+        from_ms: i64,
+        to_ms: i64,
+        each: impl FnMut(PlacedReading) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        history::readings_between(&self.connection, device, from_ms, to_ms, each)
     }
 
     /// The quarter-hours (begin in UTC ms) in which power flowed the way of a register that the meter did not state.

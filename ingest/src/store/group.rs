@@ -3,26 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Connection;
-use taraz_fleet::Fleet;
+use taraz_fleet::{DeviceRef, Fleet};
 use taraz_telemetry::{
     BatchItem, Clock, DeviceId, Diagnostics, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
 };
 
 use super::anchors::Anchors;
 use super::facts::{decode, kind_of, meter_of, registers, unstated};
-use super::placing::Moved;
-use super::plausible::oldest_ms;
+use super::plausible::oldest_ms as oldest_ms_of;
 use super::points::{Changes, Gathered};
-use super::rows::{self, Row, Stored};
+use super::rows::{self, Row};
+use super::runs::{Looked, OpenRuns};
 use super::state::{BootKey, SeriesKey, State};
 use super::tally::Tally;
 use crate::analytics::{Point, quarter_of};
 use crate::arrivals::Arrivals;
 use crate::counters::ReadingResult;
 use crate::view::DeviceHealth;
-
-/// The most conflicting records that are kept; more are only counted.
-const CONFLICTS_MAX: i64 = 100_000;
 
 /// The work of one transaction.
 #[derive(Debug)]
@@ -32,11 +29,15 @@ pub(super) struct Group<'a> {
     pub(super) state: &'a mut State,
     pub(super) gathered: Gathered,
     pub(super) changes: Changes,
+    /// Plain readings that are not written yet.
+    pub(super) open: OpenRuns,
+    /// The run that a repeated record was found in.
+    pub(super) looked: Option<Looked>,
     pub(super) runs_before: HashMap<BootKey, Vec<(Sequence, Sequence)>>,
     /// The anchors of the boots that were asked for.
     pub(super) anchors: HashMap<BootKey, Anchors>,
-    /// Boots whose unsynced records have to be placed anew.
-    pub(super) moved: BTreeMap<BootKey, Moved>,
+    /// Boots whose unsynced records have to be placed anew, with their device.
+    pub(super) moved: BTreeMap<BootKey, DeviceId>,
     /// Boots with records that may be settled now.
     pub(super) unsettled: BTreeSet<BootKey>,
     /// What came in, for the present; handed on after the commit.
@@ -49,11 +50,21 @@ pub(super) struct Group<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Context<'i> {
     pub(super) device: &'i DeviceId,
+    /// What the registry says of it, if it knows it.
+    pub(super) found: Option<DeviceRef<'i>>,
     pub(super) boot: BootKey,
     /// Nothing older is believed, UTC ms.
     pub(super) commissioned_ms: i64,
     pub(super) received_ms: i64,
     pub(super) hold: Option<Hold>,
+}
+
+impl Context<'_> {
+    /// What the registry rates a meter at, in W; 0 when it doesn't know the meter.
+    pub(super) fn rated_w(&self, meter: MeterAddress) -> u32 {
+        let meter = self.found.and_then(|found| found.device.meter(meter));
+        meter.map_or(0, |meter| meter.rated_w)
+    }
 }
 
 impl<'a> Group<'a> {
@@ -69,6 +80,8 @@ impl<'a> Group<'a> {
             state,
             gathered: Gathered::default(),
             changes: Changes::default(),
+            open: OpenRuns::default(),
+            looked: None,
             runs_before: HashMap::new(),
             anchors: HashMap::new(),
             moved: BTreeMap::new(),
@@ -80,33 +93,52 @@ impl<'a> Group<'a> {
 
     /// Stores an item whole. The inner error is the reason why it can never be taken.
     pub(super) fn item(&mut self, item: &BatchItem<'_>) -> rusqlite::Result<Result<(), String>> {
-        let fleet = self.fleet;
         let Ok(id) = DeviceId::new(item.device) else {
             return Ok(Err(format!("\"{}\" is no device id", item.device)));
         };
-        let registered = fleet.device(&id);
         let records = match decode(item) {
             Ok(records) => records,
             Err(reason) => return Ok(Err(reason)),
         };
-        let device = self.state.device(self.connection, &id)?;
-        let context = Context {
-            device: &id,
-            boot: BootKey {
-                device,
-                incarnation: item.incarnation,
-                boot: item.boot,
-            },
-            commissioned_ms: registered.map_or(i64::MIN, |found| oldest_ms(found.plant)),
-            received_ms: i64::try_from(item.received_ms).unwrap_or(i64::MAX),
-            // A gateway's registry may be ahead of ours: its devices' records wait here for our next start.
-            hold: item.hold.or(registered.is_none().then_some(Hold::UnknownMeter)),
+        let boot = BootKey {
+            device: self.state.device(self.connection, &id)?,
+            incarnation: item.incarnation,
+            boot: item.boot,
         };
+        let received_ms = i64::try_from(item.received_ms).unwrap_or(i64::MAX);
+        let mut context = self.context(&id, boot, received_ms, item.hold);
+        // A gateway's registry may be ahead of ours: its devices' records wait here for our next start.
+        if context.found.is_none() {
+            context.hold = context.hold.or(Some(Hold::UnknownMeter));
+        }
         self.arrivals.device(context.device);
         for (sequence, (record, bytes)) in (item.first..).zip(records) {
             self.record(&context, sequence, record, bytes)?;
         }
         Ok(Ok(()))
+    }
+
+    pub(super) fn context<'i>(
+        &mut self,
+        device: &'i DeviceId,
+        boot: BootKey,
+        received_ms: i64,
+        hold: Option<Hold>,
+    ) -> Context<'i>
+    where
+        'a: 'i,
+    {
+        let found = self.fleet.device(device);
+        let oldest_ms = self.state.oldest_ms.entry(boot.device);
+        Context {
+            device,
+            found,
+            boot,
+            commissioned_ms: *oldest_ms
+                .or_insert_with(|| found.map_or(i64::MIN, |found| oldest_ms_of(found.plant))),
+            received_ms,
+            hold,
+        }
     }
 
     fn record(
@@ -137,13 +169,23 @@ impl<'a> Group<'a> {
     ) -> rusqlite::Result<()> {
         let (time_ms, hold) = self.place(context, &record)?;
         let stamp = record.stamp();
-        let waits = stamp.clock == Clock::Unsynced && time_ms.is_some();
+        let is_unsynced = stamp.clock == Clock::Unsynced;
+        let record = match (record, time_ms, hold) {
+            (Record::Reading(reading), Some(time_ms), None) if !is_unsynced => {
+                self.open
+                    .push(context.boot, sequence, time_ms, context.received_ms, bytes);
+                return self.reading(context, reading, Some(time_ms), None, bytes);
+            }
+            (record, ..) => record,
+        };
+        let waits = is_unsynced && time_ms.is_some();
         if waits {
             self.unsettled.insert(context.boot);
         }
         rows::insert(
             self.connection,
             &Row {
+                place: self.state.place(),
                 boot: context.boot,
                 sequence,
                 kind: kind_of(&record),
@@ -211,7 +253,7 @@ impl<'a> Group<'a> {
                 1,
             );
         }
-        let rated_w = self.rated_w(context, reading.meter);
+        let rated_w = context.rated_w(reading.meter);
         for (register, value_wh) in registers(&reading) {
             let key = SeriesKey {
                 device: context.boot.device,
@@ -243,76 +285,16 @@ impl<'a> Group<'a> {
         time_ms: i64,
         change: i64,
     ) -> rusqlite::Result<()> {
-        let Some(register) = unstated(reading, self.rated_w(context, reading.meter)) else {
+        let Some(register) = unstated(reading, context.rated_w(reading.meter)) else {
             return Ok(());
         };
         let (device, quarter) = (context.boot.device, quarter_of(time_ms));
         rows::count_unstated(self.connection, device, reading.meter, register, quarter, change)
     }
 
-    /// What the registry rates a meter at, in W; 0 when it doesn't know the meter.
-    pub(super) fn rated_w(&self, context: &Context<'_>, meter: MeterAddress) -> u32 {
-        let found = self.fleet.device(context.device);
-        found.and_then(|d| d.device.meter(meter)).map_or(0, |m| m.rated_w)
-    }
-
-    /// An identity that is here already.
-    fn repeated(
-        &mut self,
-        context: &Context<'_>,
-        sequence: Sequence,
-        record: Record,
-        bytes: &[u8],
-    ) -> rusqlite::Result<()> {
-        let stored = rows::find(self.connection, context.boot, sequence)?;
-        let result = match &stored {
-            Some(stored) if stored.bytes != bytes => ReadingResult::Conflict,
-            _ => ReadingResult::Duplicate,
-        };
-        self.tally.readings[result as usize] += 1;
-        if result == ReadingResult::Conflict {
-            return rows::keep_conflict(
-                self.connection,
-                context.boot,
-                sequence,
-                context.received_ms,
-                bytes,
-                CONFLICTS_MAX,
-            );
-        }
-        match stored {
-            Some(stored) if stored.is_held() && self.place(context, &record)?.1.is_none() => {
-                self.release(context, sequence, &stored, record, bytes)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A record that was held is held no longer.
-    pub(super) fn release(
-        &mut self,
-        context: &Context<'_>,
-        sequence: Sequence,
-        stored: &Stored,
-        record: Record,
-        bytes: &[u8],
-    ) -> rusqlite::Result<()> {
-        if let (Some(meter), Some(time_ms)) = (meter_of(&record), stored.time_ms) {
-            rows::count_held(
-                self.connection,
-                context.boot.device,
-                meter,
-                quarter_of(time_ms),
-                -1,
-            )?;
-        }
-        // First the new row, then the old one away: the feed's end never goes back.
-        self.new_record(context, sequence, record, bytes)?;
-        rows::delete(self.connection, stored.id)
-    }
-
     /// Writes what was gathered. The transaction can be committed afterwards.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        self.open.write(self.connection, self.state)?;
         self.place_moved()?;
         self.settle()?;
         self.gathered.insert(self.connection, &mut self.changes)?;

@@ -7,15 +7,19 @@
 mod anchors;
 mod archive;
 mod facts;
+mod feed;
 mod group;
+mod history;
 mod placing;
 mod plausible;
 mod points;
 mod quarantine;
 mod read;
 mod rebuild;
+mod repeated;
 mod retry;
 mod rows;
+mod runs;
 mod schema;
 mod state;
 mod tally;
@@ -25,6 +29,7 @@ pub(crate) mod testing;
 mod tests;
 mod unstated;
 mod unsynced_rows;
+mod upgrade;
 mod writer;
 
 use std::fmt;
@@ -43,6 +48,7 @@ use crate::receive::Receiver;
 use crate::view::{IntervalRow, Step, StoredReading};
 
 pub use archive::Archive;
+pub use history::PlacedReading;
 pub use quarantine::{HeldFilter, HeldGroup, HeldRecord, drop_held, held_groups, held_records};
 pub(crate) use read::Snapshot;
 pub use state::Register;
@@ -158,6 +164,7 @@ impl Store {
         let mut connection = Connection::open(&path)?;
         schema::prepare(&connection)?;
         schema::migrate(&mut connection, now())?;
+        upgrade::rows_to_runs(&mut connection)?;
         let remembered = Snapshot {
             connection: &connection,
             fleet: &fleet,

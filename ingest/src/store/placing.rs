@@ -8,7 +8,6 @@ use taraz_telemetry::{Anchor, Clock, DeviceId, Hold, Reading, Record};
 use super::anchors::{Anchors, is_settled};
 use super::facts::{DROPPED, TIME_MS_MAX, registers};
 use super::group::{Context, Group};
-use super::plausible::oldest_ms;
 use super::points;
 use super::rows::{self, Stored};
 use super::state::{BootKey, SeriesKey};
@@ -23,13 +22,6 @@ const REGISTER_WH_MAX: i64 = 10_000_000_000_000;
 pub(super) const SETTLE_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 /// The most records that are settled by their age in one commit.
 const OVERDUE_AT_ONCE: usize = 10_000;
-
-/// What is needed to place a boot's records anew.
-#[derive(Clone, Debug)]
-pub(super) struct Moved {
-    device: DeviceId,
-    commissioned_ms: i64,
-}
 
 impl Group<'_> {
     fn anchors(&mut self, boot: BootKey) -> rusqlite::Result<&mut Anchors> {
@@ -58,10 +50,9 @@ impl Group<'_> {
             None => stamp.clock != Clock::Unsynced,
         };
         if let Record::Reading(reading) = record {
-            let unknown = self
-                .fleet
-                .device(context.device)
-                .is_some_and(|d| d.device.meter(reading.meter).is_none());
+            let unknown = context
+                .found
+                .is_some_and(|found| found.device.meter(reading.meter).is_none());
             let broken = registers(reading).any(|(_, value_wh)| value_wh > REGISTER_WH_MAX);
             hold = hold
                 .or(impossible.then_some(Hold::ImplausibleTime))
@@ -78,11 +69,7 @@ impl Group<'_> {
             ..context.boot
         };
         if self.anchors(boot)?.insert(anchor) {
-            let moved = Moved {
-                device: context.device.clone(),
-                commissioned_ms: context.commissioned_ms,
-            };
-            self.moved.insert(boot, moved);
+            self.moved.insert(boot, context.device.clone());
         }
         Ok(())
     }
@@ -90,18 +77,9 @@ impl Group<'_> {
     /// Places every boot's unsynced records anew, as after a change of the rule.
     pub(super) fn place_all(&mut self) -> rusqlite::Result<()> {
         for (boot, name) in unsynced_rows::boots_with_unsynced(self.connection)? {
-            let Ok(device) = DeviceId::new(&name) else {
-                continue;
-            };
-            let found = self.fleet.device(&device);
-            let commissioned_ms = found.map_or(i64::MIN, |found| oldest_ms(found.plant));
-            self.moved.insert(
-                boot,
-                Moved {
-                    device,
-                    commissioned_ms,
-                },
-            );
+            if let Ok(device) = DeviceId::new(&name) {
+                self.moved.insert(boot, device);
+            }
         }
         Ok(())
     }
@@ -110,20 +88,20 @@ impl Group<'_> {
     pub(super) fn place_moved(&mut self) -> rusqlite::Result<()> {
         // What this group gathered must be in the tables before any of it can move.
         self.gathered.insert(self.connection, &mut self.changes)?;
-        for (boot, moved) in std::mem::take(&mut self.moved) {
+        for (boot, device) in std::mem::take(&mut self.moved) {
             self.anchors(boot)?;
             if let Some(anchors) = self.anchors.get(&boot) {
                 unsynced_rows::write_anchors(self.connection, boot, anchors)?;
             }
             for stored in rows::unsynced(self.connection, boot)? {
-                self.replace(boot, &moved, &stored)?;
+                self.replace(boot, &device, &stored)?;
             }
         }
         Ok(())
     }
 
     /// Moves one unsynced record to where the boot's anchors place it, at the end of the feed.
-    fn replace(&mut self, boot: BootKey, moved: &Moved, stored: &Stored) -> rusqlite::Result<()> {
+    fn replace(&mut self, boot: BootKey, device: &DeviceId, stored: &Stored) -> rusqlite::Result<()> {
         let Ok((record, _)) = Record::decode(&stored.bytes) else {
             return Ok(());
         };
@@ -136,13 +114,7 @@ impl Group<'_> {
             .as_deref()
             .and_then(|text| Hold::ALL.into_iter().find(|h| h.as_str() == text))
             .filter(|&hold| hold != Hold::ImplausibleTime);
-        let context = Context {
-            device: &moved.device,
-            boot,
-            commissioned_ms: moved.commissioned_ms,
-            received_ms: stored.received_ms,
-            hold,
-        };
+        let context = self.context(device, boot, stored.received_ms, hold);
         if self.place(&context, &record)?.0 == stored.time_ms {
             return Ok(());
         }
@@ -180,7 +152,7 @@ impl Group<'_> {
         }
         self.gathered.insert(self.connection, &mut self.changes)?;
         self.count_unstated(context, reading, was_ms, -1)?;
-        let rated_w = self.rated_w(context, reading.meter);
+        let rated_w = context.rated_w(reading.meter);
         for (register, value_wh) in registers(reading) {
             let key = SeriesKey {
                 device: context.boot.device,
@@ -222,13 +194,13 @@ impl Group<'_> {
                     .get(at)
                     .is_some_and(|&run| is_settled(sequence, run, &anchors))
                 {
-                    unsynced_rows::give_away(self.connection, id)?;
+                    unsynced_rows::give_away(self.connection, id, self.state.place())?;
                 }
             }
         }
         let since_ms = self.arrivals.now_ms() - SETTLE_MS_MAX;
         for id in unsynced_rows::overdue(self.connection, since_ms, OVERDUE_AT_ONCE)? {
-            unsynced_rows::give_away(self.connection, id)?;
+            unsynced_rows::give_away(self.connection, id, self.state.place())?;
         }
         Ok(())
     }

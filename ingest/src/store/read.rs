@@ -1,4 +1,4 @@
-//! What is read from the store: intervals, totals, the feed, cursors.
+//! What is read from the store: intervals, totals, what is known at the start, cursors.
 
 use rusqlite::{Connection, OptionalExtension as _};
 use taraz_fleet::{Device, Fleet, Meter, Plant};
@@ -9,9 +9,8 @@ use super::state::{Register, Series};
 use crate::analytics::{
     Contribution, Point, QUARTER_MS, SiteEnergies, Span, plant_energy, quarter_of, site_balance,
 };
-use crate::counters::RecordKind;
 use crate::live::Remembered;
-use crate::view::{IntervalFlags, IntervalRow, StoredReading};
+use crate::view::{IntervalFlags, IntervalRow};
 
 /// Begin and end of a period, UTC ms.
 pub(super) type Period = (i64, i64);
@@ -231,51 +230,6 @@ impl Snapshot<'_> {
         Ok(held)
     }
 
-    /// The readings behind a cursor; those of meters that left the registry are passed over.
-    pub(super) fn readings_after(&self, cursor: i64, limit: usize) -> rusqlite::Result<Vec<StoredReading>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT record.id, device.name, meter, time_ms, bytes FROM record JOIN device ON device.id = record.device
-             WHERE record.id > ? AND kind = ? AND time_ms IS NOT NULL AND hold IS NULL AND waiting_ms IS NULL
-             ORDER BY record.id",
-        )?;
-        let mut rows = statement.query((cursor, RecordKind::Reading as u8))?;
-        let mut readings = Vec::new();
-        while readings.len() < limit {
-            let Some(row) = rows.next()? else { break };
-            readings.extend(self.reading(row)?);
-        }
-        Ok(readings)
-    }
-
-    fn reading(&self, row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<StoredReading>> {
-        let name = row.get_ref(1)?.as_str()?;
-        let found = DeviceId::new(name).ok().and_then(|id| self.fleet.device(&id));
-        let meter = MeterAddress::new(row.get(2)?);
-        let Some((found, meter)) = found.and_then(|found| Some((found, found.device.meter(meter?)?))) else {
-            return Ok(None);
-        };
-        let record = Record::decode(row.get_ref(4)?.as_blob()?);
-        let Ok((
-            Record::Reading(taraz_telemetry::Reading {
-                outcome: Outcome::Values(quantities),
-                ..
-            }),
-            _,
-        )) = record
-        else {
-            return Ok(None);
-        };
-        Ok(Some(StoredReading {
-            rowid: row.get(0)?,
-            device: found.device.id.clone(),
-            meter: meter.address,
-            plant: found.plant.id.clone(),
-            role: meter.role,
-            time_ms: row.get(3)?,
-            quantities,
-        }))
-    }
-
     /// What is known about the present when the program starts.
     pub(super) fn remembered(&self) -> rusqlite::Result<Remembered> {
         let mut remembered = Remembered::default();
@@ -315,14 +269,6 @@ impl Snapshot<'_> {
             .query_row([sink], |row| row.get(0))
             .optional()?
             .unwrap_or(0))
-    }
-
-    pub(super) fn behind(&self, cursor: i64) -> rusqlite::Result<u64> {
-        let newest: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT max(id) FROM record")?
-            .query_row((), |row| row.get(0))?;
-        Ok(newest.map_or(0, |newest| newest.saturating_sub(cursor).max(0).unsigned_abs()))
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use taraz_telemetry::{MeterAddress, Record};
+use taraz_telemetry::{MeterAddress, Reading, Record};
 
 use super::anchors::Anchors;
 use super::facts::{registers, unstated};
 use super::points::{Changes, Gathered};
 use super::state::{BootKey, SeriesKey, State};
-use super::{rows, unsynced_rows};
+use super::{history, rows, unsynced_rows};
 use crate::analytics::{Point, quarter_of};
 use crate::counters::RecordKind;
 
@@ -94,38 +94,56 @@ fn held(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn registers_of_all(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare(
-        "SELECT device, time_ms, bytes FROM record WHERE kind = ? AND hold IS NULL AND time_ms IS NOT NULL",
-    )?;
-    let mut rows = statement.query([RecordKind::Reading as u8])?;
-    let (mut gathered, mut changes, mut count) = (Gathered::default(), Changes::default(), 0);
-    while let Some(row) = rows.next()? {
-        let Ok((Record::Reading(reading), _)) = Record::decode(row.get_ref(2)?.as_blob()?) else {
-            continue;
-        };
-        let (device, time_ms) = (row.get(0)?, row.get(1)?);
+    let mut counted = Counted {
+        connection,
+        state,
+        gathered: Gathered::default(),
+        changes: Changes::default(),
+        count: 0,
+    };
+    history::each_reading(connection, |device, time_ms, reading| {
+        counted.reading(device, time_ms, reading)
+    })?;
+    counted.finish()
+}
+
+/// Readings as they are counted again.
+struct Counted<'a> {
+    connection: &'a Connection,
+    state: &'a mut State,
+    gathered: Gathered,
+    changes: Changes,
+    count: usize,
+}
+
+impl Counted<'_> {
+    fn reading(&mut self, device: i64, time_ms: i64, reading: &Reading) -> rusqlite::Result<()> {
         let mut rated_w = 0;
-        for (register, value_wh) in registers(&reading) {
+        for (register, value_wh) in registers(reading) {
             let key = SeriesKey {
                 device,
                 meter: reading.meter.get(),
                 register,
             };
             // Every series of a stored register has been made; nothing bounds one that was not.
-            let series = state.series(connection, key, 0)?;
+            let series = self.state.series(self.connection, key, 0)?;
             rated_w = series.rated_w;
-            gathered.push(series, Point { time_ms, value_wh });
-            count += 1;
+            self.gathered.push(series, Point { time_ms, value_wh });
+            self.count += 1;
         }
-        if let Some(register) = unstated(&reading, rated_w) {
+        if let Some(register) = unstated(reading, rated_w) {
             let quarter = quarter_of(time_ms);
-            rows::count_unstated(connection, device, reading.meter, register, quarter, 1)?;
+            rows::count_unstated(self.connection, device, reading.meter, register, quarter, 1)?;
         }
-        if count >= GATHERED_MAX {
-            gathered.insert(connection, &mut changes)?;
-            count = 0;
+        if self.count >= GATHERED_MAX {
+            self.gathered.insert(self.connection, &mut self.changes)?;
+            self.count = 0;
         }
+        Ok(())
     }
-    gathered.insert(connection, &mut changes)?;
-    changes.write(connection)
+
+    fn finish(mut self) -> rusqlite::Result<()> {
+        self.gathered.insert(self.connection, &mut self.changes)?;
+        self.changes.write(self.connection)
+    }
 }

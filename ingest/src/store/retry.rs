@@ -2,8 +2,8 @@
 
 use taraz_telemetry::{DeviceId, Record};
 
-use super::group::{Context, Group};
-use super::plausible::{is_plausible, oldest_ms};
+use super::group::Group;
+use super::plausible::is_plausible;
 use super::rows::{self, Held};
 
 /// How many held records are looked at at once.
@@ -34,13 +34,7 @@ impl Group<'_> {
         let Ok((record, _)) = Record::decode(&held.stored.bytes) else {
             return Ok(false);
         };
-        let context = Context {
-            device: &found.device.id,
-            boot: held.boot,
-            commissioned_ms: oldest_ms(found.plant),
-            received_ms: held.stored.received_ms,
-            hold: None,
-        };
+        let context = self.context(&found.device.id, held.boot, held.stored.received_ms, None);
         let (time_ms, hold) = self.place(&context, &record)?;
         if hold.is_some() || !is_plausible(found, &record, time_ms, context.commissioned_ms, now_ms) {
             return Ok(false);

@@ -11,6 +11,8 @@ use crate::counters::RecordKind;
 /// A record to be written.
 #[derive(Debug)]
 pub(super) struct Row<'b> {
+    /// Its place in the feed.
+    pub(super) place: i64,
     pub(super) boot: BootKey,
     pub(super) sequence: Sequence,
     pub(super) kind: RecordKind,
@@ -66,10 +68,11 @@ pub(super) fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result
     connection
         .prepare_cached(
             "INSERT INTO record
-             (device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes, waiting_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes, waiting_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
+            row.place,
             device,
             incarnation,
             boot,
@@ -180,11 +183,13 @@ pub(super) fn write_runs(
     let mut delete = connection.prepare_cached(
         "DELETE FROM received WHERE device = ? AND incarnation = ? AND boot = ? AND first = ?",
     )?;
-    for (first, _) in before.iter().filter(|run| now.binary_search(run).is_err()) {
+    // A run that only grew is written over.
+    let is_gone = |first: &Sequence| now.binary_search_by_key(first, |run| run.0).is_err();
+    for (first, _) in before.iter().filter(|(first, _)| is_gone(first)) {
         delete.execute((key.device, key.incarnation, key.boot, first))?;
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO received (device, incarnation, boot, first, last) VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO received (device, incarnation, boot, first, last) VALUES (?, ?, ?, ?, ?)",
     )?;
     for (first, last) in now.iter().filter(|run| before.binary_search(run).is_err()) {
         insert.execute((key.device, key.incarnation, key.boot, first, last))?;

@@ -1,6 +1,6 @@
 //! Tables and migrations. A store that a later version of the program has written is refused, never changed.
 //!
-//! Truth: `record`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `point`,
+//! Truth: `record`, `run`, `chunk`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `point`,
 //! `span`, `interval`, `held`, `unstated` and the totals in `series`. `newest` and the times in `device` only serve the start.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
@@ -11,7 +11,7 @@ use super::StoreError;
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
 
 const VERSION_1: &str = "
 -- Devices by a short key.
@@ -187,6 +187,45 @@ CREATE TABLE caches_due (since INTEGER PRIMARY KEY);
 INSERT INTO caches_due VALUES (5);
 ";
 
+const VERSION_6: &str = "
+-- Readings that were placed by their own clock and held for nothing: consecutive records of one boot and one day that were
+-- committed together. The rowid is the place in the feed of the last of them; the others stand right in front of it.
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    boot INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    day INTEGER NOT NULL,         -- of UTC, since 1970-01-01
+    from_ms INTEGER NOT NULL,     -- the earliest time
+    to_ms INTEGER NOT NULL,       -- the latest time
+    received_ms INTEGER NOT NULL, -- when the gateway had taken in all of it
+    bytes BLOB NOT NULL           -- the records as they came, one behind the other
+);
+CREATE INDEX run_day ON run (device, day);
+
+-- Sealed: what runs of one device and day held, columnar and compressed. The rowid is the place in the feed of the last of it.
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    readings INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    to_ms INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    format INTEGER NOT NULL,      -- how the bytes are to be read
+    identities BLOB NOT NULL,     -- runs of identities, in the order of the records
+    crc INTEGER NOT NULL,         -- CRC-32 of the records as they came, one behind the other
+    bytes BLOB NOT NULL
+);
+CREATE INDEX chunk_day ON chunk (device, day);
+
+-- Has a row while readings that have a row each have to be put into runs.
+CREATE TABLE runs_due (since INTEGER PRIMARY KEY);
+INSERT INTO runs_due VALUES (6);
+";
+
 /// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.
 pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
@@ -199,11 +238,19 @@ pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Brings the schema to [`SCHEMA_VERSION`], each step in one transaction.
 pub(crate) fn migrate(connection: &mut Connection, now_ms: i64) -> Result<(), StoreError> {
+    migrate_to(connection, MIGRATIONS.len(), now_ms)
+}
+
+/// Brings an earlier schema to this version.
+pub(super) fn migrate_to(connection: &mut Connection, version: usize, now_ms: i64) -> Result<(), StoreError> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS migration (version INTEGER PRIMARY KEY, applied_ms INTEGER NOT NULL)",
     )?;
     let found = check(connection)?;
-    for (from, sql) in (0_i64..).zip(MIGRATIONS).skip_while(|&(from, _)| from < found) {
+    for (from, sql) in (0_i64..)
+        .zip(&MIGRATIONS[..version])
+        .skip_while(|&(from, _)| from < found)
+    {
         let transaction = connection.transaction()?;
         step(&transaction, from + 1, sql, now_ms)?;
         transaction.commit()?;

@@ -1,4 +1,4 @@
-//! What the writer keeps in memory: keys of devices and series, what was received. All of it is in the
+//! What the writer keeps in memory: keys of devices and series, what was received, the feed's end. All of it is in the
 //! tables too; after a failed commit it is loaded again.
 
 use std::collections::HashMap;
@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, Incarnation, RangeSet};
+
+use super::feed;
 
 /// One start of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +54,10 @@ pub(super) struct State {
     pub(super) devices: HashMap<DeviceId, i64>,
     pub(super) series: HashMap<SeriesKey, Series>,
     pub(super) received: HashMap<BootKey, RangeSet>,
+    /// Nothing older is believed of a device, UTC ms; of those that were asked for.
+    pub(super) oldest_ms: HashMap<i64, i64>,
+    /// The highest place of the feed that was given.
+    end: i64,
 }
 
 impl State {
@@ -60,7 +66,20 @@ impl State {
             devices: load_devices(connection)?,
             series: load_series(connection)?,
             received: load_received(connection)?,
+            oldest_ms: HashMap::new(),
+            end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })
+    }
+
+    /// The next place of the feed.
+    pub(super) fn place(&mut self) -> i64 {
+        self.places(1)
+    }
+
+    /// The next `count` places of the feed: the last of them.
+    pub(super) fn places(&mut self, count: u32) -> i64 {
+        self.end += i64::from(count);
+        self.end
     }
 
     /// The key of a device, made if it is new.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rusqlite::Connection;
+use rusqlite::types::Value;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{
     Anchor, BatchItem, BatchVerdict, BatchWriter, Clock, Hold, MeterAddress, Outcome, Quantities,
@@ -239,14 +240,80 @@ pub(crate) fn caches(folder: &Path) -> Vec<String> {
          JOIN device ON device.id = unstated.device".to_owned(),
         "SELECT 'anchor', name, incarnation, boot, monotonic_ms, utc_ms, error_ms FROM anchor
          JOIN device ON device.id = anchor.device".to_owned(),
-        "SELECT 'record', name, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, waiting_ms IS NULL,
-         hex(bytes) FROM record
-         JOIN device ON device.id = record.device".to_owned(),
         "SELECT 'received', name, incarnation, boot, first, last FROM received
          JOIN device ON device.id = received.device".to_owned(),
     ] {
         dump.extend(rows(&connection, &sql));
     }
+    dump.extend(records(folder));
+    dump
+}
+
+/// Every record, in whatever way it is kept, as its row of `record` would be: device, incarnation, boot, sequence, kind, meter,
+/// clock, time, hold, whether it waits for nothing, its bytes.
+pub(crate) fn records(folder: &Path) -> Vec<String> {
+    let connection = raw(folder);
+    let mut dump = rows(
+        &connection,
+        "SELECT 'record', name, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, waiting_ms IS NULL, hex(bytes)
+         FROM record JOIN device ON device.id = record.device",
+    );
+    let mut runs = connection
+        .prepare(
+            "SELECT name, incarnation, boot, first, count, bytes, day, from_ms, to_ms FROM run
+             JOIN device ON device.id = run.device",
+        )
+        .unwrap();
+    let mut found = runs.query(()).unwrap();
+    while let Some(row) = found.next().unwrap() {
+        let bytes: Vec<u8> = row.get(5).unwrap();
+        let mut rest = bytes.as_slice();
+        let (first, count): (i64, i64) = (row.get(3).unwrap(), row.get(4).unwrap());
+        let mut times_ms = Vec::new();
+        for sequence in first..first + count {
+            let (record, after) = Record::decode(rest).unwrap();
+            let Record::Reading(reading) = record else {
+                panic!("a run holds another record than a reading")
+            };
+            let time_ms = i64::try_from(reading.stamp.ms).unwrap();
+            times_ms.push(time_ms);
+            let (name, incarnation, boot): (String, i64, i64) =
+                (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
+            let hex: String = rest[..rest.len() - after.len()]
+                .iter()
+                .map(|byte| format!("{byte:02X}"))
+                .collect();
+            let integers = [
+                incarnation,
+                boot,
+                sequence,
+                i64::from(matches!(reading.outcome, Outcome::Failed(_))),
+            ]
+            .into_iter()
+            .chain([
+                i64::from(reading.meter.get()),
+                reading.stamp.clock as i64,
+                time_ms,
+            ]);
+            let values: Vec<_> = [Value::Text("record".to_owned()), Value::Text(name)]
+                .into_iter()
+                .chain(integers.map(Value::Integer))
+                .chain([Value::Null, Value::Integer(1), Value::Text(hex)])
+                .collect();
+            dump.push(format!("{values:?}"));
+            rest = after;
+        }
+        assert!(rest.is_empty(), "a run of {count} records has more bytes");
+        let bounds = (times_ms.iter().min().copied(), times_ms.iter().max().copied());
+        assert_eq!(bounds, (row.get(7).unwrap(), row.get(8).unwrap()));
+        let day: i64 = row.get(6).unwrap();
+        assert!(
+            times_ms
+                .iter()
+                .all(|time_ms| time_ms.div_euclid(86_400_000) == day)
+        );
+    }
+    dump.sort();
     dump
 }
 
@@ -255,9 +322,7 @@ pub(crate) fn rows(connection: &Connection, sql: &str) -> Vec<String> {
     let mut statement = connection.prepare(sql).unwrap();
     let columns = statement.column_count();
     let text = |row: &rusqlite::Row<'_>| {
-        let values: rusqlite::Result<Vec<_>> = (0..columns)
-            .map(|at| row.get::<_, rusqlite::types::Value>(at))
-            .collect();
+        let values: rusqlite::Result<Vec<_>> = (0..columns).map(|at| row.get::<_, Value>(at)).collect();
         values.map(|values| format!("{values:?}"))
     };
     let mut rows: Vec<_> = statement

@@ -102,12 +102,10 @@ pub(super) fn overdue(connection: &Connection, since_ms: i64, limit: usize) -> r
     rows.collect()
 }
 
-/// Ends a record's wait: it stands at the end of the feed.
-pub(super) fn give_away(connection: &Connection, id: i64) -> rusqlite::Result<()> {
+/// Ends a record's wait: it moves to this place, at the end of the feed.
+pub(super) fn give_away(connection: &Connection, id: i64, place: i64) -> rusqlite::Result<()> {
     connection
-        .prepare_cached(
-            "UPDATE record SET waiting_ms = NULL, id = (SELECT max(id) + 1 FROM record) WHERE id = ?",
-        )?
-        .execute([id])?;
+        .prepare_cached("UPDATE record SET waiting_ms = NULL, id = ? WHERE id = ?")?
+        .execute((place, id))?;
     Ok(())
 }

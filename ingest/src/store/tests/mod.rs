@@ -6,6 +6,8 @@ mod held;
 mod killed;
 mod once;
 mod placing;
+mod runs;
 mod settling;
 mod shuffles;
 mod unstated;
+mod upgrading;

@@ -137,6 +137,9 @@ async fn a_boot_without_an_anchor_is_in_the_totals_and_in_no_interval() {
 /// Puts the third version's tables in the place of the later ones'.
 fn downgrade(connection: &Connection, anchored: &Run) {
     let third = "
+        DROP TABLE run;
+        DROP TABLE chunk;
+        DROP TABLE runs_due;
         DROP INDEX record_waiting;
         DROP INDEX record_waiting_ms;
         DROP INDEX record_anchor;

@@ -1,0 +1,140 @@
+//! The feed: every reading that counts, in the order in which it came to count. Sinks follow it with a cursor.
+//!
+//! Rows of `record` and of `run` share one sequence of places. A run's records stand on consecutive places, the last one on the
+//! run's own. What is placed, settled or released later gets a new place at the end.
+
+use rusqlite::{Row, Rows};
+use taraz_telemetry::{DeviceId, Outcome, Reading, Record};
+
+use super::read::Snapshot;
+use super::runs::{self, Run};
+use crate::counters::RecordKind;
+use crate::view::StoredReading;
+
+/// The highest place that is or was in use: cursors name places of what may be gone.
+pub(super) const END: &str = "SELECT max(
+    coalesce((SELECT max(id) FROM record), 0), coalesce((SELECT max(id) FROM run), 0),
+    coalesce((SELECT max(id) FROM chunk), 0), coalesce((SELECT max(record) FROM cursor), 0))";
+
+/// A reading that has a row of its own.
+struct Single {
+    place: i64,
+    device: String,
+    time_ms: i64,
+    bytes: Vec<u8>,
+}
+
+impl Single {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            place: row.get(0)?,
+            device: row.get(1)?,
+            time_ms: row.get(2)?,
+            bytes: row.get(3)?,
+        })
+    }
+}
+
+/// Rows with the next one looked at already.
+pub(super) struct Ahead<'r, T> {
+    rows: Rows<'r>,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    pub(super) next: Option<T>,
+}
+
+impl<'r, T> Ahead<'r, T> {
+    pub(super) fn new(
+        mut rows: Rows<'r>,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Self> {
+        let next = rows.next()?.map(read).transpose()?;
+        Ok(Self { rows, read, next })
+    }
+
+    pub(super) fn take(&mut self) -> rusqlite::Result<Option<T>> {
+        let after = self.rows.next()?.map(self.read).transpose()?;
+        Ok(std::mem::replace(&mut self.next, after))
+    }
+}
+
+impl Snapshot<'_> {
+    /// Readings behind a place, at most `limit`.
+    pub(super) fn readings_after(&self, cursor: i64, limit: usize) -> rusqlite::Result<Vec<StoredReading>> {
+        let mut singles = self.connection.prepare_cached(
+            "SELECT record.id, name, time_ms, bytes FROM record JOIN device ON device.id = record.device
+             WHERE record.id > ? AND kind = ? AND time_ms IS NOT NULL AND hold IS NULL AND waiting_ms IS NULL
+             ORDER BY record.id",
+        )?;
+        let singles = singles.query((cursor, RecordKind::Reading as u8))?;
+        let mut singles = Ahead::new(singles, Single::read)?;
+        let sql = format!(
+            "SELECT {}, name FROM run JOIN device ON device.id = run.device WHERE run.id > ? ORDER BY run.id",
+            runs::COLUMNS
+        );
+        let mut runs = self.connection.prepare_cached(&sql)?;
+        let mut runs = Ahead::new(runs.query([cursor])?, |row| {
+            Ok((Run::read(row)?, row.get::<_, String>(runs::COLUMNS_LEN)?))
+        })?;
+        let mut readings = Vec::new();
+        while readings.len() < limit {
+            let place = singles.next.as_ref().map(|single| single.place);
+            let is_run_next = match (&runs.next, place) {
+                (Some((run, _)), Some(place)) => run.id < place,
+                (run, _) => run.is_some(),
+            };
+            if is_run_next {
+                if let Some((run, device)) = runs.take()? {
+                    let room = limit - readings.len();
+                    readings.extend(self.of_run(&run, &device, cursor).take(room));
+                }
+            } else {
+                let Some(single) = singles.take()? else { break };
+                readings.extend(self.of_single(&single));
+            }
+        }
+        Ok(readings)
+    }
+
+    /// How many records stand behind a cursor, at most.
+    pub(super) fn behind(&self, cursor: i64) -> rusqlite::Result<u64> {
+        let end: i64 = self
+            .connection
+            .prepare_cached(END)?
+            .query_row((), |row| row.get(0))?;
+        Ok(end.saturating_sub(cursor).max(0).unsigned_abs())
+    }
+
+    fn of_run(&self, run: &Run, device: &str, cursor: i64) -> impl Iterator<Item = StoredReading> {
+        run.records()
+            .filter(move |record| record.place > cursor)
+            .filter_map(move |record| self.shown(device, record.place, record.time_ms, record.reading))
+    }
+
+    fn of_single(&self, single: &Single) -> Option<StoredReading> {
+        match Record::decode(&single.bytes) {
+            Ok((Record::Reading(reading), _)) => {
+                self.shown(&single.device, single.place, single.time_ms, reading)
+            }
+            _ => None,
+        }
+    }
+
+    /// A reading with values, of a meter that the registry knows.
+    fn shown(&self, device: &str, place: i64, time_ms: i64, reading: Reading) -> Option<StoredReading> {
+        let id = DeviceId::new(device).ok()?;
+        let found = self.fleet.device(&id)?;
+        let meter = found.device.meter(reading.meter)?;
+        let Outcome::Values(quantities) = reading.outcome else {
+            return None;
+        };
+        Some(StoredReading {
+            rowid: place,
+            device: id,
+            meter: meter.address,
+            plant: found.plant.id.clone(),
+            role: meter.role,
+            time_ms,
+            quantities,
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! The past, read in the order of time: every reading that counts, wherever it is kept.
+//!
+//! In: a device and a stretch of time. Out: its readings that are placed and not held, earliest first, day by day, so that memory
+//! holds one day of one device. It never unpacks what does not overlap the stretch, and changes nothing.
+
+use std::ops::Range;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use taraz_telemetry::{Boot, DeviceId, Incarnation, Reading, Record, Sequence};
+
+use super::feed::Ahead;
+use super::rows::boot_key;
+use super::runs::{self, Run, day_of};
+use super::state::BootKey;
+use crate::counters::RecordKind;
+
+/// A reading in its place in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedReading {
+    /// When, UTC ms: by its own clock, or where an anchor has placed it.
+    pub time_ms: i64,
+    /// Its identity.
+    pub incarnation: Incarnation,
+    /// Its identity.
+    pub boot: Boot,
+    /// Its identity.
+    pub sequence: Sequence,
+    /// When the gateway had taken it in, UTC ms; of readings that are stored together the latest.
+    pub received_ms: i64,
+    /// What was read, or why nothing was.
+    pub reading: Reading,
+}
+
+impl PlacedReading {
+    fn new(boot: BootKey, sequence: Sequence, time_ms: i64, received_ms: i64, reading: Reading) -> Self {
+        Self {
+            time_ms,
+            incarnation: boot.incarnation,
+            boot: boot.boot,
+            sequence,
+            received_ms,
+            reading,
+        }
+    }
+
+    const fn order(&self) -> (i64, Incarnation, Boot, Sequence) {
+        (self.time_ms, self.incarnation, self.boot, self.sequence)
+    }
+}
+
+/// The readings of a device in `from_ms..to_ms` (UTC ms) to `each`, in the order of time and, at one instant, of identities.
+/// Failed polls are among them.
+pub(super) fn readings_between<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    device: &DeviceId,
+    from_ms: i64,
+    to_ms: i64,
+    mut each: impl FnMut(PlacedReading) -> Result<(), E>,
+) -> Result<(), E> {
+    let Some(device) = key_of(connection, device)? else {
+        return Ok(());
+    };
+    if to_ms <= from_ms {
+        return Ok(());
+    }
+    let mut singles = connection.prepare_cached(
+        "SELECT device, incarnation, boot, sequence, time_ms, received_ms, bytes FROM record
+         WHERE device = ? AND time_ms >= ? AND time_ms < ? AND kind <= ? AND hold IS NULL
+         ORDER BY time_ms, incarnation, boot, sequence",
+    )?;
+    let singles = singles.query((device, from_ms, to_ms, RecordKind::Failure as u8))?;
+    let mut singles = Ahead::new(singles, single)?;
+    let mut day = day_of(from_ms);
+    while let Some(found) = next_day(connection, device, day)?.filter(|&found| found <= day_of(to_ms - 1)) {
+        for placed in readings_of_day(connection, device, found, from_ms..to_ms)? {
+            while singles
+                .next
+                .as_ref()
+                .is_some_and(|next| next.order() < placed.order())
+            {
+                singles.take()?.map_or(Ok(()), &mut each)?;
+            }
+            each(placed)?;
+        }
+        day = found + 1;
+    }
+    while let Some(single) = singles.take()? {
+        each(single)?;
+    }
+    Ok(())
+}
+
+/// Every reading with values that is placed and not held, in no order: key of the device, UTC ms, what was read.
+pub(super) fn each_reading(
+    connection: &Connection,
+    mut each: impl FnMut(i64, i64, &Reading) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut singles = connection.prepare(
+        "SELECT device, time_ms, bytes FROM record WHERE kind = ? AND hold IS NULL AND time_ms IS NOT NULL",
+    )?;
+    let mut rows = singles.query([RecordKind::Reading as u8])?;
+    while let Some(row) = rows.next()? {
+        if let Ok((Record::Reading(reading), _)) = Record::decode(row.get_ref(2)?.as_blob()?) {
+            each(row.get(0)?, row.get(1)?, &reading)?;
+        }
+    }
+    let mut runs = connection.prepare(&format!("SELECT {} FROM run", runs::COLUMNS))?;
+    let mut rows = runs.query(())?;
+    while let Some(row) = rows.next()? {
+        let run = Run::read(row)?;
+        for record in run.records() {
+            each(run.boot.device, record.time_ms, &record.reading)?;
+        }
+    }
+    Ok(())
+}
+
+/// The key of a device, if anything of it was ever stored.
+fn key_of(connection: &Connection, device: &DeviceId) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT id FROM device WHERE name = ?")?
+        .query_row([device.as_str()], |row| row.get(0))
+        .optional()
+}
+
+/// The first day from `day` on that has runs.
+fn next_day(connection: &Connection, device: i64, day: i64) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT min(day) FROM run WHERE device = ? AND day >= ?")?
+        .query_row((device, day), |row| row.get(0))
+}
+
+/// What runs hold of a day, in the order of time.
+fn readings_of_day(
+    connection: &Connection,
+    device: i64,
+    day: i64,
+    times_ms: Range<i64>,
+) -> rusqlite::Result<Vec<PlacedReading>> {
+    let sql = format!(
+        "SELECT {} FROM run WHERE device = ? AND day = ? AND to_ms >= ? AND from_ms < ?",
+        runs::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query((device, day, times_ms.start, times_ms.end))?;
+    let mut readings = Vec::new();
+    while let Some(row) = rows.next()? {
+        let run = Run::read(row)?;
+        let overlapping = run.records().filter(|record| times_ms.contains(&record.time_ms));
+        readings.extend(overlapping.map(|record| {
+            PlacedReading::new(
+                run.boot,
+                record.sequence,
+                record.time_ms,
+                run.received_ms,
+                record.reading,
+            )
+        }));
+    }
+    readings.sort_unstable_by_key(PlacedReading::order);
+    Ok(readings)
+}
+
+fn single(row: &Row<'_>) -> rusqlite::Result<PlacedReading> {
+    let damaged = |error| rusqlite::Error::FromSqlConversionFailure(6, Type::Blob, error);
+    match Record::decode(row.get_ref(6)?.as_blob()?) {
+        Ok((Record::Reading(reading), _)) => Ok(PlacedReading::new(
+            boot_key(row, 0)?,
+            row.get(3)?,
+            row.get(4)?,
+            row.get(5)?,
+            reading,
+        )),
+        Ok(_) => Err(damaged("a reading's row holds another record".into())),
+        Err(error) => Err(damaged(Box::new(error))),
+    }
+}

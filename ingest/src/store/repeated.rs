@@ -1,0 +1,135 @@
+//! An identity that is here already: the same record again, another one, or one that was held and is held no longer.
+
+use taraz_telemetry::{Clock, Record, Sequence};
+
+use super::facts::meter_of;
+use super::group::{Context, Group};
+use super::rows::{self, Stored};
+use super::runs::{self, Looked, day_of};
+use super::state::BootKey;
+use crate::analytics::quarter_of;
+use crate::counters::ReadingResult;
+
+/// The most conflicting records that are kept; more are only counted.
+const CONFLICTS_MAX: i64 = 100_000;
+
+/// What is stored under an identity.
+enum Known {
+    /// The same bytes, and they count.
+    Same,
+    /// Other bytes.
+    Other,
+    /// A row of its own, with the same bytes; it may be held.
+    Row(Stored),
+}
+
+impl Group<'_> {
+    /// An identity that is here already.
+    pub(super) fn repeated(
+        &mut self,
+        context: &Context<'_>,
+        sequence: Sequence,
+        record: Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let known = self.known(context.boot, sequence, &record, bytes)?;
+        let result = match known {
+            Known::Other => ReadingResult::Conflict,
+            Known::Same | Known::Row(_) => ReadingResult::Duplicate,
+        };
+        self.tally.readings[result as usize] += 1;
+        match known {
+            Known::Other => rows::keep_conflict(
+                self.connection,
+                context.boot,
+                sequence,
+                context.received_ms,
+                bytes,
+                CONFLICTS_MAX,
+            ),
+            Known::Row(stored) if stored.is_held() && self.place(context, &record)?.1.is_none() => {
+                self.release(context, sequence, &stored, record, bytes)
+            }
+            Known::Row(_) | Known::Same => Ok(()),
+        }
+    }
+
+    /// Looks where the record should be first. What is nowhere any more was given up by a policy, and nothing speaks against it.
+    fn known(
+        &mut self,
+        boot: BootKey,
+        sequence: Sequence,
+        record: &Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<Known> {
+        let compare = |stored: &[u8]| {
+            if stored == bytes {
+                Known::Same
+            } else {
+                Known::Other
+            }
+        };
+        if let Some(run) = self.open.find(boot, sequence) {
+            let stored = run.records().find(|stored| stored.sequence == sequence);
+            return Ok(stored.map_or(Known::Other, |stored| compare(stored.bytes)));
+        }
+        let looked = self.looked.as_ref();
+        if let Some(stored) = looked.and_then(|looked| looked.bytes(boot, sequence)) {
+            return Ok(compare(stored));
+        }
+        let day = stated_ms(record).map(day_of);
+        if let Some(stored) = self.look(boot, sequence, day)? {
+            return Ok(compare(stored));
+        }
+        if let Some(stored) = rows::find(self.connection, boot, sequence)? {
+            return Ok(if stored.bytes == bytes {
+                Known::Row(stored)
+            } else {
+                Known::Other
+            });
+        }
+        Ok(self.look(boot, sequence, None)?.map_or(Known::Same, compare))
+    }
+
+    /// The bytes of a record in the runs of a day, or of all days; its run is remembered.
+    fn look(
+        &mut self,
+        boot: BootKey,
+        sequence: Sequence,
+        day: Option<i64>,
+    ) -> rusqlite::Result<Option<&[u8]>> {
+        let Some(run) = runs::find(self.connection, boot, sequence, day)? else {
+            return Ok(None);
+        };
+        Ok(self.looked.insert(Looked::new(run)).bytes(boot, sequence))
+    }
+
+    /// A record that was held is held no longer.
+    pub(super) fn release(
+        &mut self,
+        context: &Context<'_>,
+        sequence: Sequence,
+        stored: &Stored,
+        record: Record,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        if let (Some(meter), Some(time_ms)) = (meter_of(&record), stored.time_ms) {
+            rows::count_held(
+                self.connection,
+                context.boot.device,
+                meter,
+                quarter_of(time_ms),
+                -1,
+            )?;
+        }
+        rows::delete(self.connection, stored.id)?;
+        self.new_record(context, sequence, record, bytes)
+    }
+}
+
+/// The UTC that a record states by itself.
+fn stated_ms(record: &Record) -> Option<i64> {
+    let stamp = record.stamp();
+    let is_utc = matches!(stamp.clock, Clock::Synced | Clock::Holdover);
+    is_utc.then(|| i64::try_from(stamp.ms).ok()).flatten()
+}

@@ -1,0 +1,260 @@
+//! Plain readings as they came: consecutive records of one boot and one UTC day in one row, several of them for one price.
+//!
+//! In: records that are placed by their own clock and held for nothing. Out: rows of `run`, each with the records' bytes one
+//! behind the other, and the records again. A run is written once, with its commit, and never grows.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use taraz_telemetry::{Reading, Record, Records, Sequence};
+
+use super::rows::boot_key;
+use super::state::{BootKey, State};
+
+/// The most records of one run: what a reader unpacks to find one of them.
+const RUN_RECORDS_MAX: u32 = 1_024;
+/// A UTC day in ms. At midnight UTC it is night in Iran, so that a plant's day lies in one of them.
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// The UTC day of an instant, counted from 1970-01-01.
+pub(super) const fn day_of(time_ms: i64) -> i64 {
+    time_ms.div_euclid(DAY_MS)
+}
+
+/// A run as it stands in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The place of its last record in the feed; the others stand right in front of it.
+    pub(super) id: i64,
+    pub(super) boot: BootKey,
+    pub(super) first: Sequence,
+    pub(super) count: u32,
+    /// UTC day since 1970.
+    pub(super) day: i64,
+    /// The earliest time in it, UTC ms.
+    pub(super) from_ms: i64,
+    /// The latest time in it, UTC ms.
+    pub(super) to_ms: i64,
+    /// When the gateway had taken in all of it, UTC ms.
+    pub(super) received_ms: i64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A record of a run.
+#[derive(Debug)]
+pub(super) struct RunRecord<'r> {
+    /// Its place in the feed.
+    pub(super) place: i64,
+    pub(super) sequence: Sequence,
+    /// When, UTC ms.
+    pub(super) time_ms: i64,
+    pub(super) reading: Reading,
+    pub(super) bytes: &'r [u8],
+}
+
+/// What a reader of runs selects, in the order of [`Run::read`].
+pub(super) const COLUMNS: &str =
+    "run.id, run.device, incarnation, boot, first, count, day, from_ms, to_ms, received_ms, bytes";
+/// How many columns that are.
+pub(super) const COLUMNS_LEN: usize = 11;
+
+impl Run {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            boot: boot_key(row, 1)?,
+            first: row.get(4)?,
+            count: row.get(5)?,
+            day: row.get(6)?,
+            from_ms: row.get(7)?,
+            to_ms: row.get(8)?,
+            received_ms: row.get(9)?,
+            bytes: row.get(10)?,
+        })
+    }
+
+    pub(super) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached(
+                "INSERT INTO run (id, device, incarnation, boot, first, count, day, from_ms, to_ms, received_ms, bytes)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute((
+                self.id,
+                self.boot.device,
+                self.boot.incarnation,
+                self.boot.boot,
+                self.first,
+                self.count,
+                self.day,
+                self.from_ms,
+                self.to_ms,
+                self.received_ms,
+                &self.bytes,
+            ))?;
+        Ok(())
+    }
+
+    /// Its records in their order. Ends early where the bytes are damaged: what was stored was decoded before.
+    pub(super) fn records(&self) -> impl Iterator<Item = RunRecord<'_>> {
+        let mut records = Records::new(&self.bytes);
+        let places = (self.id + 1 - i64::from(self.count)..=self.id).zip(self.first..);
+        places.map_while(move |(place, sequence)| {
+            let (record, bytes) = records.next_with_bytes()?.ok()?;
+            let Record::Reading(reading) = record else {
+                return None;
+            };
+            Some(RunRecord {
+                place,
+                sequence,
+                time_ms: i64::try_from(reading.stamp.utc_ms()?).ok()?,
+                reading,
+                bytes,
+            })
+        })
+    }
+
+    fn contains(&self, boot: BootKey, sequence: Sequence) -> bool {
+        self.boot == boot && self.first <= sequence && sequence - self.first < self.count
+    }
+
+    /// Takes the run of one record that stands on the next place, if it continues this one.
+    pub(super) fn join(&mut self, single: &Self) -> bool {
+        let is_next =
+            single.id == self.id + 1 && self.extend(single.boot, single.first, single.from_ms, &single.bytes);
+        if is_next {
+            self.id = single.id;
+            self.received_ms = self.received_ms.max(single.received_ms);
+        }
+        is_next
+    }
+
+    /// Takes one more record if it is the next one of this boot and day.
+    fn extend(&mut self, boot: BootKey, sequence: Sequence, time_ms: i64, bytes: &[u8]) -> bool {
+        let is_next = self.boot == boot
+            && self.first.checked_add(self.count) == Some(sequence)
+            && self.day == day_of(time_ms)
+            && self.count < RUN_RECORDS_MAX;
+        if is_next {
+            self.count += 1;
+            self.from_ms = self.from_ms.min(time_ms);
+            self.to_ms = self.to_ms.max(time_ms);
+            self.bytes.extend_from_slice(bytes);
+        }
+        is_next
+    }
+}
+
+/// The run of a record of this identity, among those of a day or, without one, among all of its device.
+pub(super) fn find(
+    connection: &Connection,
+    boot: BootKey,
+    sequence: Sequence,
+    day: Option<i64>,
+) -> rusqlite::Result<Option<Run>> {
+    let days = if day.is_some() {
+        "AND day = ?5"
+    } else {
+        "AND ?5 IS NULL"
+    };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM run INDEXED BY run_day
+         WHERE device = ?1 AND incarnation = ?2 AND boot = ?3 AND first <= ?4 AND first + count > ?4 {days}"
+    );
+    connection
+        .prepare_cached(&sql)?
+        .query_row(
+            (boot.device, boot.incarnation, boot.boot, sequence, day),
+            Run::read,
+        )
+        .optional()
+}
+
+/// A run that was looked up, with where its records begin: whoever repeats one record repeats its neighbours.
+#[derive(Debug)]
+pub(super) struct Looked {
+    run: Run,
+    /// Where each record ends.
+    ends: Vec<usize>,
+}
+
+impl Looked {
+    pub(super) fn new(run: Run) -> Self {
+        let mut end = 0;
+        let ends = run
+            .records()
+            .map(|record| {
+                end += record.bytes.len();
+                end
+            })
+            .collect();
+        Self { run, ends }
+    }
+
+    /// The bytes of the record of this identity, if it is in the run.
+    pub(super) fn bytes(&self, boot: BootKey, sequence: Sequence) -> Option<&[u8]> {
+        if !self.run.contains(boot, sequence) {
+            return None;
+        }
+        let at = usize::try_from(sequence - self.run.first).ok()?;
+        let start = at
+            .checked_sub(1)
+            .map_or(Some(0), |before| self.ends.get(before).copied())?;
+        self.run.bytes.get(start..*self.ends.get(at)?)
+    }
+}
+
+/// The runs of a commit that is under way.
+#[derive(Debug, Default)]
+pub(super) struct OpenRuns {
+    runs: Vec<Run>,
+    /// The one of each boot that may go on.
+    latest: HashMap<BootKey, usize>,
+}
+
+impl OpenRuns {
+    /// Adds a record; its place in the feed follows when the runs are written.
+    pub(super) fn push(
+        &mut self,
+        boot: BootKey,
+        sequence: Sequence,
+        time_ms: i64,
+        received_ms: i64,
+        bytes: &[u8],
+    ) {
+        if let Some(run) = self.latest.get(&boot).and_then(|&at| self.runs.get_mut(at))
+            && run.extend(boot, sequence, time_ms, bytes)
+        {
+            run.received_ms = run.received_ms.max(received_ms);
+            return;
+        }
+        self.latest.insert(boot, self.runs.len());
+        self.runs.push(Run {
+            id: 0,
+            boot,
+            first: sequence,
+            count: 1,
+            day: day_of(time_ms),
+            from_ms: time_ms,
+            to_ms: time_ms,
+            received_ms,
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    /// The run of this identity.
+    pub(super) fn find(&self, boot: BootKey, sequence: Sequence) -> Option<&Run> {
+        self.runs.iter().find(|run| run.contains(boot, sequence))
+    }
+
+    /// Writes them at the end of the feed, in the order in which they began.
+    pub(super) fn write(&mut self, connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
+        self.latest.clear();
+        for run in &mut self.runs {
+            run.id = state.places(run.count);
+            run.insert(connection)?;
+        }
+        self.runs.clear();
+        Ok(())
+    }
+}

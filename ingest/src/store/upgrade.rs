@@ -1,0 +1,84 @@
+//! Readings of an older store, which have a row each, into runs: once, in steps that a kill in between does not undo.
+//!
+//! Whatever reads the store reads rows and runs alike, so a store that is half through is whole all the same.
+
+use rusqlite::Connection;
+
+use super::rows::{self, boot_key};
+use super::runs::{Run, day_of};
+use crate::counters::RecordKind;
+
+/// How many rows one transaction takes.
+const STEP_ROWS: usize = 20_000;
+
+/// Puts every plain reading that has a row of its own into a run, at the places where the rows stood.
+pub(super) fn rows_to_runs(connection: &mut Connection) -> rusqlite::Result<()> {
+    let due: i64 = connection.query_row("SELECT count(*) FROM runs_due", (), |row| row.get(0))?;
+    if due == 0 {
+        return Ok(());
+    }
+    let (mut after, mut moved) = (0, 0);
+    while let Some((last, rows)) = step(connection, after, STEP_ROWS)? {
+        after = last;
+        moved += rows;
+        tracing::info!(moved, "readings are put into runs, once after the upgrade");
+    }
+    connection.execute("DELETE FROM runs_due", ())?;
+    Ok(())
+}
+
+/// Moves the next rows behind a place; the last place of them and how many, `None` when there are none.
+pub(super) fn step(
+    connection: &mut Connection,
+    after: i64,
+    rows_max: usize,
+) -> rusqlite::Result<Option<(i64, usize)>> {
+    const { assert!(RecordKind::Reading as u8 == 0 && RecordKind::Failure as u8 == 1) }
+    let transaction = connection.transaction()?;
+    let found: Vec<Run> = transaction
+        .prepare_cached(
+            "SELECT id, device, incarnation, boot, sequence, time_ms, received_ms, bytes FROM record
+             WHERE id > ? AND kind <= 1 AND clock < 2 AND hold IS NULL AND time_ms IS NOT NULL ORDER BY id LIMIT ?",
+        )?
+        .query_map((after, i64::try_from(rows_max).unwrap_or(i64::MAX)), single)?
+        .collect::<rusqlite::Result<_>>()?;
+    let Some(last) = found.last().map(|run| run.id) else {
+        return Ok(None);
+    };
+    let count = found.len();
+    for run in &found {
+        rows::delete(&transaction, run.id)?;
+    }
+    for run in joined(found) {
+        run.insert(&transaction)?;
+    }
+    transaction.commit()?;
+    Ok(Some((last, count)))
+}
+
+/// A row as a run of one record.
+fn single(row: &rusqlite::Row<'_>) -> rusqlite::Result<Run> {
+    let time_ms = row.get(5)?;
+    Ok(Run {
+        id: row.get(0)?,
+        boot: boot_key(row, 1)?,
+        first: row.get(4)?,
+        count: 1,
+        day: day_of(time_ms),
+        from_ms: time_ms,
+        to_ms: time_ms,
+        received_ms: row.get(6)?,
+        bytes: row.get(7)?,
+    })
+}
+
+/// Joins what stands on consecutive places and continues each other.
+fn joined(singles: Vec<Run>) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for single in singles {
+        if !runs.last_mut().is_some_and(|last| last.join(&single)) {
+            runs.push(single);
+        }
+    }
+    runs
+}
