@@ -104,9 +104,8 @@ pub(crate) struct Stored {
 pub(crate) fn stored_so_far(path: &Path) -> f64 {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
     let count = rusqlite::Connection::open_with_flags(path, flags).and_then(|store| {
-        store.query_row("SELECT coalesce(max(id), 0) FROM record", [], |row| {
-            row.get::<_, f64>(0)
-        })
+        let sql = "SELECT (SELECT count(*) FROM record) + (SELECT coalesce(sum(count), 0) FROM run)";
+        store.query_row(sql, [], |row| row.get::<_, f64>(0))
     });
     count.unwrap_or(0.0)
 }
@@ -116,19 +115,12 @@ pub(crate) fn store(path: &Path) -> Stored {
     let connection = rusqlite::Connection::open(path).unwrap();
     let mut stored = Stored::default();
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-    stored.records = usize::try_from(count("SELECT count(*) FROM record")).unwrap();
     stored.conflicts = usize::try_from(count("SELECT count(*) FROM conflict")).unwrap();
     stored.held = usize::try_from(count("SELECT count(*) FROM record WHERE hold IS NOT NULL")).unwrap();
-    let mut query = connection
-        .prepare("SELECT device.name, record.bytes FROM record JOIN device ON device.id = record.device WHERE kind = 0")
-        .unwrap();
-    let mut rows = query.query([]).unwrap();
-    while let Some(row) = rows.next().unwrap() {
-        let (device, bytes): (String, Vec<u8>) = (row.get(0).unwrap(), row.get(1).unwrap());
-        let (record, rest) = Record::decode(&bytes).unwrap();
-        assert!(rest.is_empty());
+    for Identified { device, record, .. } in all_records(&connection) {
+        stored.records += 1;
         let Record::Reading(reading) = record else {
-            panic!("a reading's row holds another record")
+            continue;
         };
         let Outcome::Values(quantities) = reading.outcome else {
             continue;
@@ -255,31 +247,23 @@ pub(crate) struct StoredRecord {
 
 /// The stored records of a device by incarnation, boot and sequence.
 pub(crate) fn records_of(path: &Path, device: &str) -> BTreeMap<(i64, i64, i64), StoredRecord> {
-    let connection = rusqlite::Connection::open(path).unwrap();
-    let mut query = connection
-        .prepare(
-            "SELECT incarnation, boot, sequence, bytes FROM record JOIN device ON device.id = record.device \
-             WHERE device.name = ?1",
-        )
-        .unwrap();
-    let rows = query.query_map([device], |row| {
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get::<_, Vec<u8>>(3)?))
+    let found = identities(path, device).into_iter().map(|found| {
+        let identity = (
+            i64::from(found.incarnation),
+            i64::from(found.boot),
+            i64::from(found.sequence),
+        );
+        let at_ms = i64::try_from(found.record.stamp().ms).ok();
+        let values = match found.record {
+            Record::Reading(taraz_telemetry::Reading {
+                outcome: Outcome::Values(quantities),
+                ..
+            }) => values(&quantities),
+            _ => Values::new(),
+        };
+        (identity, StoredRecord { at_ms, values })
     });
-    rows.unwrap()
-        .map(|row| {
-            let (identity, bytes) = row.unwrap();
-            let (record, _) = Record::decode(&bytes).unwrap();
-            let at_ms = i64::try_from(record.stamp().ms).ok();
-            let values = match record {
-                Record::Reading(taraz_telemetry::Reading {
-                    outcome: Outcome::Values(quantities),
-                    ..
-                }) => values(&quantities),
-                _ => Values::new(),
-            };
-            (identity, StoredRecord { at_ms, values })
-        })
-        .collect()
+    found.collect()
 }
 
 /// One answered read that states values.
@@ -329,6 +313,7 @@ pub(crate) fn troubles(path: &Path) -> (i64, i64) {
 /// A stored record with its identity.
 #[derive(Debug)]
 pub(crate) struct Identified {
+    pub(crate) device: String,
     pub(crate) incarnation: u32,
     pub(crate) boot: u32,
     pub(crate) sequence: u32,
@@ -343,23 +328,50 @@ pub(crate) fn identities(path: &Path, device: &str) -> Vec<Identified> {
     connection
         .busy_timeout(std::time::Duration::from_secs(10))
         .unwrap();
+    let mut found = all_records(&connection);
+    found.retain(|found| found.device == device);
+    found
+}
+
+/// Every record in the store in the order of identities: those with a row of their own, and those of runs.
+fn all_records(connection: &rusqlite::Connection) -> Vec<Identified> {
+    let sealed = connection.query_row("SELECT count(*) FROM chunk", [], |row| row.get::<_, i64>(0));
+    assert_eq!(sealed.unwrap(), 0, "what is sealed is not read here");
     let mut query = connection
         .prepare(
-            "SELECT incarnation, boot, sequence, time_ms, bytes FROM record JOIN device ON device.id = record.device \
-             WHERE device.name = ?1 ORDER BY 1, 2, 3",
+            "SELECT name, incarnation, boot, sequence, 1, time_ms, bytes FROM record JOIN device ON device.id = device \
+             UNION ALL \
+             SELECT name, incarnation, boot, first, count, NULL, bytes FROM run JOIN device ON device.id = device",
         )
         .unwrap();
-    let rows = query.query_map([device], |row| {
-        let bytes: Vec<u8> = row.get(4)?;
-        Ok(Identified {
-            incarnation: row.get(0)?,
-            boot: row.get(1)?,
-            sequence: row.get(2)?,
-            placed_ms: row.get(3)?,
-            record: Record::decode(&bytes).unwrap().0,
-        })
+    let (mut rows, mut found) = (query.query([]).unwrap(), Vec::new());
+    while let Some(row) = rows.next().unwrap() {
+        let (first, count): (u32, u32) = (row.get(3).unwrap(), row.get(4).unwrap());
+        let bytes: Vec<u8> = row.get(6).unwrap();
+        let mut rest = bytes.as_slice();
+        for sequence in first..first + count {
+            let (record, after) = Record::decode(rest).unwrap();
+            rest = after;
+            let is_in_run = row.get_ref(5).unwrap() == rusqlite::types::ValueRef::Null
+                && matches!(&record, Record::Reading(reading) if reading.stamp.utc_ms().is_some());
+            // What is in a run is placed by its own clock.
+            let stated_ms = is_in_run.then(|| i64::try_from(record.stamp().ms).unwrap());
+            found.push(Identified {
+                device: row.get(0).unwrap(),
+                incarnation: row.get(1).unwrap(),
+                boot: row.get(2).unwrap(),
+                sequence,
+                placed_ms: row.get::<_, Option<i64>>(5).unwrap().or(stated_ms),
+                record,
+            });
+        }
+        assert!(rest.is_empty());
+    }
+    found.sort_by(|a, b| {
+        let key = |found: &Identified| (found.incarnation, found.boot, found.sequence);
+        (&a.device, key(a)).cmp(&(&b.device, key(b)))
     });
-    rows.unwrap().map(Result::unwrap).collect()
+    found
 }
 
 /// The readings with values among them, by meter, each with the instant at which ingest placed it.
