@@ -10,3 +10,4 @@ pub mod energy;
 pub mod imbalance;
 pub mod performance;
 pub mod solar;
+mod varint;

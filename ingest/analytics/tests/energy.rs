@@ -4,7 +4,8 @@
 
 use proptest::prelude::*;
 use taraz_analytics::energy::{
-    Arrival, Cause, INTERVAL_MS, Ledger, Line, Meter, Point, Replacement, Series, Why, modulus_of_digits,
+    Arrival, Cause, INTERVAL_MS, Ledger, Line, Meter, PeriodEnergy, Point, Replacement, Series, Why,
+    modulus_of_digits,
 };
 
 /// 30 kW: at most 11,250 Wh in a quarter-hour, and one count.
@@ -177,7 +178,7 @@ fn a_stuck_register_that_catches_up_is_attributed_to_the_standstill() {
     values[23] = 9_002_000;
     let ledger = ledger_of(&meter(), &quarters(&values));
     assert_eq!(
-        (ledger.total_wh(), ledger.segments()[21].cause),
+        (ledger.total_wh(), ledger.segments()[2].cause),
         (4_000, Cause::Jump)
     );
     let text = ledger.explain(0, at(30)).to_string();
@@ -204,6 +205,17 @@ fn a_late_reading_reopens_the_time_between_its_neighbours() {
     assert_eq!(before.reopened_ms(&after), Some((at(1), at(3))));
     assert_eq!(after.reopened_ms(&after), None);
     assert_eq!(Ledger::default().reopened_ms(&after), Some((0, at(4))));
+}
+
+#[test]
+fn an_empty_period_says_nothing() {
+    let ledger = ledger_of(&meter(), &quarters(&[500_000, 501_000, 90_000_000]));
+    let within_the_jump = at(1) + 1_000;
+    assert_eq!(
+        ledger.period(within_the_jump, within_the_jump),
+        PeriodEnergy::default()
+    );
+    assert!(ledger.explain(within_the_jump, within_the_jump).lines.is_empty());
 }
 
 #[test]

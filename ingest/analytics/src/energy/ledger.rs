@@ -12,7 +12,7 @@ pub const SHAPE_MS_MAX: i64 = INTERVAL_MS;
 pub enum Cause {
     /// The register rose within [`SHAPE_MS_MAX`].
     Counted,
-    /// The register stood still, for however long: nothing was counted.
+    /// The register stood still, for however long and in however many readings: nothing was counted.
     Still,
     /// The register rose over a longer silence: known total, unknown shape.
     Gap,
@@ -103,6 +103,14 @@ pub struct PeriodEnergy {
     pub flags: Flags,
 }
 
+impl Cause {
+    /// The segment's total is known.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        !matches!(self, Self::Reset | Self::Jump | Self::Fall | Self::Misfit)
+    }
+}
+
 impl Segment {
     /// Its length in ms.
     #[must_use]
@@ -113,10 +121,7 @@ impl Segment {
     /// Its total is known.
     #[must_use]
     pub const fn is_known(&self) -> bool {
-        !matches!(
-            self.cause,
-            Cause::Reset | Cause::Jump | Cause::Fall | Cause::Misfit
-        )
+        self.cause.is_known()
     }
 
     /// When within it the energy was counted is known well enough for intervals.
@@ -141,9 +146,16 @@ impl Segment {
     }
 
     fn counted_wh(&self, at_ms: i64) -> i64 {
-        let elapsed = i128::from(at_ms - self.from.time_ms);
-        // At most the segment's own energy, since `elapsed` is at most its length.
-        i64::try_from(i128::from(self.energy_wh) * elapsed / i128::from(self.length_ms())).unwrap_or(i64::MAX)
+        let (elapsed_ms, length_ms) = (at_ms - self.from.time_ms, self.length_ms());
+        if elapsed_ms == length_ms {
+            return self.energy_wh;
+        }
+        if let Some(product) = self.energy_wh.checked_mul(elapsed_ms) {
+            return product / length_ms;
+        }
+        // At most the segment's own energy, since `elapsed_ms` is at most its length.
+        let product = i128::from(self.energy_wh) * i128::from(elapsed_ms);
+        i64::try_from(product / i128::from(length_ms)).unwrap_or(i64::MAX)
     }
 
     fn known_within_ms(&self, start_ms: i64, end_ms: i64) -> i64 {
@@ -153,6 +165,17 @@ impl Segment {
         }
         let (start_ms, end_ms) = self.overlap_ms(start_ms, end_ms);
         end_ms - start_ms
+    }
+}
+
+impl PeriodEnergy {
+    /// Adds what a segment that overlaps the period states about it.
+    pub(super) fn add_segment(&mut self, segment: &Segment, start_ms: i64, end_ms: i64) {
+        let (from_ms, to_ms) = segment.overlap_ms(start_ms, end_ms);
+        self.energy_wh += segment.energy_within_wh(start_ms, end_ms);
+        self.known_ms += segment.known_within_ms(start_ms, end_ms);
+        self.covered_ms += to_ms - from_ms;
+        self.flags.add(segment);
     }
 }
 
@@ -181,6 +204,35 @@ impl Flags {
             quarantined: self.quarantined | other.quarantined,
             glitch: self.glitch | other.glitch,
         }
+    }
+
+    /// As bits, the first field lowest.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        (self.spread as u8)
+            | (self.caught_up as u8) << 1
+            | (self.reset as u8) << 2
+            | (self.rolled_over as u8) << 3
+            | (self.replaced as u8) << 4
+            | (self.quarantined as u8) << 5
+            | (self.glitch as u8) << 6
+    }
+
+    /// From bits; `None` when one is set that has no meaning.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & 0x80 != 0 {
+            return None;
+        }
+        Some(Self {
+            spread: bits & 1 != 0,
+            caught_up: bits & 1 << 1 != 0,
+            reset: bits & 1 << 2 != 0,
+            rolled_over: bits & 1 << 3 != 0,
+            replaced: bits & 1 << 4 != 0,
+            quarantined: bits & 1 << 5 != 0,
+            glitch: bits & 1 << 6 != 0,
+        })
     }
 
     /// The words of those that are set, in a fixed order.
@@ -218,9 +270,12 @@ impl Ledger {
         self.segments.iter().map(|segment| segment.energy_wh).sum()
     }
 
-    /// The segments that overlap a period.
+    /// The segments that overlap a period; none overlaps an empty one.
     #[must_use]
     pub fn overlapping(&self, start_ms: i64, end_ms: i64) -> &[Segment] {
+        if start_ms >= end_ms {
+            return &[];
+        }
         let first = self
             .segments
             .partition_point(|segment| segment.to.time_ms <= start_ms);
@@ -243,11 +298,7 @@ impl Ledger {
     pub fn period(&self, start_ms: i64, end_ms: i64) -> PeriodEnergy {
         let mut sum = PeriodEnergy::default();
         for segment in self.overlapping(start_ms, end_ms) {
-            let (from_ms, to_ms) = segment.overlap_ms(start_ms, end_ms);
-            sum.energy_wh += segment.energy_within_wh(start_ms, end_ms);
-            sum.known_ms += segment.known_within_ms(start_ms, end_ms);
-            sum.covered_ms += to_ms - from_ms;
-            sum.flags.add(segment);
+            sum.add_segment(segment, start_ms, end_ms);
         }
         sum.flags.glitch = !self.ignored_within(start_ms, end_ms).is_empty();
         sum

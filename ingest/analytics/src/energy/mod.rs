@@ -9,17 +9,28 @@
 //! unknown shape; a rise that the meter's power can't explain, or a fall without a record, gives an unknown, which is not zero.
 
 mod account;
+#[cfg(test)]
+mod batch;
+mod checkpoint;
 mod daily;
 mod explain;
+mod intervals;
 mod ledger;
 mod register;
+mod ring;
+mod running;
+#[cfg(test)]
+mod running_tests;
 mod series;
 
-pub use account::{GLITCH_POINTS_MAX, account};
+pub use account::account;
+pub use checkpoint::{CHECKPOINT_LEN_MAX, CheckpointError};
 pub use daily::DayEnergy;
 pub use explain::{Explanation, Line};
+pub use intervals::{Entries, Entry, RunningIntervals, quarter_of};
 pub use ledger::{Cause, Flags, INTERVAL_MS, Ignored, Ledger, PeriodEnergy, SHAPE_MS_MAX, Segment, Why};
 pub use register::{
     ACC32_COUNTS, Meter, Point, RATED_POWER_PERCENT_MAX, RegisterError, Replacement, modulus_of_digits,
 };
+pub use running::{GLITCH_POINTS_MAX, NotLater, OPEN_POINTS_MAX, RunningAccount, Settled};
 pub use series::{Arrival, Series};

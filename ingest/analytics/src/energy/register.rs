@@ -11,6 +11,10 @@ const RESET_MS_MAX: i64 = 6 * 3_600_000;
 /// Over longer spans, nights included, it may hold this share of the rated power in percent.
 const RESET_MEAN_PERCENT_MAX: i64 = 30;
 
+/// Offset basis and prime of FNV-1a with 64 bits (draft-eastlake-fnv).
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
 /// The counts of a SunSpec `acc32` before it rolls over (SunSpec Device Information Model §4.4.1.2): 2³². One of an `acc64` is
 /// wider than any life and than `i64`: it has no modulus.
 pub const ACC32_COUNTS: i64 = 1 << 32;
@@ -102,6 +106,19 @@ impl Meter {
         Ok(self)
     }
 
+    /// A number that changes with anything that is known of it (FNV-1a, 64 bits, over all numbers as 8 bytes): what was accounted for
+    /// with another one is out of date.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let records = self.replacements.iter();
+        let numbers = records.flat_map(|one| [one.at_ms, one.final_wh, one.start_wh]);
+        let head = [i64::from(self.rated_w), self.modulus_wh.unwrap_or(0)];
+        let bytes = head.into_iter().chain(numbers).flat_map(i64::to_le_bytes);
+        bytes.fold(FNV_OFFSET, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+        })
+    }
+
     /// The records between two readings, oldest first.
     pub(super) fn replacements_between(&self, from_ms: i64, to_ms: i64) -> &[Replacement] {
         let first = self.replacements.partition_point(|one| one.at_ms <= from_ms);
@@ -139,4 +156,37 @@ impl Meter {
 #[must_use]
 pub fn modulus_of_digits(digits: u32, wh_per_count: i64) -> Option<i64> {
     10_i64.checked_pow(digits)?.checked_mul(wh_per_count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_known_of_a_meter_changes_its_fingerprint() {
+        let record = Replacement {
+            at_ms: 1,
+            final_wh: 2,
+            start_wh: 3,
+        };
+        let later = Replacement { at_ms: 2, ..record };
+        let meter = || Meter::new(30_000);
+        let meters = [
+            Meter::new(0),
+            meter(),
+            meter().with_modulus(1 << 32).unwrap(),
+            meter().with_replacements(vec![record]).unwrap(),
+            meter().with_replacements(vec![later]).unwrap(),
+            meter().with_replacements(vec![record, later]).unwrap(),
+        ];
+        for (index, one) in meters.iter().enumerate() {
+            assert!(
+                meters[..index]
+                    .iter()
+                    .all(|other| other.fingerprint() != one.fingerprint())
+            );
+        }
+        // Kept in stores: it must not change with the program.
+        assert_eq!(Meter::new(0).fingerprint(), 0x8820_1fb9_60ff_6465);
+    }
 }
