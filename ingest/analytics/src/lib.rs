@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod duty;
 pub mod energy;
 pub mod imbalance;
+pub mod means;
 pub mod performance;
 pub mod solar;
 mod varint;
