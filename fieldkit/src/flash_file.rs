@@ -6,13 +6,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use taraz_telemetry::{DeviceId, DevicePage, PAGE_LEN, PageError};
+use taraz_telemetry::{DeviceId, DevicePage, FLASH_MAP_QEMU_LM3S6965, FLASH_SECTOR_LEN, PAGE_LEN, PageError};
 
-use crate::board::SECTOR_LEN;
-
-const QUEUE_SECTORS: u32 = 256;
 /// Length of the file in bytes.
-pub const FLASH_FILE_LEN: u64 = (1 + QUEUE_SECTORS as u64) * SECTOR_LEN as u64;
+pub const FLASH_FILE_LEN: u64 = FLASH_MAP_QEMU_LM3S6965.queue.end as u64;
 
 /// Why a flash file can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +49,7 @@ pub enum Written {
 pub fn write_page(path: &Path, page: &DevicePage, format: bool) -> Result<Written, FlashFileError> {
     let mut bytes = [0; PAGE_LEN];
     page.encode(&mut bytes)?;
-    let mut sector = [0xff; SECTOR_LEN as usize];
+    let mut sector = [0xff; FLASH_SECTOR_LEN as usize];
     sector[..PAGE_LEN].copy_from_slice(&bytes);
     let mut file = open_private(path)?;
     let found = file.metadata()?.len();
@@ -69,8 +66,8 @@ pub fn write_page(path: &Path, page: &DevicePage, format: bool) -> Result<Writte
     }
     file.write_all(&sector)?;
     if found == 0 || format {
-        for _ in 0..QUEUE_SECTORS {
-            file.write_all(&[0xff; SECTOR_LEN as usize])?;
+        for _ in FLASH_MAP_QEMU_LM3S6965.queue.step_by(FLASH_SECTOR_LEN as usize) {
+            file.write_all(&[0xff; FLASH_SECTOR_LEN as usize])?;
         }
     }
     file.sync_all()?;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use taraz_telemetry::{DevicePage, PAGE_LEN, PageError};
+use taraz_telemetry::{DevicePage, FLASH_SECTOR_LEN, PAGE_LEN, PageError};
 
-use crate::board::{BOARDS, Board, Medium, SECTOR_LEN};
+use crate::board::{BOARDS, Board, Medium};
 use crate::program::{Program, ProgramError};
 use crate::uf2::Uf2;
 
@@ -57,7 +57,7 @@ pub fn pack(program: &Program, page: &DevicePage, board: &Board, format: bool) -
     if format {
         content.put(queue.start, &vec![0xff; queue.len()]);
     }
-    content.fill_sectors(SECTOR_LEN);
+    content.fill_sectors(FLASH_SECTOR_LEN);
     Ok(Image {
         bytes: content.to_bytes(),
     })
@@ -73,7 +73,7 @@ pub fn bare_image(program: &Program, board: &Board) -> Result<Image, ImageError>
         return Err(ImageError::NoUf2(board.name));
     }
     let mut content = program.content.clone();
-    content.fill_sectors(SECTOR_LEN);
+    content.fill_sectors(FLASH_SECTOR_LEN);
     Ok(Image {
         bytes: content.to_bytes(),
     })
@@ -97,7 +97,7 @@ pub fn device_of(bytes: &[u8]) -> Result<(&'static Board, DevicePage), ImageErro
             }
         };
         fits_a_family = true;
-        let Some(sector) = content.get(&(at..at + SECTOR_LEN)) else {
+        let Some(sector) = content.get(&(at..at + FLASH_SECTOR_LEN)) else {
             continue;
         };
         let page = DevicePage::decode(&sector)?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use taraz_telemetry::board_markers;
+use taraz_telemetry::{FLASH_SECTOR_LEN, board_markers};
 
-use crate::board::{Board, Medium, SECTOR_LEN};
+use crate::board::{Board, Medium};
 use crate::elf::{self, ElfError};
 use crate::uf2::{Uf2, Uf2Error};
 
@@ -77,7 +77,7 @@ impl Program {
             Medium::FlashFile => return Err(ProgramError::NotElf),
         };
         if let Medium::Uf2 { page, queue, .. } = &board.medium {
-            content.remove(&(*page..*page + SECTOR_LEN));
+            content.remove(&(*page..*page + FLASH_SECTOR_LEN));
             if content
                 .get(queue)
                 .is_some_and(|queue| queue.iter().all(|&byte| byte == 0xff))

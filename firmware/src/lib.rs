@@ -21,7 +21,7 @@ mod sunspec;
 
 pub use app::{
     ClockEvent, DIAGNOSTICS_INTERVAL_MS, Device, DeviceEvent, DeviceParts, DeviceStatus, LastPoll, LinkState,
-    MeterBus, MeterStatus, Notify, Observer, PollGlance,
+    MeterBus, MeterStatus, Notify, Observer, PollGlance, TimeServerState,
 };
 pub use board::{
     Health, HealthProblem, LastRun, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed, TRAIL_LEN_MAX, Trail,

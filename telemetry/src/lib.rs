@@ -44,10 +44,11 @@ pub use key::{
 };
 pub use meter::{MeterAddress, MeterDriver, MeterRole};
 pub use page::{
-    BOARD_MARKER_PREFIX, BOARD_NAME_LEN_MAX, BoardMarker, DevicePage, HOST_LEN_MAX, PAGE_BAUD_MAX,
-    PAGE_BAUD_MIN, PAGE_LEN, PAGE_METERS_MAX, PAGE_POLL_INTERVAL_MS_MAX, PAGE_POLL_INTERVAL_MS_MIN,
-    PAGE_RESPONSE_TIMEOUT_MS_MAX, PAGE_RESPONSE_TIMEOUT_MS_MIN, PAGE_VERSION, PageBus, PageError,
-    PageNetwork, PageParity, board_markers,
+    BOARD_MARKER_PREFIX, BOARD_NAME_LEN_MAX, BoardMarker, DevicePage, FLASH_MAP_FEATHER_NRF52840,
+    FLASH_MAP_QEMU_LM3S6965, FLASH_MAP_W5500_EVB_PICO, FLASH_SECTOR_LEN, FlashMap, HOST_LEN_MAX,
+    PAGE_BAUD_MAX, PAGE_BAUD_MIN, PAGE_LEN, PAGE_METERS_MAX, PAGE_POLL_INTERVAL_MS_MAX,
+    PAGE_POLL_INTERVAL_MS_MIN, PAGE_RESPONSE_TIMEOUT_MS_MAX, PAGE_RESPONSE_TIMEOUT_MS_MIN, PAGE_VERSION,
+    PageBus, PageError, PageNetwork, PageParity, board_markers,
 };
 pub use quantities::{Field, MPPT_MAX, Mppt, Quantities};
 #[cfg(feature = "alloc")]

@@ -10,13 +10,14 @@ use taraz_telemetry::ResetCause;
 use super::backlog::Backlog;
 use super::notify::Notify;
 use super::records::Core;
-use super::status::{LinkState, MeterState};
+use super::status::{LinkState, MeterState, TimeServerState};
 use super::{MeterBus, Observer};
 use crate::clock::{DeviceClock, SyncOutcome};
 use crate::config::{DeviceSettings, Identity};
 use crate::link::{Connector, Courier, Link};
 use crate::poll::FailureRuns;
 use crate::queue::Queue;
+use crate::sntp::SntpFailure;
 
 /// What a device is made of.
 #[derive(Debug)]
@@ -86,7 +87,9 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
                 .copied()
                 .map(MeterState::new)
                 .collect(),
+            polling: None,
             link: LinkState::Connecting,
+            time_server: TimeServerState::NotAsked,
             stack_high_water_bytes: None,
         };
         Self {
@@ -130,6 +133,22 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
         drop(core);
         self.link_wake.notify();
         outcome
+    }
+
+    /// The time server is asked; what was known of it stays until the question has ended.
+    pub(crate) fn time_server_asked(&self) {
+        let mut core = self.core.borrow_mut();
+        if core.time_server == TimeServerState::NotAsked {
+            core.time_server = TimeServerState::Waiting;
+        }
+    }
+
+    /// A question to the time server has ended.
+    pub(crate) fn time_server_answered(&self, outcome: Result<(), SntpFailure>) {
+        self.core.borrow_mut().time_server = match outcome {
+            Ok(()) => TimeServerState::Answered,
+            Err(failure) => TimeServerState::Failed(failure),
+        };
     }
 
     /// Gives access to the queue for a moment; afterwards the link looks for new records.

@@ -22,7 +22,7 @@ use taraz_telemetry::{PollStatus, Quantities};
 pub use device::{Device, DeviceParts};
 pub use notify::Notify;
 pub use polling::DIAGNOSTICS_INTERVAL_MS;
-pub use status::{DeviceStatus, LastPoll, LinkState, MeterStatus, PollGlance};
+pub use status::{DeviceStatus, LastPoll, LinkState, MeterStatus, PollGlance, TimeServerState};
 
 use crate::config::MeterSettings;
 use crate::link::LinkEvent;
@@ -33,6 +33,12 @@ use crate::sntp::SntpFailure;
 pub trait MeterBus {
     /// Polls one meter; it ends within the bus's time-outs. Dropping it must leave the bus usable.
     fn poll(&mut self, index: usize) -> impl Future<Output = Result<Quantities, PollStatus>>;
+
+    /// Whether the meters can be polled: not while the line's setting is still searched for the first time. No poll begins
+    /// before, so that nobody takes a meter that was not asked for a silent one.
+    fn can_poll(&self) -> bool {
+        true
+    }
 
     /// What became of the requests to one meter so far.
     fn counters(&self, index: usize) -> BusCounters;

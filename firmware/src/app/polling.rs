@@ -25,14 +25,22 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             let now_ms = self.now_ms();
             self.follow(bus, &mut schedule);
             self.housekeep(now_ms, &mut diagnostics_ms);
-            let work_is_wanted = match schedule.next(now_ms) {
+            let turn = if bus.can_poll() {
+                schedule.next(now_ms)
+            } else {
+                Turn::Wait { until_ms: u64::MAX }
+            };
+            let work_is_wanted = match turn {
                 Turn::Poll(_) if polls_in_a_row >= POLLS_IN_A_ROW_MAX => {
                     polls_in_a_row = 0;
                     poll_once(bus.wanted()).is_ready()
                 }
                 Turn::Poll(index) => {
                     polls_in_a_row += 1;
-                    let Some(result) = self.until_stopped(&self.poll_wake, bus.poll(index)).await else {
+                    self.core.borrow_mut().polling = Some(index);
+                    let result = self.until_stopped(&self.poll_wake, bus.poll(index)).await;
+                    self.core.borrow_mut().polling = None;
+                    let Some(result) = result else {
                         break;
                     };
                     self.polled(bus, &mut schedule, index, now_ms, result);

@@ -7,7 +7,7 @@ use taraz_telemetry::{
 };
 
 use super::backlog::Backlog;
-use super::status::{LinkState, MeterState};
+use super::status::{LinkState, MeterState, TimeServerState};
 use super::{ClockEvent, DeviceEvent, Observer};
 use crate::clock::{DeviceClock, SyncOutcome, Synced};
 use crate::config::MeterSettings;
@@ -28,7 +28,10 @@ pub(super) struct Core<Q> {
     pub(super) link_connects: u32,
     /// Those of the settings, then those that the bus found.
     pub(super) meters: Vec<MeterState, METERS_MAX>,
+    /// The meter of this index is being polled.
+    pub(super) polling: Option<usize>,
     pub(super) link: LinkState,
+    pub(super) time_server: TimeServerState,
     pub(super) stack_high_water_bytes: Option<u32>,
 }
 

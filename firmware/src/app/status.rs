@@ -11,6 +11,7 @@ use crate::link::LinkError;
 use crate::modbus::BusCounters;
 use crate::poll::METERS_MAX;
 use crate::queue::Queue;
+use crate::sntp::SntpFailure;
 
 /// How a device is right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct DeviceStatus {
     pub link: LinkState,
     /// Its clock.
     pub clock: ClockStatus,
+    /// What came of asking the time server.
+    pub time_server: TimeServerState,
     /// The most stack used so far in bytes, where a board measures it.
     pub stack_high_water_bytes: Option<u32>,
 }
@@ -52,6 +55,19 @@ pub enum LinkState {
     Offline(LinkError),
 }
 
+/// What came of asking the time server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeServerState {
+    /// It has not been asked.
+    NotAsked,
+    /// It has been asked for the first time, and its answer is waited for.
+    Waiting,
+    /// The last question that has ended was answered.
+    Answered,
+    /// The last question that has ended brought no time; it is asked again.
+    Failed(SntpFailure),
+}
+
 /// One meter as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MeterStatus {
@@ -59,8 +75,10 @@ pub struct MeterStatus {
     pub settings: MeterSettings,
     /// What became of the requests of its polls.
     pub counters: BusCounters,
-    /// Its last poll; `None` before the first.
+    /// Its last poll that has ended; `None` before the first.
     pub last: Option<LastPoll>,
+    /// A poll is under way.
+    pub is_being_polled: bool,
 }
 
 /// What came of a poll.
@@ -130,6 +148,7 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             link_connects: core.link_connects,
             link: core.link,
             clock: core.clock.status(uptime_ms),
+            time_server: core.time_server,
             stack_high_water_bytes: core.stack_high_water_bytes,
         }
     }
@@ -139,7 +158,8 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
     pub fn meters(&self) -> Vec<MeterStatus, METERS_MAX> {
         let now_ms = self.since_start_ms(Instant::now());
         let core = self.core.borrow();
-        let status = |meter: &MeterState| MeterStatus {
+        let status = |(index, meter): (usize, &MeterState)| MeterStatus {
+            is_being_polled: core.polling == Some(index),
             settings: meter.settings,
             counters: meter.counters,
             last: meter.last.map(|(at_ms, result)| LastPoll {
@@ -147,6 +167,6 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
                 result,
             }),
         };
-        core.meters.iter().map(status).collect()
+        core.meters.iter().enumerate().map(status).collect()
     }
 }

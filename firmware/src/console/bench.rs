@@ -18,7 +18,7 @@ use taraz_telemetry::{
 
 use super::config_tests::page;
 use super::*;
-use crate::app::{DeviceStatus, LastPoll, LinkState, MeterBus, MeterStatus, PollGlance};
+use crate::app::{DeviceStatus, LastPoll, LinkState, MeterBus, MeterStatus, PollGlance, TimeServerState};
 use crate::clock::ClockStatus;
 use crate::config::MeterSettings;
 use crate::detect::{LineSettings, Parity};
@@ -123,6 +123,7 @@ pub(super) struct Board {
     pub(super) page: RefCell<Result<DevicePage, PageError>>,
     pub(super) rebooted: Cell<bool>,
     pub(super) flash_fails: bool,
+    pub(super) net: Option<NetStatus>,
 }
 
 impl ConsoleHost for Board {
@@ -134,14 +135,8 @@ impl ConsoleHost for Board {
         Some("a task did not answer: link")
     }
 
-    fn net(&self) -> NetStatus {
-        NetStatus {
-            cable: Some(true),
-            hardware_address: [2, 0x1A, 0xB0, 4, 5, 6],
-            address: Some(([10, 0, 2, 15], 24)),
-            gateway: Some([10, 0, 2, 2]),
-            dns: Some([10, 0, 2, 3]),
-        }
+    fn net(&self) -> Option<NetStatus> {
+        self.net
     }
 
     fn load_page(&self) -> Result<DevicePage, PageError> {
@@ -168,6 +163,14 @@ pub(super) fn board() -> Board {
         page: RefCell::new(Ok(page())),
         rebooted: Cell::new(false),
         flash_fails: false,
+        net: Some(NetStatus {
+            cable: Some(true),
+            hardware_address: [2, 0x1A, 0xB0, 4, 5, 6],
+            address: Some(([10, 0, 2, 15], 24)),
+            gateway: Some([10, 0, 2, 2]),
+            dns: Some([10, 0, 2, 3]),
+            address_wait_ms: 0,
+        }),
     }
 }
 
@@ -179,6 +182,7 @@ pub(super) fn bench() -> Bench {
         },
         counters,
         last,
+        is_being_polled: false,
     };
     let last = |age_ms, result| Some(LastPoll { age_ms, result });
     let counters = |requests, crc_errors, timeouts, exceptions| BusCounters {
@@ -234,6 +238,7 @@ pub(super) fn bench() -> Bench {
                 error_ms: Some(12),
                 last_sync_age_ms: Some(34_000),
             },
+            time_server: TimeServerState::Answered,
             stack_high_water_bytes: Some(6_144),
         },
     }

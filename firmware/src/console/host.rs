@@ -53,8 +53,8 @@ pub trait ConsoleHost {
         None
     }
 
-    /// The network.
-    fn net(&self) -> NetStatus;
+    /// The network; `None` when none was started.
+    fn net(&self) -> Option<NetStatus>;
 
     /// Reads the configuration page.
     ///
@@ -96,4 +96,6 @@ pub struct NetStatus {
     pub gateway: Option<[u8; 4]>,
     /// The first DNS server.
     pub dns: Option<[u8; 4]>,
+    /// How long an address has been waited for, in ms; 0 with one.
+    pub address_wait_ms: u64,
 }

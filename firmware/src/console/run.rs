@@ -98,7 +98,7 @@ impl<R: Read, W: Write, D: ConsoleDevice, H: ConsoleHost> Console<'_, R, W, D, H
         match command {
             Command::Nothing => Ok(()),
             Command::Help => help(terminal).await,
-            Command::Net => show::net(terminal, &self.host.net()).await,
+            Command::Net => show::net(terminal, self.host.net().as_ref()).await,
             Command::Config => self.config().await,
             Command::Set { name, value } => self.set(name, value).await,
             Command::Save => self.save().await,

@@ -7,10 +7,12 @@ use taraz_telemetry::{Clock, PageError};
 
 use super::bench::{USUAL, bench, board, play};
 use super::config_tests::page;
-use crate::app::LinkState;
+use crate::app::{LinkState, TimeServerState};
 use crate::clock::ClockStatus;
 use crate::field::bench::{Manner, SimUnit, sdm630, sunspec};
 use crate::link::LinkError;
+use crate::modbus::BusCounters;
+use crate::sntp::SntpFailure;
 
 #[test]
 fn a_look_around() {
@@ -29,7 +31,7 @@ stack   6144 bytes used at most
 bus     9600 8N1, meters: 3
 meter  driver    last poll         value  requests  damaged  unanswered  refused
     1  sunspec   3 s ago          4321 W     43200        3           0        0
-   20  sdm630    00:01:01 ago     failed      1290        0        1290        0
+   20  sdm630    00:01:01 ago  no answer      1290        0        1290        0
        no answer: check address, wiring (A/B) and power; an inverter may sleep at night
    30  si_rs485  3 s ago      812.7 W/m2     14400        0           1        2
 > net
@@ -52,12 +54,8 @@ fn trouble_is_said_in_words() {
     let mut device = bench();
     device.meters.clear();
     device.status.link = LinkState::Offline(LinkError::Unreachable);
-    device.status.clock = ClockStatus {
-        clock: Clock::Unsynced,
-        utc_ms: None,
-        error_ms: None,
-        last_sync_age_ms: None,
-    };
+    device.status.clock = NO_CLOCK;
+    device.status.time_server = TimeServerState::Failed(SntpFailure::NoAnswer);
     let script = [
         ("> ", "status\r"),
         ("> ", "stauts\r"),
@@ -71,7 +69,8 @@ taraz on qemu-lm3s6965: `help` lists the commands
 device  sari-01, firmware 0.1.0 on qemu-lm3s6965
 up      1 d 02:03:04, start 7 (watchdog)
 last run: a task did not answer: link
-clock   unknown: no time server has answered; readings are placed in time once one has
+clock   unknown: the time server did not answer within 5000 ms; check its address and port
+        readings are kept and get their time later
 link    offline after 3 sessions: the broker can't be reached; check its address and the network
 queue   12 of 30000 records wait, 0 dropped
 stack   6144 bytes used at most
@@ -84,6 +83,91 @@ the unit is 1 to 247, not \"0\"
 it is written: read UNIT ADDRESS [COUNT] [holding|input]
 > ";
     assert_eq!(said, expected);
+}
+
+const NO_CLOCK: ClockStatus = ClockStatus {
+    clock: Clock::Unsynced,
+    utc_ms: None,
+    error_ms: None,
+    last_sync_age_ms: None,
+};
+
+/// The lines of an answer that begin so.
+fn lines<'s>(said: &'s str, begin: &str) -> Vec<&'s str> {
+    said.lines()
+        .filter(|line| line.trim_start().starts_with(begin))
+        .collect()
+}
+
+#[test]
+fn not_asked_waiting_and_no_answer_are_three_things() {
+    let mut device = bench();
+    device.status.clock = NO_CLOCK;
+    device.status.link = LinkState::Connecting;
+    device.status.time_server = TimeServerState::NotAsked;
+    for meter in &mut device.meters {
+        (meter.last, meter.counters) = (None, BusCounters::default());
+    }
+    device.meters[1].is_being_polled = true;
+    let mut board = board();
+    let mut net = board.net.unwrap();
+    (net.address, net.address_wait_ms) = (None, 3_000);
+    board.net = Some(net);
+    let script = [("> ", "status\r"), ("> ", "net\r")];
+    let first = play(&script, Some(&device), &board, Vec::new());
+    assert_eq!(
+        lines(&first, "clock"),
+        ["clock   not known yet: the time server has not been asked yet"]
+    );
+    assert_eq!(
+        lines(&first, "link"),
+        ["link    waiting for the broker: the first attempt has not ended yet"]
+    );
+    assert_eq!(
+        lines(&first, "1  sunspec"),
+        ["    1  sunspec   not asked yet                   0        0           0        0"]
+    );
+    assert_eq!(
+        lines(&first, "20  sdm630"),
+        ["   20  sdm630    waiting                         0        0           0        0"]
+    );
+    assert_eq!(
+        lines(&first, "address"),
+        ["address   none yet: waiting for the DHCP server (3 s)"]
+    );
+    assert!(
+        !first.contains("no answer") && !first.contains("failed"),
+        "{first}"
+    );
+
+    device.status.time_server = TimeServerState::Waiting;
+    net.address_wait_ms = 80_000;
+    board.net = Some(net);
+    let later = play(&script, Some(&device), &board, Vec::new());
+    assert_eq!(
+        lines(&later, "clock"),
+        ["clock   not known yet: waiting for the time server's answer"]
+    );
+    assert_eq!(
+        lines(&later, "address"),
+        ["address   none: no DHCP server has answered for 00:01:20; `config set network` gives a fixed one"]
+    );
+    net.cable = Some(false);
+    board.net = Some(net);
+    let unplugged = play(&script, Some(&device), &board, Vec::new());
+    assert_eq!(
+        lines(&unplugged, "address"),
+        ["address   none: the DHCP server is asked when the cable is plugged in"]
+    );
+}
+
+#[test]
+fn a_clock_that_runs_on_says_why_it_was_not_compared_again() {
+    let mut device = bench();
+    device.status.time_server = TimeServerState::Failed(SntpFailure::Network);
+    let said = play(&[("> ", "status\r")], Some(&device), &board(), Vec::new());
+    let since = "        since then: the time server can't be reached; check its address and the network";
+    assert!(said.lines().any(|line| line == since), "{said}");
 }
 
 #[test]
@@ -256,7 +340,8 @@ fn what_is_not_kept_is_forgotten_and_a_flash_that_fails_says_so() {
 
 #[test]
 fn a_board_without_a_page_says_so_and_still_serves() {
-    let board = board();
+    let mut board = board();
+    board.net = None;
     *board.page.borrow_mut() = Err(PageError::Erased);
     let script = [
         ("> ", "status\r"),
@@ -268,7 +353,10 @@ fn a_board_without_a_page_says_so_and_still_serves() {
     let erased =
         "the configuration page is erased: write the device's image (`taraz device image`) to the board";
     assert_eq!(said.matches(erased).count(), 3, "{said}");
-    assert!(said.contains("address   10.0.2.15/24"));
+    assert!(
+        said.contains("the network was not started: the device does not run"),
+        "{said}"
+    );
 }
 
 #[test]

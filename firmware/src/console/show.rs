@@ -4,15 +4,17 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use embedded_io_async::Write;
-use taraz_telemetry::{Clock, ResetCause};
+use taraz_telemetry::{Clock, PollStatus, ResetCause};
 
 use super::host::{ConsoleDevice, ConsoleHost, NetStatus};
 use super::terminal::{Terminal, say};
-use crate::app::{DeviceStatus, LastPoll, LinkState, MeterStatus, PollGlance};
+use crate::app::{DeviceStatus, LastPoll, LinkState, MeterStatus, PollGlance, TimeServerState};
 use crate::field::BusDesk;
 use crate::meters::poll_advice;
 
 const MS_PER_DAY: u64 = 86_400_000;
+/// A DHCP server that has not answered by then is missing: smoltcp asks every 10 s.
+const DHCP_WAIT_MS_MAX: u64 = 15_000;
 
 pub(super) async fn status<W: Write, D: ConsoleDevice>(
     terminal: &mut Terminal<W>,
@@ -61,24 +63,59 @@ async fn clock<W: Write>(terminal: &mut Terminal<W>, status: &DeviceStatus) -> R
         Clock::Unsynced => "unsynced",
     };
     match (clock.utc_ms, clock.error_ms, clock.last_sync_age_ms) {
-        (Some(utc_ms), Some(error_ms), Some(age_ms)) => say!(
-            terminal,
-            "clock   {}, {quality}: off by {error_ms} ms at most, compared {} ago",
-            Utc(utc_ms),
-            Duration(age_ms)
-        ),
-        _ => say!(
-            terminal,
-            "clock   unknown: no time server has answered; readings are placed in time once one has"
-        ),
+        (Some(utc_ms), Some(error_ms), Some(age_ms)) => {
+            say!(
+                terminal,
+                "clock   {}, {quality}: off by {error_ms} ms at most, compared {} ago",
+                Utc(utc_ms),
+                Duration(age_ms)
+            );
+            if let TimeServerState::Failed(failure) = status.time_server {
+                say!(terminal, "        since then: {failure}");
+            }
+        }
+        _ => unknown_clock(terminal, status.time_server).await?,
     }
+    Ok(())
+}
+
+/// Not asked yet, waiting and no answer are three things.
+async fn unknown_clock<W: Write>(
+    terminal: &mut Terminal<W>,
+    server: TimeServerState,
+) -> Result<(), W::Error> {
+    match server {
+        TimeServerState::NotAsked => {
+            say!(
+                terminal,
+                "clock   not known yet: the time server has not been asked yet"
+            );
+        }
+        TimeServerState::Waiting => {
+            say!(
+                terminal,
+                "clock   not known yet: waiting for the time server's answer"
+            );
+        }
+        TimeServerState::Answered => {
+            say!(
+                terminal,
+                "clock   not known yet: the time server answers and is being checked"
+            );
+        }
+        TimeServerState::Failed(failure) => say!(terminal, "clock   unknown: {failure}"),
+    }
+    say!(terminal, "        readings are kept and get their time later");
     Ok(())
 }
 
 async fn link<W: Write>(terminal: &mut Terminal<W>, status: &DeviceStatus) -> Result<(), W::Error> {
     let sessions = status.link_connects;
     match status.link {
-        LinkState::Connecting => say!(terminal, "link    connecting"),
+        LinkState::Connecting => say!(
+            terminal,
+            "link    waiting for the broker: the first attempt has not ended yet"
+        ),
         LinkState::Online => say!(terminal, "link    online, session {sessions}"),
         LinkState::Offline(error) => say!(terminal, "link    offline after {sessions} sessions: {error}"),
     }
@@ -119,10 +156,11 @@ async fn meter_line<W: Write>(terminal: &mut Terminal<W>, meter: &MeterStatus) -
     let (mut age, mut value) = (heapless::String::<16>::new(), heapless::String::<16>::new());
     let mut advice = None;
     let written = match meter.last {
-        None => fmt::write(&mut age, format_args!("-")),
+        None if meter.is_being_polled => fmt::write(&mut age, format_args!("waiting")),
+        None => fmt::write(&mut age, format_args!("not asked yet")),
         Some(LastPoll { age_ms, result }) => {
             advice = result.err();
-            let value = fmt::write(&mut value, format_args!("{}", Glance(result.ok())));
+            let value = fmt::write(&mut value, format_args!("{}", Glance(result)));
             fmt::write(&mut age, format_args!("{} ago", Duration(age_ms))).and(value)
         }
     };
@@ -130,7 +168,7 @@ async fn meter_line<W: Write>(terminal: &mut Terminal<W>, meter: &MeterStatus) -
     let _ = written;
     say!(
         terminal,
-        "{:>5}  {:<9} {age:<12} {value:>10}  {:>8}  {:>7}  {:>10}  {:>7}",
+        "{:>5}  {:<9} {age:<13}{value:>10}  {:>8}  {:>7}  {:>10}  {:>7}",
         meter.settings.address.get(),
         meter.settings.driver.as_str(),
         counters.requests,
@@ -180,7 +218,17 @@ pub(super) async fn queue<W: Write, D: ConsoleDevice>(
     Ok(())
 }
 
-pub(super) async fn net<W: Write>(terminal: &mut Terminal<W>, net: &NetStatus) -> Result<(), W::Error> {
+pub(super) async fn net<W: Write>(
+    terminal: &mut Terminal<W>,
+    net: Option<&NetStatus>,
+) -> Result<(), W::Error> {
+    let Some(net) = net else {
+        say!(
+            terminal,
+            "the network was not started: the device does not run; `status` says why"
+        );
+        return Ok(());
+    };
     let [a, b, c, d, e, f] = net.hardware_address;
     say!(
         terminal,
@@ -194,11 +242,24 @@ pub(super) async fn net<W: Write>(terminal: &mut Terminal<W>, net: &NetStatus) -
         };
         say!(terminal, "cable     {cable}");
     }
+    let waited = Duration(net.address_wait_ms);
     match net.address {
         Some((address, bits)) => say!(terminal, "address   {}/{bits}", Ipv4Addr::from(address)),
+        None if net.cable == Some(false) => {
+            say!(
+                terminal,
+                "address   none: the DHCP server is asked when the cable is plugged in"
+            );
+        }
+        None if net.address_wait_ms <= DHCP_WAIT_MS_MAX => {
+            say!(
+                terminal,
+                "address   none yet: waiting for the DHCP server ({waited})"
+            );
+        }
         None => say!(
             terminal,
-            "address   none: no DHCP server has answered; `config set network` gives a fixed one"
+            "address   none: no DHCP server has answered for {waited}; `config set network` gives a fixed one"
         ),
     }
     for (name, address) in [("router  ", net.gateway), ("dns     ", net.dns)] {
@@ -220,16 +281,21 @@ const fn cause(cause: ResetCause) -> &'static str {
     }
 }
 
-struct Glance(Option<PollGlance>);
+struct Glance(Result<PollGlance, PollStatus>);
 
 impl fmt::Display for Glance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.0.unwrap_or_default();
-        match (self.0, values.ac_power_w, values.irradiance_dwm2) {
-            (None, ..) => f.write_str("failed"),
-            (_, Some(power_w), _) => write!(f, "{power_w} W"),
-            (_, None, Some(dwm2)) => write!(f, "{}.{} W/m2", dwm2 / 10, (dwm2 % 10).abs()),
-            (_, None, None) => f.write_str("answered"),
+        let values = match self.0 {
+            Ok(values) => values,
+            Err(PollStatus::Timeout) => return f.write_str("no answer"),
+            Err(PollStatus::BadFrame) => return f.write_str("damaged"),
+            Err(PollStatus::Exception(_)) => return f.write_str("refused"),
+            Err(PollStatus::NotUnderstood | PollStatus::Unstable) => return f.write_str("no values"),
+        };
+        match (values.ac_power_w, values.irradiance_dwm2) {
+            (Some(power_w), _) => write!(f, "{power_w} W"),
+            (None, Some(dwm2)) => write!(f, "{}.{} W/m2", dwm2 / 10, (dwm2 % 10).abs()),
+            (None, None) => f.write_str("answered"),
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct FieldBus<'d, S, D, T> {
     /// When the bus searches by itself the next time; `None` for never.
     search_us: Option<u64>,
     pause_us: u64,
+    /// A search of its own has asked at every setting.
+    has_searched: bool,
 }
 
 impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
@@ -90,6 +92,7 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
             meters: Vec::new(),
             listed: Vec::new(),
             pause_us: SEARCH_PAUSE_US_MIN,
+            has_searched: false,
             settings,
         };
         desk.set_line(bus.line);
@@ -175,6 +178,7 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
         let Some((line, asked_by, found, meters)) = outcome else {
             return;
         };
+        self.has_searched |= asked_by == AskedBy::Bus;
         if self.line.is_none() && found {
             self.line = Some(line);
             self.desk.set_line(self.line);
@@ -236,6 +240,11 @@ impl<S: SerialLine, D: OutputPin, T: BusTimer> MeterBus for FieldBus<'_, S, D, T
         let result = poll_meter(&mut self.bus, &mut meter).await;
         *memory = meter.remember();
         result
+    }
+
+    /// A line that no search could find is silent at every setting: that is an answer.
+    fn can_poll(&self) -> bool {
+        self.line.is_some() || self.has_searched
     }
 
     fn counters(&self, index: usize) -> BusCounters {

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use embassy_time::{Instant, Timer};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use taraz_telemetry::{
-    DeviceId, FirmwareVersion, MasterKey, MeterAddress, MeterDriver, Outcome, RECORD_LEN_MAX, Record,
-    ResetCause,
+    DeviceId, FirmwareVersion, MasterKey, MeterAddress, MeterDriver, Outcome, PollStatus, RECORD_LEN_MAX,
+    Record, ResetCause,
 };
 
 use super::{World, now_ms};
@@ -199,6 +199,53 @@ fn a_device_that_was_told_nothing_finds_its_meters_and_records_them() {
         [0, 2, 2],
         "at the start, then every 15 minutes"
     );
+}
+
+/// While the line is searched nothing is sent to a meter: it is not silent, it was not asked.
+#[test]
+fn a_meter_counts_as_silent_only_after_it_was_asked_at_every_setting() {
+    let device = device(&[meter(7, MeterDriver::Sdm630)]);
+    let asking = async |desk: &BusDesk| {
+        Timer::after_secs(2).await;
+        let seen = device.meters()[0];
+        assert!(desk.is_searching() && desk.line().is_none());
+        assert_eq!(
+            (seen.last, seen.is_being_polled, seen.counters.requests),
+            (None, false, 0)
+        );
+        while desk.is_searching() {
+            Timer::after_millis(100).await;
+        }
+        // The next search begins after a pause.
+        Timer::after_secs(2).await;
+        let last = device.meters()[0].last.map(|last| last.result);
+        assert_eq!(last, Some(Err(PollStatus::Timeout)));
+    };
+    live(&device, Vec::new(), None, 5, asking);
+    let records = records(&device);
+    let failed = records.iter().filter_map(|record| match record {
+        Record::Reading(reading) => Some(reading.stamp.ms),
+        _ => None,
+    });
+    // 21 settings or so, each with its time-out: nothing is said before.
+    assert!(failed.min().unwrap() > 3_000);
+}
+
+#[test]
+fn a_meter_that_is_asked_for_the_first_time_is_waited_for() {
+    let mut dead = sdm630(7, ODD);
+    dead.manner = Manner::Dead;
+    let device = device(&[meter(7, MeterDriver::Sdm630)]);
+    let asking = async |_: &BusDesk| {
+        Timer::after_millis(100).await;
+        let seen = device.meters()[0];
+        assert_eq!((seen.last, seen.is_being_polled), (None, true));
+        Timer::after_secs(5).await;
+        let seen = device.meters()[0];
+        assert_eq!(seen.last.unwrap().result, Err(PollStatus::Timeout));
+        assert!(!seen.is_being_polled);
+    };
+    live(&device, vec![dead], Some(ODD), 1, asking);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use taraz_telemetry::{
 };
 
 use super::{World, now_ms};
-use crate::app::{ClockEvent, Device, DeviceEvent, DeviceParts, MeterBus, Observer};
+use crate::app::{ClockEvent, Device, DeviceEvent, DeviceParts, MeterBus, Observer, TimeServerState};
 use crate::config::{DeviceSettings, Identity, MeterSettings};
 use crate::link::{CourierSettings, LinkSettings};
 use crate::modbus::BusCounters;
@@ -248,8 +248,15 @@ fn a_flood_junk_and_silence_stop_nothing() {
         let server = Server::new(way);
         let began_ms = now_ms();
         live(&server, |heard, device, world| {
+            assert_eq!(device.status().time_server, TimeServerState::NotAsked);
+            world.run_until(began_ms + 1);
+            // Who floods has answered, in a way.
+            if way == Way::Silent {
+                assert_eq!(device.status().time_server, TimeServerState::Waiting);
+            }
             world.run_until(began_ms + 3_600_000);
             assert_eq!(device.status().clock.last_sync_age_ms, None);
+            assert_eq!(device.status().time_server, TimeServerState::Failed(failure));
             let all_so =
                 heard.0.borrow().iter().all(
                     |event| matches!(event, ClockEvent::Failed { failure: said, .. } if *said == failure),
@@ -260,6 +267,7 @@ fn a_flood_junk_and_silence_stop_nothing() {
             server.way.set(Way::Good);
             world.run_until(now_ms() + 330_000 + SNTP_ANSWER_TIMEOUT_MS);
             assert_eq!(device.status().clock.clock, Clock::Synced);
+            assert_eq!(device.status().time_server, TimeServerState::Answered);
         });
     }
 }

@@ -55,9 +55,11 @@ impl<S: TimeSource> Sntp<S> {
             if device.clock_until_stopped(Timer::at(due)).await.is_none() {
                 return;
             }
+            device.time_server_asked();
             let Some(answer) = device.clock_until_stopped(self.ask(device.started())).await else {
                 return;
             };
+            device.time_server_answered(answer.map(|_| ()));
             let now = Instant::now();
             let now_ms = now.saturating_duration_since(device.started()).as_millis();
             let told = match answer {

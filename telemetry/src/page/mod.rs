@@ -16,6 +16,7 @@
 //! What it never does: print the key, take a value that can't work, guess one that is missing.
 
 mod check;
+mod map;
 mod marker;
 
 use core::fmt;
@@ -29,6 +30,9 @@ use crate::{Crc32, DeviceId, DeviceKey, KEY_LEN, KeyGeneration, MeterAddress, Me
 pub use check::{
     PAGE_BAUD_MAX, PAGE_BAUD_MIN, PAGE_POLL_INTERVAL_MS_MAX, PAGE_POLL_INTERVAL_MS_MIN,
     PAGE_RESPONSE_TIMEOUT_MS_MAX, PAGE_RESPONSE_TIMEOUT_MS_MIN,
+};
+pub use map::{
+    FLASH_MAP_FEATHER_NRF52840, FLASH_MAP_QEMU_LM3S6965, FLASH_MAP_W5500_EVB_PICO, FLASH_SECTOR_LEN, FlashMap,
 };
 pub use marker::{BOARD_MARKER_PREFIX, BoardMarker, board_markers};
 

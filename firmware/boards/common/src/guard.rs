@@ -18,7 +18,7 @@ pub trait Watchdog {
 }
 
 /// Asks the tasks round by round, and feeds the watchdog while all are alive. `every_round` is called in each.
-pub async fn guard<const N: usize>(
+pub(crate) async fn guard<const N: usize>(
     mut watchdog: impl Watchdog,
     health: &Health<N>,
     mut every_round: impl FnMut(),

@@ -2,9 +2,11 @@
 
 use core::cell::Cell;
 
-use embassy_net::{HardwareAddress, Stack};
+use embassy_futures::select::{Either, select};
+use embassy_net::{HardwareAddress, Ipv4Address, Stack};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
+use embassy_time::Instant;
 use embedded_storage::nor_flash::NorFlash;
 use heapless::String;
 use taraz_firmware::{ConsoleHost, NetStatus, PageSaveError, RETAINED_TEXT_LEN_MAX};
@@ -22,8 +24,17 @@ pub struct BoardHost<F: 'static> {
     /// `None` where the flash does not work.
     flash: Option<SharedFlash<F>>,
     page_at: u32,
-    network: Cell<Option<(Stack<'static>, bool)>>,
+    network: Cell<Option<BoardStack>>,
     restart: Signal<NoopRawMutex, ()>,
+}
+
+/// The network, as far as the console wants to know of it.
+#[derive(Clone, Copy)]
+struct BoardStack {
+    stack: Stack<'static>,
+    sees_cable: bool,
+    /// Since when an address is waited for; `None` with one.
+    waiting_since: Option<Instant>,
 }
 
 impl<F> core::fmt::Debug for BoardHost<F> {
@@ -50,7 +61,43 @@ impl<F> BoardHost<F> {
 
     /// The network has started. `sees_cable`: its driver can tell whether a cable is plugged in.
     pub fn set_network(&self, stack: Stack<'static>, sees_cable: bool) {
-        self.network.set(Some((stack, sees_cable)));
+        self.network.set(Some(BoardStack {
+            stack,
+            sees_cable,
+            waiting_since: Some(Instant::now()),
+        }));
+    }
+
+    /// Says what address the board has, whenever that changes.
+    pub async fn announce_network(&self) {
+        let Some(BoardStack { stack, .. }) = self.network.get() else {
+            return;
+        };
+        loop {
+            stack.wait_link_up().await;
+            self.set_waiting_since(Some(Instant::now()));
+            if let Either::Second(()) = select(stack.wait_config_up(), stack.wait_link_down()).await {
+                continue;
+            }
+            self.set_waiting_since(None);
+            if let Some(config) = stack.config_v4() {
+                let gateway = config.gateway.unwrap_or(Ipv4Address::UNSPECIFIED);
+                let dns = config.dns_servers.first().copied();
+                let dns = dns.unwrap_or(Ipv4Address::UNSPECIFIED);
+                crate::say!("net: {}, router {gateway}, DNS {dns}", config.address);
+            }
+            stack.wait_config_down().await;
+            self.set_waiting_since(Some(Instant::now()));
+            crate::say!("net: no address");
+        }
+    }
+
+    fn set_waiting_since(&self, waiting_since: Option<Instant>) {
+        let network = self.network.get();
+        self.network.set(network.map(|network| BoardStack {
+            waiting_since,
+            ..network
+        }));
     }
 
     /// Restarts the board when the console was asked to and everything has been said.
@@ -70,14 +117,16 @@ impl<F: NorFlash> ConsoleHost for BoardHost<F> {
         self.last_run.as_deref()
     }
 
-    fn net(&self) -> NetStatus {
-        let Some((stack, sees_cable)) = self.network.get() else {
-            return NetStatus::default();
-        };
+    fn net(&self) -> Option<NetStatus> {
+        let BoardStack {
+            stack,
+            sees_cable,
+            waiting_since,
+        } = self.network.get()?;
         let HardwareAddress::Ethernet(hardware_address) = stack.hardware_address();
         let config = stack.config_v4();
         let config = config.as_ref();
-        NetStatus {
+        Some(NetStatus {
             cable: sees_cable.then(|| stack.is_link_up()),
             hardware_address: hardware_address.0,
             address: config.map(|config| (config.address.address().octets(), config.address.prefix_len())),
@@ -87,7 +136,8 @@ impl<F: NorFlash> ConsoleHost for BoardHost<F> {
             dns: config
                 .and_then(|config| config.dns_servers.first())
                 .map(|address| address.octets()),
-        }
+            address_wait_ms: waiting_since.map_or(0, |since| since.elapsed().as_millis()),
+        })
     }
 
     fn load_page(&self) -> Result<DevicePage, PageError> {

@@ -11,6 +11,7 @@
 
 mod broker;
 mod console;
+mod device_tasks;
 #[allow(unsafe_code, reason = "a fault handler begins in assembly")]
 mod fault;
 mod flash;
@@ -26,21 +27,22 @@ mod tasks;
 mod time_server;
 #[cfg(feature = "w5500")]
 mod w5500;
+mod wiring;
 
 pub use broker::{Broker, BrokerError, BrokerIo};
 pub use console::serve_console;
 pub use flash::SharedFlash;
-pub use guard::{GUARD_INTERVAL_MS, Watchdog, guard};
+pub use guard::{GUARD_INTERVAL_MS, Watchdog};
 pub use host::BoardHost;
 pub use log::{ConsoleWriter, pump_console, say, wait_until_said};
 pub use narrator::Narrator;
-pub use network::{NETWORK_SOCKETS, announce_network, network_config};
-pub use retained::{restart, take_last_run};
-pub use setup::{Begun, Setup, SetupError, begin, prepare, wait_for_help};
-pub use stack::{stack_high_water_bytes, stack_len};
-pub use tasks::{
-    BoardHealth, BoardLink, CLOCK_TASK, CONSOLE_TASK, LINK_TASK, METERS_TASK, NETWORK_TASK, link, sntp,
-};
+pub use retained::restart;
+pub use setup::{Begun, SetupError, begin, wait_for_help};
+pub use tasks::{BoardHealth, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK};
 pub use time_server::{TimeServer, TimeServerError};
 #[cfg(feature = "w5500")]
 pub use w5500::{EthernetSocket, LateEthernet, W5500_SPI_HZ_MAX, W5500Lines};
+pub use wiring::{
+    Base, BoardBus, BoardDevice, BoardNetwork, Room, Started, StartedNetwork, Wired, run_network, start,
+    watch,
+};

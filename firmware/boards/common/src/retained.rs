@@ -33,7 +33,7 @@ fn with_memory<T>(access: impl FnOnce(&mut [u8; RETAINED_LEN]) -> T) -> T {
 
 /// How the run before ended; from now on it counts as running.
 #[must_use]
-pub fn take_last_run() -> LastRun {
+pub(crate) fn take_last_run() -> LastRun {
     with_memory(|memory| {
         let last = LastRun::read(memory);
         LastRun::Running.write(memory);

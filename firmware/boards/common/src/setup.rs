@@ -77,22 +77,22 @@ pub enum SetupError {
 
 /// What the page says, for as long as the program runs.
 #[derive(Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// The page itself.
-    pub page: &'static DevicePage,
+    pub(crate) page: &'static DevicePage,
     /// Who the device is.
-    pub identity: &'static Identity,
+    pub(crate) identity: &'static Identity,
     /// What it does.
-    pub settings: DeviceSettings,
+    pub(crate) settings: DeviceSettings,
     /// The health of its tasks.
-    pub health: &'static BoardHealth,
+    pub(crate) health: &'static BoardHealth,
     /// What tells it from others and this start from the last.
-    pub seed: Seed,
+    pub(crate) seed: Seed,
 }
 
 impl Setup {
     /// What the device is made of, with its queue open.
-    pub fn device_parts<Q>(&self, begun: &Begun, queue: Q) -> DeviceParts<Q, Narrator> {
+    pub(crate) fn device_parts<Q>(&self, begun: &Begun, queue: Q) -> DeviceParts<Q, Narrator> {
         DeviceParts {
             settings: self.settings.clone(),
             queue,
@@ -113,7 +113,7 @@ impl Setup {
 /// # Panics
 /// Called again after it succeeded.
 #[inline(never)]
-pub fn prepare<F: ReadNorFlash>(
+pub(crate) fn prepare<F: ReadNorFlash>(
     flash: &mut F,
     page_at: u32,
     begun: &Begun,

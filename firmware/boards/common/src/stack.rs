@@ -24,13 +24,6 @@ pub(crate) fn code() -> core::ops::Range<u32> {
     address(&raw const __stext)..address(&raw const __etext)
 }
 
-/// Its length in bytes.
-#[must_use]
-pub fn stack_len() -> u32 {
-    let (end, start) = bounds();
-    u32::try_from(start - end).unwrap_or(u32::MAX)
-}
-
 /// Whether so many words from `at` on lie within it, aligned.
 pub(crate) fn contains(at: usize, words: usize) -> bool {
     let (end, start) = bounds();
@@ -40,7 +33,7 @@ pub(crate) fn contains(at: usize, words: usize) -> bool {
 /// The most of it that was used since the start, in bytes.
 #[must_use]
 #[allow(unsafe_code, reason = "reads the stack's memory as words")]
-pub fn stack_high_water_bytes() -> u32 {
+pub(crate) fn stack_high_water_bytes() -> u32 {
     let (end, start) = bounds();
     let mut at = end;
     while at < start {

@@ -13,7 +13,7 @@ use crate::setup::Setup;
 use crate::time_server::TimeServer;
 
 /// The task that runs the network.
-pub const NETWORK_TASK: usize = 0;
+pub(crate) const NETWORK_TASK: usize = 0;
 /// The task that polls the meters.
 pub const METERS_TASK: usize = 1;
 /// The task that keeps the session with the broker.
@@ -21,7 +21,7 @@ pub const LINK_TASK: usize = 2;
 /// The task that keeps the clock.
 pub const CLOCK_TASK: usize = 3;
 /// The task that serves the console.
-pub const CONSOLE_TASK: usize = 4;
+pub(crate) const CONSOLE_TASK: usize = 4;
 
 /// The health of a board's tasks.
 pub type BoardHealth = Health<5>;
@@ -45,7 +45,7 @@ pub(crate) fn health() -> BoardHealth {
 /// # Panics
 /// Called twice.
 #[inline(never)]
-pub fn link(stack: Stack<'static>, setup: &Setup) -> &'static mut BoardLink {
+pub(crate) fn link(stack: Stack<'static>, setup: &Setup) -> &'static mut BoardLink {
     static LINK: StaticCell<BoardLink> = StaticCell::new();
     static TCP_RX: ConstStaticCell<[u8; TCP_RX_LEN]> = ConstStaticCell::new([0; TCP_RX_LEN]);
     static TCP_TX: ConstStaticCell<[u8; TCP_TX_LEN]> = ConstStaticCell::new([0; TCP_TX_LEN]);
@@ -75,7 +75,7 @@ pub fn link(stack: Stack<'static>, setup: &Setup) -> &'static mut BoardLink {
 /// # Panics
 /// Called twice.
 #[inline(never)]
-pub fn sntp(stack: Stack<'static>, setup: &Setup) -> &'static mut Sntp<TimeServer> {
+pub(crate) fn sntp(stack: Stack<'static>, setup: &Setup) -> &'static mut Sntp<TimeServer> {
     static SNTP: StaticCell<Sntp<TimeServer>> = StaticCell::new();
     type Metadata = ConstStaticCell<[PacketMetadata; 2]>;
     static RX: ConstStaticCell<[u8; 2 * SNTP_LEN]> = ConstStaticCell::new([0; 2 * SNTP_LEN]);

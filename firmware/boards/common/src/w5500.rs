@@ -12,7 +12,9 @@ use embassy_time::Timer;
 use embedded_hal::digital::OutputPin;
 use embedded_hal_async::digital::Wait;
 use embedded_hal_async::spi::{Operation, SpiDevice};
-use static_cell::ConstStaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
+
+use crate::wiring::BoardNetwork;
 
 /// The chip is guaranteed for SPI clocks up to this, in Hz (W5500 data sheet, 5.5.4: "the minimum guaranteed speed of the
 /// SCLK is 33.3 MHz").
@@ -41,8 +43,23 @@ pub struct W5500Lines<S, I, R> {
     pub reset: R,
 }
 
+impl<S: SpiDevice, I: Wait, R: OutputPin> BoardNetwork for W5500Lines<S, I, R> {
+    type Driver = LateEthernet;
+    type Beside = (Self, &'static EthernetSocket, [u8; 6]);
+    const SEES_CABLE: bool = true;
+
+    fn split(self, address: [u8; 6]) -> (LateEthernet, Self::Beside) {
+        static SOCKET: StaticCell<EthernetSocket> = StaticCell::new();
+        let socket = &*SOCKET.init_with(EthernetSocket::new);
+        (LateEthernet::new(socket, address), (self, socket, address))
+    }
+
+    async fn run((lines, socket, address): Self::Beside) {
+        socket.run(lines, address).await;
+    }
+}
+
 /// Where the chip's network is handed over when it answers.
-#[derive(Default)]
 pub struct EthernetSocket {
     device: Cell<Option<Device<'static>>>,
     waker: Cell<Option<Waker>>,
@@ -56,8 +73,7 @@ impl core::fmt::Debug for EthernetSocket {
 
 impl EthernetSocket {
     /// Nothing is plugged in.
-    #[must_use]
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Self {
             device: Cell::new(None),
             waker: Cell::new(None),
@@ -65,10 +81,7 @@ impl EthernetSocket {
     }
 
     /// Takes the chip into use as soon as it answers, and runs it.
-    ///
-    /// # Panics
-    /// Called twice: there is one chip.
-    pub async fn run<S: SpiDevice, I: Wait, R: OutputPin>(
+    async fn run<S: SpiDevice, I: Wait, R: OutputPin>(
         &self,
         lines: W5500Lines<S, I, R>,
         address: [u8; 6],
@@ -139,9 +152,7 @@ impl core::fmt::Debug for LateEthernet {
 }
 
 impl LateEthernet {
-    /// A network with this hardware address.
-    #[must_use]
-    pub const fn new(socket: &'static EthernetSocket, address: [u8; 6]) -> Self {
+    const fn new(socket: &'static EthernetSocket, address: [u8; 6]) -> Self {
         Self {
             socket,
             address,

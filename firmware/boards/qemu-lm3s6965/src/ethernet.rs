@@ -9,6 +9,8 @@ use cortex_m::peripheral::NVIC;
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState, RxToken, TxToken};
 use embassy_sync::waitqueue::AtomicWaker;
 use lm3s6965::{Interrupt, interrupt};
+use static_cell::ConstStaticCell;
+use taraz_board::BoardNetwork;
 
 use crate::registers::Registers;
 
@@ -50,6 +52,25 @@ const BUFFER_LEN: usize = (LENGTH_LEN + FRAME_LEN_MAX).next_multiple_of(4);
 
 static WAKER: AtomicWaker = AtomicWaker::new();
 
+/// The network of the board: the one controller.
+#[derive(Debug)]
+pub(crate) struct LmNetwork;
+
+impl BoardNetwork for LmNetwork {
+    type Driver = &'static mut Ethernet;
+    type Beside = ();
+    const SEES_CABLE: bool = false;
+
+    fn split(self, address: [u8; 6]) -> (&'static mut Ethernet, ()) {
+        static ETHERNET: ConstStaticCell<Ethernet> = ConstStaticCell::new(Ethernet::new());
+        let ethernet = ETHERNET.take();
+        ethernet.start(address);
+        (ethernet, ())
+    }
+
+    async fn run((): ()) {}
+}
+
 /// The controller and room for one frame in each direction.
 pub(crate) struct Ethernet {
     address: [u8; 6],
@@ -59,7 +80,7 @@ pub(crate) struct Ethernet {
 
 impl Ethernet {
     /// Off.
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Self {
             address: [0; 6],
             received: [0; BUFFER_LEN],
@@ -69,7 +90,7 @@ impl Ethernet {
 
     /// Sends and receives with this hardware address from now on.
     #[allow(unsafe_code, reason = "unmasks an interrupt")]
-    pub(crate) fn start(&mut self, address: [u8; 6]) {
+    fn start(&mut self, address: [u8; 6]) {
         self.address = address;
         let [a, b, c, d, e, f] = address;
         MAC.write(IA0, u32::from_le_bytes([a, b, c, d]));

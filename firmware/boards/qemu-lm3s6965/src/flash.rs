@@ -8,16 +8,18 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
+use taraz_telemetry::{FLASH_MAP_QEMU_LM3S6965, FLASH_SECTOR_LEN};
+
 use crate::semihosting::{HostError, HostFile};
 
 /// The file's name for the host, with the zero that semihosting wants.
 const NAME: &[u8] = b"flash.img\0";
 /// A sector, erased as a whole.
-const SECTOR_LEN: usize = 4_096;
+const SECTOR_LEN: usize = FLASH_SECTOR_LEN as usize;
 /// A word, written as a whole.
 const WORD_LEN: usize = 4;
-/// The configuration page's sector, and 1 MiB for the queue.
-const SECTORS: usize = 1 + 256;
+/// Up to the end of the queue.
+const LEN: usize = FLASH_MAP_QEMU_LM3S6965.queue.end as usize;
 /// How much is handled at a time.
 const CHUNK_LEN: usize = 128;
 
@@ -51,21 +53,13 @@ impl From<HostError> for FlashError {
     }
 }
 
-const _: () = assert!(HostFlash::QUEUE.start as usize == SECTOR_LEN);
-const _: () = assert!(HostFlash::QUEUE.end as usize == SECTORS * SECTOR_LEN);
-
 impl HostFlash {
-    /// Where the configuration page stands.
-    pub(crate) const PAGE_AT: u32 = 0;
-    /// The queue's sectors: all but the page's.
-    pub(crate) const QUEUE: core::ops::Range<u32> = 0x1000..0x10_1000;
-
     /// Opens the file; what it lacks is erased flash.
     pub(crate) fn open() -> Result<Self, FlashError> {
         let mut file = HostFile::open(NAME)?;
         let mut at = file.len()?;
-        while at < SECTORS * SECTOR_LEN {
-            let len = CHUNK_LEN.min(SECTORS * SECTOR_LEN - at);
+        while at < LEN {
+            let len = CHUNK_LEN.min(LEN - at);
             file.write(at, &[0xff; CHUNK_LEN][..len])?;
             at += len;
         }
@@ -86,7 +80,7 @@ impl ReadNorFlash for HostFlash {
     }
 
     fn capacity(&self) -> usize {
-        SECTORS * SECTOR_LEN
+        LEN
     }
 }
 
