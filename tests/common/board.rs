@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use taraz_test_support::{Emulator, HOST_IN_EMULATOR, Machine, Process, Signal, wait_for};
@@ -29,9 +30,28 @@ const DAY_S: i64 = 86_400;
 /// How long a console may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where `cargo xtask boards` leaves what it built.
-fn program(board: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/boards/{board}.elf"))
+/// The program of a board, built from the sources as they are: an old one would prove nothing about them.
+fn program(board: &'static str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Whoever comes while it is built waits for it.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(board) {
+        let mut build = Command::new("cargo");
+        let output = build
+            .current_dir(root)
+            .args(["xtask", "boards", board])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "cargo xtask boards {board}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        built.insert(board);
+    }
+    root.join(format!("target/boards/{board}.elf"))
 }
 
 /// Now, in UTC ms.

@@ -29,7 +29,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "boards",
-        "format, lints and release build of the firmware for every board, into target/boards, and its size",
+        "format, lints and release build of the firmware for every board, into target/boards, and its size; NAME builds just that one",
     ),
     (
         "size",
@@ -71,6 +71,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["setup"] => setup::run().map(|_| ()),
         ["test", options @ ..] => test::run(&test::Selection::parse(options)?),
         ["boards"] => boards::run(),
+        ["boards", name] => boards::run_one(name),
         ["size", options @ ..] => boards::size(options),
         ["qemu", options @ ..] => qemu::run(options),
         ["soak", options @ ..] => soak::run(&soak::Options::parse(options)?),

@@ -1,5 +1,7 @@
 //! What an ELF says about memory.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, bail};
 use object::elf::{SHF_ALLOC, SHF_WRITE};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, SectionKind};
@@ -16,6 +18,25 @@ const ALLOCATORS: &[&str] = &[
 /// cortex-m-rt's names for the stack's two ends: it begins at the first and grows down to the second.
 const STACK_START: &str = "_stack_start";
 const STACK_END: &str = "_stack_end";
+
+/// Our `memory.x`' names for the addresses that the linker may give to the program.
+const PROGRAM_START: &str = "_program_start";
+const PROGRAM_END: &str = "_program_end";
+
+/// The addresses that the linker could give to the program.
+///
+/// # Errors
+/// When it is no ELF, or its `memory.x` does not say.
+pub(super) fn program_room(bytes: &[u8]) -> Result<Range<u64>> {
+    let file = object::File::parse(bytes).context("expected an ELF")?;
+    let at = |name| address(&file, name).with_context(|| format!("expected the symbol {name} of memory.x"));
+    Ok(at(PROGRAM_START)?..at(PROGRAM_END)?)
+}
+
+fn address(file: &object::File<'_>, name: &str) -> Option<u64> {
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
+    symbol.map(|symbol| symbol.address())
+}
 
 /// The memory that a program takes, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +65,11 @@ impl Usage {
                 "links an allocator ({name}); a device allocates nothing: find what wants a heap with `cargo tree -e features`"
             );
         }
-        let address = |name: &str| {
-            let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
-            symbol
-                .map(|symbol| symbol.address())
+        let at = |name| {
+            address(&file, name)
                 .with_context(|| format!("expected the symbol {name} of cortex-m-rt's link.x"))
         };
-        let stack_room = address(STACK_START)?.saturating_sub(address(STACK_END)?);
+        let stack_room = at(STACK_START)?.saturating_sub(at(STACK_END)?);
         let (mut flash, mut static_ram) = (0, 0);
         for section in file.sections() {
             let (stored, variable) = place(&section)?;
@@ -101,9 +120,13 @@ mod tests {
     fn what_is_no_board_is_refused() {
         let error = format!("{:#}", Usage::read(b"text").unwrap_err());
         assert!(error.contains("expected an ELF"), "{error}");
+        let error = format!("{:#}", program_room(b"text").unwrap_err());
+        assert!(error.contains("expected an ELF"), "{error}");
         // This test itself has a heap.
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         let error = format!("{:#}", Usage::read(&own).unwrap_err());
         assert!(error.contains("allocator"), "{error}");
+        let error = format!("{:#}", program_room(&own).unwrap_err());
+        assert!(error.contains("_program_start of memory.x"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ mod size;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -62,15 +63,35 @@ impl Board {
         Ok(Self { name, folder, target })
     }
 
+    fn named(name: &str) -> Result<Self> {
+        let boards = Self::all()?;
+        let names: Vec<_> = boards.iter().map(|board| board.name.clone()).collect();
+        let found = boards.into_iter().find(|board| board.name == name);
+        found.with_context(|| format!("there is no board \"{name}\"; there are: {}", names.join(", ")))
+    }
+
+    /// Gives the folder in which cargo builds.
+    fn build(&self, environment: &[(String, String)]) -> Result<PathBuf> {
+        run_shown(&self.cargo(&["build", "--release", "--locked"], environment))?;
+        target_folder(&self.folder)
+    }
+
     fn cargo(&self, words: &[&str], environment: &[(String, String)]) -> CommandLine {
         CommandLine::new(&[&["cargo"], words].concat())
             .envs(environment)
             .within(&self.folder)
     }
 
-    /// The program as the board's boot loader takes it, without a page. The field kit must be able to make images of it.
+    /// Where cargo leaves the program, `built` being its folder.
+    fn built(&self, built: &Path) -> PathBuf {
+        built.join(&self.target).join("release").join(&self.name)
+    }
+
+    /// The program as the board's boot loader takes it, without a page. The field kit must be able to make images of it,
+    /// so both must agree on where the program ends and page and queue begin.
     fn uf2(&self, elf: &[u8]) -> Result<Option<Vec<u8>>> {
         let board = fieldkit::board(&self.name)?;
+        compare(&elf::program_room(elf)?, &board.program)?;
         let program = fieldkit::Program::read(elf, board)?;
         match board.medium {
             fieldkit::Medium::FlashFile => Ok(None),
@@ -78,10 +99,38 @@ impl Board {
         }
     }
 
-    /// Where [`build`] puts the program.
+    /// Puts the program, and the image of its boot loader, where other programs look for them.
+    fn publish(&self, built: &Path) -> Result<()> {
+        let program = self.built(built);
+        let bytes = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
+        let image = self.uf2(&bytes).with_context(|| self.name.clone())?;
+        write(&self.elf(), &bytes)?;
+        match image {
+            Some(image) => write(&self.elf().with_extension("uf2"), &image),
+            None => Ok(()),
+        }
+    }
+
+    /// Where [`Self::publish`] puts the program.
     fn elf(&self) -> PathBuf {
         workspace::root().join(IMAGES).join(format!("{}.elf", self.name))
     }
+}
+
+/// The addresses that `memory.x` gives to a program are those of the board's flash map.
+fn compare(linked: &Range<u64>, map: &Range<u32>) -> Result<()> {
+    let map = u64::from(map.start)..u64::from(map.end);
+    if *linked != map {
+        bail!(
+            "memory.x gives the program {:#x} to {:#x}, its flash map (telemetry/src/page/map.rs) {:#x} to {:#x}: make them \
+             the same",
+            linked.start,
+            linked.end,
+            map.start,
+            map.end
+        );
+    }
+    Ok(())
 }
 
 /// The target of a board's `.cargo/config.toml`.
@@ -102,26 +151,29 @@ pub(crate) fn run() -> Result<()> {
     size::check()
 }
 
+/// Builds one board's program and puts it into `target/boards`, without looking at anything else: what a test needs
+/// before it runs the program.
+///
+/// # Errors
+/// When there is no such board, or it can't be built.
+pub(crate) fn run_one(name: &str) -> Result<()> {
+    let board = Board::named(name)?;
+    let built = board.build(&setup::prepare_bare_metal()?)?;
+    board.publish(&built)
+}
+
 fn build() -> Result<()> {
     let environment = setup::prepare_bare_metal()?;
     let folder = workspace::root().join(FOLDER);
     run_shown(&CommandLine::new(&["cargo", "fmt", "--all", "--check"]).within(&folder))?;
-    let built = target_folder(&folder)?;
-    let images = workspace::root().join(IMAGES);
-    fs::create_dir_all(&images).with_context(|| format!("creating {}", images.display()))?;
     for board in Board::all()? {
         // The profile of the build: what both need (build scripts, macros) is compiled once.
         run_shown(&board.cargo(
             &["clippy", "--release", "--locked", "--", "-D", "warnings"],
             &environment,
         ))?;
-        run_shown(&board.cargo(&["build", "--release", "--locked"], &environment))?;
-        let program = built.join(&board.target).join("release").join(&board.name);
-        let bytes = fs::read(&program).with_context(|| format!("reading {}", program.display()))?;
-        write(&board.elf(), &bytes)?;
-        if let Some(image) = board.uf2(&bytes).with_context(|| board.name.clone())? {
-            write(&board.elf().with_extension("uf2"), &image)?;
-        }
+        let built = board.build(&environment)?;
+        board.publish(&built)?;
     }
     Ok(())
 }
@@ -131,11 +183,9 @@ fn build() -> Result<()> {
 /// # Errors
 /// When there is no such board, or it can't be built.
 pub(crate) fn build_one(name: &str, environment: &[(String, String)]) -> Result<PathBuf> {
-    let folder = workspace::root().join(FOLDER);
-    let board = Board::read(folder.join(name))?;
-    run_shown(&board.cargo(&["build", "--release", "--locked"], environment))?;
-    let built = target_folder(&folder)?;
-    Ok(built.join(&board.target).join("release").join(&board.name))
+    let board = Board::named(name)?;
+    let built = board.build(environment)?;
+    Ok(board.built(&built))
 }
 
 fn run_shown(line: &CommandLine) -> Result<()> {
@@ -160,8 +210,17 @@ fn target_folder(folder: &Path) -> Result<PathBuf> {
     Ok(folder.context("cargo metadata names no target_directory")?.into())
 }
 
+/// Writes a file unless it is so already: what was measured of a program counts for as long as the program is the same.
+/// Whoever reads it meanwhile sees the old one or the new one.
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))?;
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    fs::write(&new, bytes).with_context(|| format!("writing {}", new.display()))?;
+    fs::rename(&new, path).with_context(|| format!("writing {}", path.display()))?;
     eprintln!("boards: {}", path.display());
     Ok(())
 }
@@ -207,6 +266,33 @@ mod tests {
     fn a_target_is_read() {
         assert_eq!(target("[build]\ntarget = \"t\"").unwrap(), "t");
         assert!(target("[build]\n").unwrap_err().to_string().contains("`target`"));
+    }
+
+    #[test]
+    fn a_program_linked_for_another_part_of_the_flash_is_refused() {
+        assert!(compare(&(0x1000..0x2000), &(0x1000..0x2000)).is_ok());
+        let error = compare(&(0x1000..0x3000), &(0x1000..0x2000))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("0x1000 to 0x3000") && error.contains("map.rs"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_the_same_is_not_written_again() {
+        let folder = std::env::temp_dir().join(format!("taraz-xtask-{}", std::process::id()));
+        let path = folder.join("board.elf");
+        write(&path, b"one").unwrap();
+        let changed = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+        let before = changed(&path);
+        write(&path, b"one").unwrap();
+        assert_eq!(changed(&path), before);
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -52,14 +52,15 @@ macro_rules! device_tasks {
                 begun
             }
 
-            /// Starts the device, or says why it can't run; the console is served either way.
-            pub(super) async fn run(
+            /// Starts the device; the console is served even if it can't run. Not a future: what it needs on the way is not
+            /// kept for ever.
+            pub(super) fn run(
                 spawner: Spawner,
                 begun: $crate::Begun,
                 (map, flash): (&'static FlashMap, Option<$flash>),
                 wired: $crate::Wired<$uart, $driver_enable, $network, $watchdog>,
                 reader: $reader,
-            ) {
+            ) -> Result<(), $crate::SetupError> {
                 let base = $crate::Base::new(&ROOM, begun, map, flash);
                 let started = $crate::start(&ROOM, &base, wired);
                 let device = started
@@ -67,10 +68,7 @@ macro_rules! device_tasks {
                     .ok()
                     .map(|started| (started.device, started.health));
                 spawner.spawn(console(reader, device, base.desk, base.host).expect("spawned once"));
-                match started {
-                    Ok(started) => spawn_device(spawner, base.host, started),
-                    Err(problem) => $crate::wait_for_help(problem).await,
-                }
+                started.map(|started| spawn_device(spawner, base.host, started))
             }
 
             fn spawn_device(

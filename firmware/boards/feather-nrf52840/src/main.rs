@@ -26,7 +26,7 @@ use embassy_nrf::{bind_interrupts, spim, uarte};
 use embassy_time::Delay;
 use embedded_hal_bus::spi::ExclusiveDevice;
 use static_cell::ConstStaticCell;
-use taraz_board::{W5500Lines, Wired, device_tasks};
+use taraz_board::{W5500Lines, Wired, device_tasks, wait_for_help};
 use taraz_firmware::Seed;
 use taraz_telemetry::{FLASH_MAP_FEATHER_NRF52840, FlashMap, board_marker};
 
@@ -125,5 +125,7 @@ async fn main(spawner: Spawner) {
         seed: Seed::new().with(&noise),
     };
     let flash = Nvmc::new(chip.NVMC);
-    tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader).await;
+    if let Err(problem) = tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader) {
+        wait_for_help(problem).await;
+    }
 }

@@ -14,7 +14,7 @@ mod uart;
 mod watchdog;
 
 use embassy_executor::Spawner;
-use taraz_board::{Wired, device_tasks};
+use taraz_board::{Wired, device_tasks, wait_for_help};
 use taraz_firmware::Seed;
 use taraz_telemetry::{FLASH_MAP_QEMU_LM3S6965, FlashMap, board_marker};
 
@@ -56,5 +56,7 @@ async fn start(spawner: Spawner) {
         watchdog: LmWatchdog::new(),
         seed: Seed::new().with_words(&semihosting::time_words()),
     };
-    tasks::run(spawner, begun, (&MAP, flash), wired, reader).await;
+    if let Err(problem) = tasks::run(spawner, begun, (&MAP, flash), wired, reader) {
+        wait_for_help(problem).await;
+    }
 }

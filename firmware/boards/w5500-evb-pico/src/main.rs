@@ -21,7 +21,7 @@ use embassy_rp::uart::{BufferedInterruptHandler, BufferedUartTx};
 use embassy_rp::{bind_interrupts, dma};
 use embassy_time::Delay;
 use embedded_hal_bus::spi::ExclusiveDevice;
-use taraz_board::{W5500_SPI_HZ_MAX, W5500Lines, Wired, device_tasks};
+use taraz_board::{W5500_SPI_HZ_MAX, W5500Lines, Wired, device_tasks, wait_for_help};
 use taraz_firmware::Seed;
 use taraz_telemetry::{FLASH_MAP_W5500_EVB_PICO, FlashMap, board_marker};
 
@@ -77,7 +77,9 @@ async fn main(spawner: Spawner) {
         seed: seed(),
     };
     let flash = Flash::new_blocking(chip.FLASH);
-    tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader).await;
+    if let Err(problem) = tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader) {
+        wait_for_help(problem).await;
+    }
 }
 
 /// Mode 0, as it comes; the next rate below the limit that the chip's clock divides into.
