@@ -45,7 +45,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "bench",
-        "measure the data path on the release binary: --days N, --json FILE, --binary PATH (minutes)",
+        "measure the data path on the release binary: demo, load; --json FILE, --binary PATH (minutes); docs/performance.md",
     ),
     (
         "tidy",

@@ -10,11 +10,18 @@ use anyhow::{Context, Result};
 const SYNCS: usize = 200;
 const WRITE_LEN: usize = 4096;
 
-/// The median time of an fdatasync after an appended page, in a file in `folder`.
+/// How long an fdatasync after an appended page takes, in µs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncTimes {
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+/// Times them in a file in `folder`.
 ///
 /// # Errors
 /// When the file can't be written.
-pub(crate) fn sync_p50_us(folder: &Path) -> Result<f64> {
+pub(crate) fn sync_times(folder: &Path) -> Result<SyncTimes> {
     let path = folder.join("fdatasync");
     let mut file = File::create(&path).with_context(|| path.display().to_string())?;
     let mut times_us = Vec::with_capacity(SYNCS);
@@ -26,7 +33,10 @@ pub(crate) fn sync_p50_us(folder: &Path) -> Result<f64> {
     }
     std::fs::remove_file(&path)?;
     times_us.sort_by(f64::total_cmp);
-    Ok(times_us[SYNCS / 2])
+    Ok(SyncTimes {
+        p50_us: times_us[SYNCS / 2],
+        p99_us: times_us[SYNCS * 99 / 100],
+    })
 }
 
 /// The length of all files in `folder`, deeper ones included.

@@ -43,13 +43,7 @@ impl Installation {
             std::fs::copy(&from, folder.join(file)).with_context(|| from.display().to_string())?;
         }
         let [mqtt, gateway, ingest] = free_addresses()?;
-        let config = format!(
-            "fleet = \"fleet.toml\"\nmaster_key = \"master.key\"\n\n\
-             [gateway]\ndata_dir = \"gateway\"\nmqtt_listen = \"{mqtt}\"\nhttp_listen = \"{gateway}\"\n\
-             ingest = {{ url = \"http://{ingest}\", token = \"{TOKEN}\" }}\n\n\
-             [ingest]\ndata = \"ingest\"\nlisten = \"{ingest}\"\ntoken = \"{TOKEN}\"\n"
-        );
-        std::fs::write(folder.join("taraz.toml"), config)?;
+        std::fs::write(folder.join("taraz.toml"), configuration(mqtt, gateway, ingest))?;
         write_private(&folder.join("master.key"), &"07".repeat(32))?;
         Ok(Self {
             meters: meters(&std::fs::read_to_string(folder.join("fleet.toml"))?)?,
@@ -197,8 +191,18 @@ impl Devices {
     }
 }
 
+/// `taraz.toml` for gateway and ingest with their data beside it.
+pub(super) fn configuration(mqtt: SocketAddr, gateway: SocketAddr, ingest: SocketAddr) -> String {
+    format!(
+        "fleet = \"fleet.toml\"\nmaster_key = \"master.key\"\n\n\
+         [gateway]\ndata_dir = \"gateway\"\nmqtt_listen = \"{mqtt}\"\nhttp_listen = \"{gateway}\"\n\
+         ingest = {{ url = \"http://{ingest}\", token = \"{TOKEN}\" }}\n\n\
+         [ingest]\ndata = \"ingest\"\nlisten = \"{ingest}\"\ntoken = \"{TOKEN}\"\n"
+    )
+}
+
 /// Ports of 127.0.0.1 that nobody listened on just now; all are held until all are known.
-fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+pub(super) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     let mut listeners = Vec::new();
     let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for address in &mut addresses {

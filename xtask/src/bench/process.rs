@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-
-use super::usage::Usage;
+use taraz_load::Usage;
 
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -44,6 +43,11 @@ impl Process {
             .spawn()
             .with_context(|| format!("starting {name}: {}", binary.display()))?;
         Ok(Self { name, child, log })
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it has used so far.

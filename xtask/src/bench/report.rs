@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 /// One measured number.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Figure {
-    part: &'static str,
+    part: String,
     name: String,
     value: f64,
     unit: &'static str,
@@ -15,9 +15,14 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// `part` is the run that it was measured in.
-    pub(crate) fn new(part: &'static str, name: impl Into<String>, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn new(
+        part: impl Into<String>,
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+    ) -> Self {
         Self {
-            part,
+            part: part.into(),
             name: name.into(),
             value,
             unit,
@@ -48,7 +53,7 @@ impl Report {
             .iter()
             .map(|figure| {
                 [
-                    figure.part.to_owned(),
+                    figure.part.clone(),
                     figure.name.clone(),
                     shown(figure.value),
                     figure.unit.to_owned(),
@@ -80,7 +85,7 @@ impl Report {
         let mut parts = Map::new();
         for figure in &self.figures {
             let part = parts
-                .entry(figure.part)
+                .entry(figure.part.as_str())
                 .or_insert_with(|| Value::Object(Map::new()));
             part[&figure.name] = json!({ "value": figure.value, "unit": figure.unit });
         }
@@ -89,7 +94,7 @@ impl Report {
 }
 
 /// Three digits that count, at least; whole numbers in groups of three.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     if value.fract() == 0.0 || value.abs() >= 100.0 {
         grouped(&format!("{value:.0}"))
     } else if value.abs() >= 10.0 {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use taraz_load::Usage;
 
 use super::disk::bytes_in;
 use super::installation::Installation;
 use super::process::Process;
 use super::proxy::Proxy;
 use super::report::Figure;
-use super::usage::Usage;
 use super::wire::Traffic;
 
 /// For one run; generous, because two cores may be busy.
@@ -236,6 +236,7 @@ mod tests {
     fn what_was_used_before_does_not_count() {
         let usage = |cpu_s| Usage {
             cpu_s,
+            rss_kib: 1024,
             rss_peak_kib: 2048,
         };
         let [cpu, peak] = used(WHOLE, "gateway", usage(1.0), usage(3.0), 40_000.0);

@@ -112,13 +112,18 @@ const ROOMS: &[Room] = &[
         dev_uses: &[],
     },
     Room {
+        package: "taraz-load",
+        uses: &["taraz-telemetry"],
+        dev_uses: &[],
+    },
+    Room {
         package: SUPPORT,
         uses: &[],
         dev_uses: &[],
     },
     Room {
         package: "xtask",
-        uses: &["taraz-fieldkit"],
+        uses: &["taraz-fieldkit", "taraz-load"],
         dev_uses: &[],
     },
 ];

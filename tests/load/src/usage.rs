@@ -1,4 +1,4 @@
-//! What a process has used, and how busy the machine is, as `/proc` tells.
+//! What processes have used, as `/proc` tells.
 
 use std::path::Path;
 
@@ -10,11 +10,13 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process has used since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// CPU time of all its threads, in the program and in the kernel for it.
-    pub(crate) cpu_s: f64,
-    /// The most memory that it had (resident set).
-    pub(crate) rss_peak_kib: u64,
+    pub cpu_s: f64,
+    /// The memory that it has now (resident set).
+    pub rss_kib: u64,
+    /// The most memory that it had.
+    pub rss_peak_kib: u64,
 }
 
 impl Usage {
@@ -22,7 +24,7 @@ impl Usage {
     ///
     /// # Errors
     /// When there is no such process, or `/proc` reads otherwise than proc(5) says.
-    pub(crate) fn of(id: u32) -> Result<Self> {
+    pub fn of(id: u32) -> Result<Self> {
         let folder = Path::new("/proc").join(id.to_string());
         let read = |name| {
             let file = folder.join(name);
@@ -36,6 +38,7 @@ impl Usage {
     fn parse(stat: &str, status: &str) -> Option<Self> {
         Some(Self {
             cpu_s: ticks(stat)? / TICKS_PER_SECOND,
+            rss_kib: kib(status, "VmRSS:")?,
             rss_peak_kib: kib(status, "VmHWM:")?,
         })
     }
@@ -59,10 +62,26 @@ fn kib(status: &str, name: &str) -> Option<u64> {
 ///
 /// # Errors
 /// When `/proc/loadavg` can't be read.
-pub(crate) fn load_average() -> Result<f64> {
+pub fn load_average() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/loadavg").context("/proc/loadavg")?;
     let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
     first.with_context(|| format!("/proc/loadavg: expected a number first, found {text:?}"))
+}
+
+/// How many files this process may have open.
+///
+/// # Errors
+/// When `/proc/self/limits` reads otherwise than proc(5) says.
+pub fn open_files_max() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/limits").context("/proc/self/limits")?;
+    let soft = text.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let word = soft.and_then(|rest| rest.split_whitespace().next());
+    match word {
+        Some("unlimited") => Ok(u64::MAX),
+        word => word.and_then(|word| word.parse().ok()).with_context(|| {
+            format!("/proc/self/limits: expected \"Max open files\" and a number, found {word:?}")
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -76,13 +95,12 @@ mod tests {
     #[test]
     fn the_fields_of_proc_are_found_behind_any_name() {
         let usage = Usage::parse(STAT, STATUS).unwrap();
-        assert_eq!(
-            usage,
-            Usage {
-                cpu_s: 1.75,
-                rss_peak_kib: 20_480
-            }
-        );
+        let expected = Usage {
+            cpu_s: 1.75,
+            rss_kib: 10_240,
+            rss_peak_kib: 20_480,
+        };
+        assert_eq!(usage, expected);
     }
 
     #[test]
@@ -95,5 +113,6 @@ mod tests {
     fn we_are_a_process() {
         assert!(Usage::of(std::process::id()).unwrap().rss_peak_kib > 0);
         assert!(load_average().unwrap() >= 0.0);
+        assert!(open_files_max().unwrap() >= 3);
     }
 }

@@ -1,0 +1,151 @@
+//! The words after `cargo xtask bench`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+/// What follows `cargo xtask bench`, for messages.
+const EXPECTED: &str = "[demo] --days N (1 to 365) | load OPTIONS of `taraz-load run`, --processes 1|2; each with --json FILE, --binary PATH";
+/// The longest history that a device takes.
+const DAYS_MAX: u32 = 365;
+
+/// What to measure.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The demo's devices with so many days of history.
+    Demo {
+        /// How much history each device has.
+        days: u32,
+    },
+    /// One run of the load generator.
+    Load {
+        /// Gateway and ingest in one process or in two.
+        processes: Processes,
+        /// What is passed on to the load generator.
+        arguments: Vec<String>,
+    },
+}
+
+/// How gateway and ingest run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processes {
+    /// `taraz up`
+    One,
+    /// `taraz gateway` and `taraz ingest`
+    Two,
+}
+
+/// What to measure, and where to put it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(super) part: Part,
+    /// A file for the figures.
+    pub(super) json: Option<PathBuf>,
+    /// An existing binary of `taraz` instead of a fresh build.
+    pub(super) binary: Option<PathBuf>,
+}
+
+impl Options {
+    /// From the words after `cargo xtask bench`.
+    ///
+    /// # Errors
+    /// When they are none of the known options.
+    pub(crate) fn parse(words: &[&str]) -> Result<Self> {
+        let (part, rest) = match words.split_first() {
+            Some((&part, rest)) if !part.starts_with("--") => (part, rest),
+            _ => ("demo", words),
+        };
+        let (mut json, mut binary, mut own) = (None, None, Vec::new());
+        for pair in rest.chunks(2) {
+            match pair {
+                ["--json", file] => json = Some(PathBuf::from(file)),
+                ["--binary", path] => binary = Some(PathBuf::from(path)),
+                pair => own.extend_from_slice(pair),
+            }
+        }
+        let part = match part {
+            "demo" => demo(&own)?,
+            "load" => load(&own)?,
+            _ => return Err(unexpected(words)),
+        };
+        Ok(Self { part, json, binary })
+    }
+}
+
+fn unexpected(words: &[&str]) -> anyhow::Error {
+    anyhow::anyhow!(
+        "expected {EXPECTED} after `cargo xtask bench`, found: {}",
+        words.join(" ")
+    )
+}
+
+fn demo(words: &[&str]) -> Result<Part> {
+    match words {
+        [] => Ok(Part::Demo { days: 7 }),
+        ["--days", days] => {
+            let days = days.parse().ok().filter(|days| (1..=DAYS_MAX).contains(days));
+            let days = days.with_context(|| format!("--days {}: expected 1 to {DAYS_MAX}", words[1]))?;
+            Ok(Part::Demo { days })
+        }
+        _ => Err(unexpected(words)),
+    }
+}
+
+fn load(words: &[&str]) -> Result<Part> {
+    let (mut processes, mut arguments) = (Processes::Two, Vec::new());
+    for pair in words.chunks(2) {
+        match pair {
+            ["--processes", "1"] => processes = Processes::One,
+            ["--processes", "2"] => processes = Processes::Two,
+            ["--processes", other] => bail!("--processes {other}: expected 1 or 2"),
+            pair => arguments.extend(pair.iter().map(|&word| word.to_owned())),
+        }
+    }
+    Ok(Part::Load { processes, arguments })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_understood_or_refused() {
+        let options = Options::parse(&["--json", "a.json", "--days", "3"]).unwrap();
+        assert_eq!(options.part, Part::Demo { days: 3 });
+        assert_eq!(options.json, Some(PathBuf::from("a.json")));
+        assert_eq!(Options::parse(&[]).unwrap().part, Part::Demo { days: 7 });
+        for words in [
+            ["--days", "0"],
+            ["--days", "366"],
+            ["--days", "x"],
+            ["--fast", "1"],
+            ["weather", "--days"],
+            ["load", "--processes"],
+        ] {
+            let parsed = Options::parse(&words);
+            if words[0] == "load" {
+                // A lone word goes to the load generator, which says what it expects.
+                assert!(parsed.is_ok());
+            } else {
+                let error = parsed.unwrap_err().to_string();
+                assert!(error.contains("expected"), "{error}");
+            }
+        }
+        assert!(Options::parse(&["--json"]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_ours_goes_to_the_load_generator() {
+        let words = ["load", "--window", "20", "--processes", "1", "--binary", "x"];
+        let options = Options::parse(&words).unwrap();
+        let expected = Part::Load {
+            processes: Processes::One,
+            arguments: vec!["--window".to_owned(), "20".to_owned()],
+        };
+        assert_eq!(
+            (options.part, options.binary),
+            (expected, Some(PathBuf::from("x")))
+        );
+        assert!(Options::parse(&["load", "--processes", "3"]).is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! Gateway and ingest for a load: a registry with as many plants as there are connections, in one process or in two.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::build::Binaries;
+use super::disk::bytes_in;
+use super::installation::{configuration, free_addresses};
+use super::options::Processes;
+use super::process::Process;
+
+/// How long a program may take to serve.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// A running installation; dropped, it is killed.
+pub(super) struct Rig {
+    folder: PathBuf,
+    mqtt: SocketAddr,
+    http: SocketAddr,
+    processes: Vec<(&'static str, Process)>,
+}
+
+impl Rig {
+    /// Lays it out in the new `folder` and starts it.
+    ///
+    /// # Errors
+    /// When a file can't be written, or a program does not serve.
+    pub(super) fn start(
+        folder: &Path,
+        binaries: &Binaries,
+        processes: Processes,
+        devices: usize,
+        meters: usize,
+    ) -> Result<Self> {
+        std::fs::create_dir(folder).with_context(|| folder.display().to_string())?;
+        taraz_load::lay_out(folder, devices, meters)?;
+        let [mqtt, gateway, http] = free_addresses()?;
+        std::fs::write(folder.join("taraz.toml"), configuration(mqtt, gateway, http))?;
+        let mut rig = Self {
+            folder: folder.to_owned(),
+            mqtt,
+            http,
+            processes: Vec::new(),
+        };
+        match processes {
+            Processes::One => rig.serve(binaries, "up", mqtt)?,
+            Processes::Two => {
+                rig.serve(binaries, "ingest", http)?;
+                rig.serve(binaries, "gateway", mqtt)?;
+            }
+        }
+        Ok(rig)
+    }
+
+    fn serve(&mut self, binaries: &Binaries, name: &'static str, address: SocketAddr) -> Result<()> {
+        // A connection is an open file; the soft limit of most shells is 1,024.
+        let raise = "ulimit -n \"$(ulimit -H -n)\" && exec \"$@\"";
+        let taraz = binaries.taraz.display().to_string();
+        let words = ["-c", raise, "sh", &taraz, name, "--config", "taraz.toml"];
+        let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let mut process = Process::start(name, Path::new("/bin/sh"), &arguments, &self.folder, name)?;
+        process.wait_until(START_LIMIT, "open port", |_| {
+            Ok(std::net::TcpStream::connect(address).is_ok())
+        })?;
+        self.processes.push((name, process));
+        Ok(())
+    }
+
+    /// Runs the load generator against it with `arguments` more, and gives its figures.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub(super) fn load(&self, binaries: &Binaries, meters: usize, arguments: &[String]) -> Result<Value> {
+        let file = self.folder.join("load.json");
+        let http = self.http;
+        let mut words = vec![
+            "run".to_owned(),
+            "--broker".to_owned(),
+            self.mqtt.to_string(),
+            "--master-key".to_owned(),
+            self.folder.join("master.key").display().to_string(),
+            "--json".to_owned(),
+            file.display().to_string(),
+            "--stored".to_owned(),
+            format!("{http}/metrics#ingest_records_total{{kind=\"reading\""),
+        ];
+        if meters == 1 {
+            let gauge = format!("{http}/metrics#solar_ac_power_watts{{plant=\"load-00001\"");
+            words.extend(["--gauge".to_owned(), gauge]);
+        }
+        for (name, process) in &self.processes {
+            words.extend(["--watch".to_owned(), format!("{name}={}", process.id())]);
+        }
+        words.extend_from_slice(arguments);
+        run_generator(&binaries.load, &words)?;
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Stops everything and gives the bytes of gateway's and ingest's data.
+    ///
+    /// # Errors
+    /// When a process does not end well.
+    pub(super) fn stop(mut self) -> Result<(u64, u64)> {
+        // The gateway goes first: what it has must find ingest.
+        while let Some((_, process)) = self.processes.pop() {
+            process.stop()?;
+        }
+        let bytes = |name| bytes_in(&self.folder.join(name));
+        Ok((bytes("gateway")?, bytes("ingest")?))
+    }
+}
+
+/// The load generator with as many open files as it may have.
+pub(super) fn run_generator(program: &Path, words: &[String]) -> Result<()> {
+    let status = Command::new("/bin/sh")
+        .args(["-c", "ulimit -n \"$(ulimit -H -n)\" && exec \"$@\"", "sh"])
+        .arg(program)
+        .args(words)
+        .status()
+        .context("/bin/sh")?;
+    if !status.success() {
+        bail!("{} {}: {status}", program.display(), words.join(" "));
+    }
+    Ok(())
+}
