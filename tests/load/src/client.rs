@@ -146,9 +146,11 @@ impl Client {
         self.owed.push_back(due_us);
     }
 
-    /// Messages that are due and not sent.
-    pub(crate) fn owes(&self) -> usize {
-        self.owed.len()
+    /// Forgets the messages that are due and not sent, room or not; gives how many there were.
+    pub(crate) fn forget_owed(&mut self) -> usize {
+        let count = self.owed.len();
+        self.owed.clear();
+        count
     }
 
     pub(crate) const fn author(&mut self) -> &mut Author {
@@ -426,6 +428,20 @@ mod tests {
         assert_eq!((tally.unacknowledged, tally.ack.total()), (0, 2));
         assert_eq!(tally.ack.quantile_us(1.0), Some(300));
         assert_eq!(tally.puback.quantile_us(1.0), Some(50));
+    }
+
+    #[test]
+    fn what_is_owed_waits_for_room_or_is_forgotten() {
+        let mut tally = Tally::default();
+        let mut client = ready(1, &mut tally);
+        client.publish(&mut tally, &mut Vec::new(), 0, 1).unwrap();
+        client.owe(10);
+        client.owe(20);
+        assert_eq!(client.take_owed(), None);
+        client.receive(&[0x40, 2, 0, 1], 1, &mut tally).unwrap();
+        assert_eq!(client.take_owed(), Some(10));
+        client.publish(&mut tally, &mut Vec::new(), 10, 1).unwrap();
+        assert_eq!((client.forget_owed(), client.forget_owed()), (1, 0));
     }
 
     #[test]

@@ -170,12 +170,8 @@ impl Engine {
     pub(crate) fn stop(&mut self) -> u64 {
         self.pace = Pace::Silence;
         self.allowance = 0;
-        let mut owed = 0;
-        for peer in &mut self.peers {
-            owed += peer.client.owes() as u64;
-            while peer.client.take_owed().is_some() {}
-        }
-        owed
+        let forgotten = self.peers.iter_mut().map(|peer| peer.client.forget_owed());
+        forgotten.map(|count| count as u64).sum()
     }
 
     /// Everything allowed is published.
