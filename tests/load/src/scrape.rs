@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// One or more series of a page of metrics: `ADDRESS:PORT/path#name{labels`.
 #[derive(Clone, Debug, PartialEq, Eq)]

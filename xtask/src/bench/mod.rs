@@ -4,13 +4,16 @@
 //! `docs/performance.md`. Nothing here judges a figure, but a run whose readings are not all stored in the end has failed.
 
 mod build;
+mod chain;
 mod demo;
 mod disk;
 mod installation;
 mod load;
 mod machine;
+mod matrix;
 mod options;
 mod outcome;
+mod peers;
 mod process;
 mod proxy;
 mod report;
@@ -38,7 +41,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .join(format!("bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let measured = match &options.part {
+        Part::Chain(chain) => chain::measure(&binaries, chain, &folder),
         Part::Demo { days } => demo::measure(&binaries.taraz, *days, &folder),
+        Part::Peers(peers) => peers::measure(&binaries, peers, &folder),
         Part::Load { processes, arguments } => load::measure(&binaries, *processes, arguments, &folder),
     };
     let report = measured.with_context(|| format!("logs in {}", folder.display()))?;

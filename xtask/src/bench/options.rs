@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
+use super::chain::{SCENARIOS, names};
+
 /// What follows `cargo xtask bench`, for messages.
-const EXPECTED: &str = "[demo] --days N (1 to 365) | load OPTIONS of `taraz-load run`, --processes 1|2; each with --json FILE, --binary PATH";
+const EXPECTED: &str = "[demo] --days N (1 to 365) | load OPTIONS of `taraz-load run`, --processes 1|2 | \
+                        chain --seconds N, --only SCENARIO, --processes 1|2 | \
+                        peers --connections N, --window N, --readings N; each with --json FILE, --binary PATH";
 /// The longest history that a device takes.
 const DAYS_MAX: u32 = 365;
 
@@ -17,6 +21,10 @@ pub(crate) enum Part {
         /// How much history each device has.
         days: u32,
     },
+    /// The scenarios of the whole chain.
+    Chain(ChainOptions),
+    /// The chains of others beside ours.
+    Peers(PeerOptions),
     /// One run of the load generator.
     Load {
         /// Gateway and ingest in one process or in two.
@@ -24,6 +32,28 @@ pub(crate) enum Part {
         /// What is passed on to the load generator.
         arguments: Vec<String>,
     },
+}
+
+/// Which scenarios of the whole chain, for how long.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ChainOptions {
+    /// Of publishing, and as long of probing.
+    pub(super) seconds: u32,
+    /// One scenario by its name; all without.
+    pub(super) only: Option<String>,
+    /// How gateway and ingest run, one after the other.
+    pub(super) processes: Vec<Processes>,
+}
+
+/// What every chain gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PeerOptions {
+    /// Devices, each with a connection.
+    pub(super) connections: usize,
+    /// Messages of each in flight.
+    pub(super) window: usize,
+    /// Readings of the run.
+    pub(super) readings: u64,
 }
 
 /// How gateway and ingest run.
@@ -64,8 +94,10 @@ impl Options {
             }
         }
         let part = match part {
+            "chain" => Part::Chain(chain(&own)?),
             "demo" => demo(&own)?,
             "load" => load(&own)?,
+            "peers" => Part::Peers(peers(&own)?),
             _ => return Err(unexpected(words)),
         };
         Ok(Self { part, json, binary })
@@ -91,17 +123,68 @@ fn demo(words: &[&str]) -> Result<Part> {
     }
 }
 
-fn load(words: &[&str]) -> Result<Part> {
-    let (mut processes, mut arguments) = (Processes::Two, Vec::new());
+fn chain(words: &[&str]) -> Result<ChainOptions> {
+    let mut options = ChainOptions {
+        seconds: 15,
+        only: None,
+        processes: vec![Processes::One, Processes::Two],
+    };
     for pair in words.chunks(2) {
         match pair {
-            ["--processes", "1"] => processes = Processes::One,
-            ["--processes", "2"] => processes = Processes::Two,
-            ["--processes", other] => bail!("--processes {other}: expected 1 or 2"),
+            ["--seconds", seconds] => options.seconds = whole("--seconds", seconds)?,
+            ["--processes", count] => options.processes = vec![processes(count)?],
+            ["--only", name] if SCENARIOS.iter().any(|scenario| scenario.name == *name) => {
+                options.only = Some((*name).to_owned());
+            }
+            ["--only", name] => bail!("--only {name}: expected one of {}", names()),
+            _ => return Err(unexpected(words)),
+        }
+    }
+    Ok(options)
+}
+
+fn peers(words: &[&str]) -> Result<PeerOptions> {
+    let mut options = PeerOptions {
+        connections: 1_000,
+        window: 20,
+        readings: 200_000,
+    };
+    for pair in words.chunks(2) {
+        match pair {
+            ["--connections", number] => options.connections = whole("--connections", number)? as usize,
+            ["--window", number] => options.window = whole("--window", number)? as usize,
+            ["--readings", number] => options.readings = u64::from(whole("--readings", number)?),
+            _ => return Err(unexpected(words)),
+        }
+    }
+    Ok(options)
+}
+
+fn whole(name: &str, word: &str) -> Result<u32> {
+    let number = word.parse().ok().filter(|&number| number > 0);
+    number.with_context(|| format!("{name} {word}: expected a whole number above 0"))
+}
+
+fn processes(word: &str) -> Result<Processes> {
+    match word {
+        "1" => Ok(Processes::One),
+        "2" => Ok(Processes::Two),
+        other => bail!("--processes {other}: expected 1 or 2"),
+    }
+}
+
+fn load(words: &[&str]) -> Result<Part> {
+    let (mut run_as, mut arguments) = (Processes::Two, Vec::new());
+    for pair in words.chunks(2) {
+        match pair {
+            ["--processes", count] => run_as = processes(count)?,
             pair => arguments.extend(pair.iter().map(|&word| word.to_owned())),
         }
     }
-    Ok(Part::Load { processes, arguments })
+    Ok(Part::Load {
+        processes: run_as,
+        arguments,
+    })
 }
 
 #[cfg(test)]
@@ -132,6 +215,22 @@ mod tests {
             }
         }
         assert!(Options::parse(&["--json"]).is_err());
+    }
+
+    #[test]
+    fn a_scenario_is_chosen_by_its_name() {
+        let words = ["chain", "--only", "50x20", "--seconds", "3", "--processes", "2"];
+        let expected = ChainOptions {
+            seconds: 3,
+            only: Some("50x20".to_owned()),
+            processes: vec![Processes::Two],
+        };
+        assert_eq!(Options::parse(&words).unwrap().part, Part::Chain(expected));
+        let error = Options::parse(&["chain", "--only", "7x7"])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("expected one of 1000x20"), "{error}");
+        assert!(Options::parse(&["chain", "--seconds", "0"]).is_err());
     }
 
     #[test]

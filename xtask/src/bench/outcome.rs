@@ -48,6 +48,12 @@ impl Outcome {
         Some(self.number("/load/readings")? / self.number("/load/stored_s")?)
     }
 
+    /// Bytes of the store for each reading.
+    pub(super) fn store_per_reading(&self) -> Option<f64> {
+        let readings = self.readings();
+        (readings > 0.0).then(|| self.store_bytes as f64 / readings)
+    }
+
     /// Readings of all phases.
     pub(super) fn readings(&self) -> f64 {
         let of = |phase| self.number(&format!("/{phase}/readings")).unwrap_or(0.0);

@@ -58,11 +58,8 @@ impl Rig {
     }
 
     fn serve(&mut self, binaries: &Binaries, name: &'static str, address: SocketAddr) -> Result<()> {
-        // A connection is an open file; the soft limit of most shells is 1,024.
-        let raise = "ulimit -n \"$(ulimit -H -n)\" && exec \"$@\"";
-        let taraz = binaries.taraz.display().to_string();
-        let words = ["-c", raise, "sh", &taraz, name, "--config", "taraz.toml"];
-        let arguments: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        let words = [name, "--config", "taraz.toml"].map(str::to_owned);
+        let arguments = raised(&binaries.taraz, &words);
         let mut process = Process::start(name, Path::new("/bin/sh"), &arguments, &self.folder, name)?;
         process.wait_until(START_LIMIT, "open port", |_| {
             Ok(std::net::TcpStream::connect(address).is_ok())
@@ -116,14 +113,23 @@ impl Rig {
     }
 }
 
+/// What `/bin/sh` is given to run `program` with as many open files as it may have: a connection is one, and the soft limit of
+/// most shells is 1,024.
+pub(super) fn raised(program: &Path, arguments: &[String]) -> Vec<String> {
+    let script = "ulimit -n \"$(ulimit -H -n)\" && exec \"$@\"";
+    let mut words = ["-c", script, "sh"].map(str::to_owned).to_vec();
+    words.push(program.display().to_string());
+    words.extend_from_slice(arguments);
+    words
+}
+
 /// The load generator with as many open files as it may have.
+///
+/// # Errors
+/// When it fails.
 pub(super) fn run_generator(program: &Path, words: &[String]) -> Result<()> {
-    let status = Command::new("/bin/sh")
-        .args(["-c", "ulimit -n \"$(ulimit -H -n)\" && exec \"$@\"", "sh"])
-        .arg(program)
-        .args(words)
-        .status()
-        .context("/bin/sh")?;
+    let status = Command::new("/bin/sh").args(raised(program, words)).status();
+    let status = status.context("/bin/sh")?;
     if !status.success() {
         bail!("{} {}: {status}", program.display(), words.join(" "));
     }
