@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod services;
 mod simulate;
+mod spool;
 mod stop;
 mod up;
 
@@ -46,6 +47,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Config(command) => config::run(&command),
         Command::Quarantine(command) => quarantine::run(&command),
+        Command::Spool(command) => spool::run(&command),
         Command::Calc(command) => calc::run(&command),
         Command::Replay(args) => replay::run(&args),
         Command::Energy(command) => energy::run(&command),

@@ -284,12 +284,14 @@ fn said(record: &Record) -> String {
     }
 }
 
-fn count(number: u64, what: &str) -> String {
+/// A number of things, in words.
+pub(crate) fn count(number: u64, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {what}{s}")
 }
 
-fn time_of(ms: u64) -> String {
+/// UTC, to the second.
+pub(crate) fn time_of(ms: u64) -> String {
     time(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
@@ -299,7 +301,8 @@ fn time(ms: i64) -> String {
     time.map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }
 
-fn now_ms() -> i64 {
+/// UTC ms.
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

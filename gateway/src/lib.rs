@@ -25,5 +25,9 @@ pub use doors::{
 pub use forward::{BACKOFF_MAX, BATCH_READINGS_MIN, HttpUplink, HttpUplinkError, Uplink, UplinkError};
 pub use gateway::{Gateway, RunningGateway, StartError, View};
 pub use metrics::Metrics;
-pub use spool::{Quarantine, QuarantinedItem, SpoolError};
+pub use spool::{
+    DeviceQuarantined, DeviceWaiting, Exported, FINDINGS_MAX, Finding, FindingKind, Imported,
+    LANES_SHOWN_MAX, Lane, Quarantine, QuarantinedItem, Repair, SpoolError, SpoolFile, SpoolListing,
+    TransferError, Verification, export as export_spool, import as import_spool, repair as repair_spool,
+};
 pub use validate::{FUTURE_MAX_MS, REFUSED_SAMPLES_MAX, RefusedReason, RefusedSample};

@@ -10,12 +10,14 @@ mod device;
 mod energy;
 mod quarantine;
 mod report;
+mod spool;
 
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
 pub(crate) use energy::{EnergyCommand, ExplainArgs, ExplainFormat};
 pub(crate) use quarantine::{Chosen, ItemId, QuarantineCommand};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
+pub(crate) use spool::{ExportArgs, ImportArgs, SpoolArgs, SpoolCommand, SpoolPlace};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
 #[derive(Debug, Parser)]
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// What ingest rejected or holds back: look at it, try it again, or drop it.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// What waits in the gateway for ingest: list, check, repair, export, import.
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// Examples and checks of configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),

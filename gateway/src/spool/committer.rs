@@ -1,6 +1,6 @@
 //! The thread that commits: takes what waits, writes it with one fsync, then says so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::validate::Fingerprints;
 
 use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
+use super::reserve::Reserve;
 use super::table::{NewRow, ROW_OVERHEAD, StoredRow, Table, Usage};
 use super::{Committed, SpoolError, SpoolLimits};
 
@@ -28,6 +29,7 @@ pub(super) struct Committer {
     recent: Recent,
     next_position: u64,
     usage: Usage,
+    reserve: Reserve,
     metrics: Metrics,
     committed: watch::Sender<u64>,
 }
@@ -85,6 +87,7 @@ impl Committer {
             );
         }
         committed.send_replace(next_position - 1);
+        let reserve = Reserve::take(file.parent().unwrap_or(Path::new(".")));
         let committer = Self {
             table: Some(table),
             file,
@@ -93,6 +96,7 @@ impl Committer {
             recent,
             next_position,
             usage,
+            reserve,
             metrics,
             committed,
         };
@@ -140,20 +144,8 @@ impl Committer {
                 Err(error) => self.failed(&error, wait),
             }
             // What ingest has taken can go even when there is no room for anything new.
-            if !plan.runs.is_empty()
-                && !work.removals.is_empty()
-                && let Ok(gone) = self.attempt(&Plan::default(), &[], &work.removals)
-            {
-                let removals = std::mem::take(&mut work.removals);
-                self.settle(
-                    &Plan::default(),
-                    Work {
-                        removals,
-                        ..Work::default()
-                    },
-                    gone,
-                );
-            }
+            let removals = std::mem::take(&mut work.removals);
+            work.removals = self.remove_alone(removals);
             if self.queue.closing() {
                 tracing::error!(
                     frames = work.submissions.len(),
@@ -164,6 +156,30 @@ impl Committer {
             }
             work.removals.extend(self.queue.wait_for_retry(wait));
             wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+
+    /// Removes what ingest has, without anything new; on a disk that is too full even for that, with the reserve's room. What
+    /// could not be removed.
+    fn remove_alone(&mut self, removals: Vec<Removal>) -> Vec<Removal> {
+        if removals.is_empty() {
+            return removals;
+        }
+        let nothing = Plan::default();
+        let mut removed = self.attempt(&nothing, &[], &removals);
+        if removed.as_ref().is_err_and(is_full) && self.reserve.give() {
+            removed = self.attempt(&nothing, &[], &removals);
+        }
+        match removed {
+            Ok(gone) => {
+                let work = Work {
+                    removals,
+                    ..Work::default()
+                };
+                self.settle(&nothing, work, gone);
+                Vec::new()
+            }
+            Err(_) => removals,
         }
     }
 
@@ -255,7 +271,12 @@ impl Committer {
         if !plan.runs.is_empty() || !work.removals.is_empty() {
             self.metrics.commits.inc();
         }
-        self.metrics.blocked.set(0);
+        if plan.runs.is_empty() {
+            // Whether anything new fits is not known.
+        } else {
+            self.metrics.blocked.set(0);
+            self.reserve.take_again();
+        }
         self.next_position += plan.runs.len() as u64;
         self.usage.items += plan.runs.len() as u64;
         self.usage.item_bytes += plan
@@ -307,10 +328,18 @@ impl Committer {
 }
 
 fn is_busy(error: &SpoolError) -> bool {
-    let SpoolError::Open { error, .. } = error else {
-        return false;
-    };
-    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseBusy))
+    code(error) == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
+fn is_full(error: &SpoolError) -> bool {
+    code(error) == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+fn code(error: &SpoolError) -> Option<rusqlite::ErrorCode> {
+    match error {
+        SpoolError::Open { error, .. } => error.sqlite_error_code(),
+        _ => None,
+    }
 }
 
 /// A row's records, newest first.

@@ -11,10 +11,15 @@
 //! its own and asks the committer to remove what ingest has.
 
 mod committer;
+mod inspect;
 mod quarantine;
 mod queue;
 mod recent;
+mod repair;
+mod reserve;
 mod table;
+mod transfer;
+mod verify;
 
 use std::fs::TryLockError;
 use std::path::Path;
@@ -27,11 +32,15 @@ use crate::metrics::Metrics;
 use crate::validate::{Accepted, Fingerprints};
 
 use committer::Committer;
+pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, SpoolFile, SpoolListing};
 pub use quarantine::{Quarantine, QuarantinedItem};
 pub(crate) use queue::Room;
 use queue::{Queue, Removal, Submission};
+pub use repair::{Repair, repair};
 pub(crate) use table::{SpoolReader, StoredRow};
 use table::{Table, TableLimits};
+pub use transfer::{Exported, Imported, TransferError, export, import};
+pub use verify::{FINDINGS_MAX, Finding, FindingKind, Verification};
 
 /// The spool's file in the data folder.
 const FILE_NAME: &str = "spool.sqlite";
@@ -50,7 +59,9 @@ pub enum SpoolError {
         error: std::io::Error,
     },
     /// The file can't be opened or read.
-    #[error("can't open the spool {file}: {error}")]
+    #[error(
+        "can't open or read the spool {file}: {error}; where its disk is well, `taraz spool repair` makes a new one of what can still be read"
+    )]
     Open {
         /// Which.
         file: String,
@@ -72,6 +83,12 @@ pub enum SpoolError {
         found: i64,
         /// What is expected.
         known: i64,
+    },
+    /// There is no spool where one was expected.
+    #[error("there is no spool at {file}: expected the data folder of a gateway that has run")]
+    Missing {
+        /// Which.
+        file: String,
     },
     /// The committer has ended; nothing can be committed any more.
     #[error("the spool is closed")]
@@ -264,6 +281,8 @@ impl Drop for Spool {
     }
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod quarantine_tests;
 #[cfg(test)]

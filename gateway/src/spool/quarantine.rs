@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use taraz_telemetry::{Boot, Incarnation, Sequence};
 
+use super::inspect::{SpoolFile, failed, version};
 use super::table::{NEXT_POSITION, SCHEMA_VERSION, connect, signed, stored, unsigned};
 use super::{FILE_NAME, SpoolError, lock};
 
@@ -52,21 +53,10 @@ impl Quarantine {
     /// # Errors
     /// [`SpoolError::Open`], [`SpoolError::Schema`].
     pub fn list(data_dir: &Path) -> Result<Vec<QuarantinedItem>, SpoolError> {
-        let file = data_dir.join(FILE_NAME);
-        if !file.exists() {
-            return Ok(Vec::new());
+        match SpoolFile::open(data_dir)? {
+            Some(spool) => items(&spool.connection).map_err(failed(&spool.file)),
+            None => Ok(Vec::new()),
         }
-        let at = failed(&file);
-        // No file is made, and nothing in it is changed.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&file, flags).map_err(&at)?;
-        connection.pragma_update(None, "query_only", true).map_err(&at)?;
-        if version(&connection).map_err(&at)? == 0 {
-            // A gateway is making it at this moment.
-            return Ok(Vec::new());
-        }
-        check_schema(&connection, &file)?;
-        items(&connection).map_err(at)
     }
 
     /// Takes the quarantine for decisions.
@@ -174,16 +164,4 @@ fn check_schema(connection: &Connection, file: &Path) -> Result<(), SpoolError> 
         found,
         known: SCHEMA_VERSION,
     })
-}
-
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-fn failed(file: &Path) -> impl Fn(rusqlite::Error) -> SpoolError + use<> {
-    let file = file.display().to_string();
-    move |error| SpoolError::Open {
-        file: file.clone(),
-        error,
-    }
 }

@@ -1,0 +1,243 @@
+//! Puts aside what is damaged in the spool of a gateway that does not run. Nothing is deleted: rows go into the quarantine, and
+//! a file that can't be trusted any more is kept beside the new one.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use super::inspect::{SpoolFile, beside, failed};
+use super::table::{
+    NEXT_POSITION, StoredRow, Table, TableLimits, connect, make_empty, signed, stored, unsigned,
+};
+use super::verify::{FindingKind, wrong_with};
+use super::{FILE_NAME, SpoolError, lock, unusable};
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repair {
+    /// Rows that are good.
+    pub good_rows: u64,
+    /// Rows that went into the quarantine.
+    pub put_aside: u64,
+    /// Where the damaged file is now, when a new one had to be made.
+    pub damaged_file: Option<PathBuf>,
+    /// Positions (first, last) in which the damaged file gave no row: it is not known whether it held any there.
+    pub unreadable: Vec<(u64, u64)>,
+}
+
+/// Repairs the spool in a gateway's data folder. A good one stays as it is.
+///
+/// # Errors
+/// [`SpoolError::InUse`] while a gateway runs; [`SpoolError::Missing`] without a spool; [`SpoolError::Folder`],
+/// [`SpoolError::Open`], [`SpoolError::Schema`].
+pub fn repair(data_dir: &Path, now_ms: u64) -> Result<Repair, SpoolError> {
+    let file = data_dir.join(FILE_NAME);
+    if !file.exists() {
+        return Err(SpoolError::Missing {
+            file: file.display().to_string(),
+        });
+    }
+    let _lock = lock(data_dir)?;
+    let mut repair = Repair::default();
+    let is_whole = SpoolFile::open(data_dir).and_then(|spool| match spool {
+        Some(spool) => Ok(!spool
+            .verify()?
+            .findings
+            .iter()
+            .any(|found| found.kind == FindingKind::File)),
+        None => Ok(true),
+    });
+    match is_whole {
+        Ok(true) => {}
+        Err(error @ (SpoolError::Schema { .. } | SpoolError::Folder { .. })) => return Err(error),
+        Ok(false) | Err(_) => rescue(data_dir, &file, now_ms, &mut repair)?,
+    }
+    put_aside(&file, now_ms, &mut repair)?;
+    Ok(repair)
+}
+
+/// Moves every row that can never go to ingest into the quarantine.
+fn put_aside(file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolError> {
+    let at = failed(file);
+    // Makes the tables where a gateway has only just begun to.
+    drop(Table::open(file, &TableLimits::default())?);
+    let connection = connect(file).map_err(&at)?;
+    let spool = SpoolFile {
+        connection,
+        file: file.to_owned(),
+    };
+    let mut wrong = Vec::new();
+    spool.each("items", |row| match wrong_with(row) {
+        None => repair.good_rows += 1,
+        Some(what) => wrong.push((row.position, what)),
+    })?;
+    let mut connection = spool.connection;
+    let moved = (|| {
+        let transaction = connection.transaction()?;
+        for (position, what) in &wrong {
+            let reason = format!("damaged in the spool: {what}");
+            let sql = "INSERT INTO quarantine SELECT *, ?2, ?3 FROM items WHERE position = ?1";
+            transaction.execute(sql, params![signed(*position), reason, signed(now_ms)])?;
+            transaction.execute("DELETE FROM items WHERE position = ?1", [signed(*position)])?;
+        }
+        transaction.commit()
+    })();
+    repair.put_aside = wrong.len() as u64;
+    moved.map_err(at)
+}
+
+/// Copies every row that can be read into a new file, which takes the place of the damaged one.
+fn rescue(data_dir: &Path, file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolError> {
+    let io = |error| unusable(data_dir, error);
+    let new = beside(file, ".rescued");
+    for old in [new.clone(), beside(&new, "-wal"), beside(&new, "-shm")] {
+        // Of a repair that was interrupted; the damaged file still has everything.
+        let _ = std::fs::remove_file(old);
+    }
+    let from = Connection::open(file).map_err(failed(file))?;
+    let mut to = connect(&new).map_err(failed(&new))?;
+    make_empty(&to).map_err(failed(&new))?;
+    let mut next = copy(&from, &mut to, "items", repair).map_err(failed(&new))?;
+    next = next.max(copy(&from, &mut to, "quarantine", repair).map_err(failed(&new))?);
+    // Positions that were given out are never given out again: ingest's verdicts name them.
+    if let Ok(known) = from.query_row(NEXT_POSITION, [], |row| row.get(0)).map(unsigned) {
+        next = next.max(known);
+    }
+    to.execute(
+        "UPDATE meta SET value = ?1 WHERE key = 'next_position'",
+        [signed(next)],
+    )
+    .and_then(|_| to.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())))
+    .map_err(failed(&new))?;
+    to.close().map_err(|(_, error)| failed(&new)(error))?;
+    // Closing takes the log into the file where that is still possible.
+    drop(from);
+    let kept = beside(file, &format!(".damaged-{now_ms}"));
+    for ending in ["-wal", "-shm", ""] {
+        let old = beside(file, ending);
+        if old.exists() {
+            std::fs::rename(&old, beside(&kept, ending)).map_err(io)?;
+        }
+    }
+    std::fs::rename(&new, file).map_err(io)?;
+    File::open(data_dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)?;
+    repair.damaged_file = Some(kept);
+    Ok(())
+}
+
+/// Copies a table row by row; where it can't be read, goes on behind the damage. The position behind the last row.
+fn copy(from: &Connection, to: &mut Connection, table: &str, repair: &mut Repair) -> rusqlite::Result<u64> {
+    let mut after = 0;
+    loop {
+        match copy_some(from, to, table, after, repair)? {
+            Copied::End => return Ok(after + 1),
+            Copied::To(last) => after = last,
+            Copied::Failed(last) => match readable_after(from, table, last) {
+                Some(next) => {
+                    // Behind it even when that is the one which just failed: every step leads on.
+                    let end = next.saturating_sub(1).max(last + 1);
+                    repair.unreadable.push((last + 1, end));
+                    after = end;
+                }
+                None => {
+                    repair.unreadable.push((last + 1, u64::MAX));
+                    return Ok(last + 1);
+                }
+            },
+        }
+    }
+}
+
+enum Copied {
+    /// There are no more.
+    End,
+    /// There may be more behind this position.
+    To(u64),
+    /// Behind this position nothing can be read.
+    Failed(u64),
+}
+
+/// Rows in one transaction of a copy.
+const COPIED_AT_ONCE: u32 = 500;
+
+fn copy_some(
+    from: &Connection,
+    to: &mut Connection,
+    table: &str,
+    after: u64,
+    repair: &mut Repair,
+) -> rusqlite::Result<Copied> {
+    let columns = if table == "items" { 10 } else { 12 };
+    let marks: Vec<String> = (1..=columns).map(|n| format!("?{n}")).collect();
+    let transaction = to.transaction()?;
+    let (mut copied, mut refused) = (Copied::End, Vec::new());
+    {
+        let mut insert =
+            transaction.prepare(&format!("INSERT INTO {table} VALUES ({})", marks.join(", ")))?;
+        let sql =
+            format!("SELECT * FROM {table} WHERE position > ?1 ORDER BY position LIMIT {COPIED_AT_ONCE}");
+        let mut last = after;
+        let read = from.prepare(&sql).and_then(|mut statement| {
+            let mut rows = statement.query([signed(after)])?;
+            while let Some(row) = rows.next()? {
+                let position = unsigned(row.get(0)?);
+                if position <= last {
+                    // A damaged tree leads in circles.
+                    return Err(rusqlite::Error::InvalidQuery);
+                }
+                let values = (0..columns).map(|column| row.get_ref(column).map(ToSqlOutput::Borrowed));
+                let values: Vec<_> = values.collect::<rusqlite::Result<_>>()?;
+                if insert.execute(rusqlite::params_from_iter(values)).is_err() {
+                    // Not what the table may hold: so much for its page.
+                    refused.push((position, position));
+                }
+                copied = Copied::To(position);
+                last = position;
+            }
+            Ok(())
+        });
+        if read.is_err() {
+            copied = Copied::Failed(last);
+        }
+    }
+    transaction.commit()?;
+    repair.unreadable.extend(refused);
+    Ok(copied)
+}
+
+/// The first position behind `after` that can be read again: steps that double, then halves.
+fn readable_after(from: &Connection, table: &str, after: u64) -> Option<u64> {
+    let sql = format!("SELECT * FROM {table} WHERE position >= ?1 ORDER BY position LIMIT 1");
+    let first = |at: u64| -> Result<Option<u64>, rusqlite::Error> {
+        let mut statement = from.prepare(&sql)?;
+        let mut rows = statement.query([signed(at)])?;
+        let found = rows.next()?.map(|row| {
+            let row: StoredRow<'_> = stored(row)?;
+            Ok(row.position)
+        });
+        found.transpose()
+    };
+    let (mut bad, mut step) = (after, 1_u64);
+    let mut good = loop {
+        let at = after.checked_add(step).filter(|at| i64::try_from(*at).is_ok())?;
+        match first(at) {
+            Ok(None) => return None,
+            Ok(Some(_)) => break at,
+            Err(_) => bad = at,
+        }
+        step = step.checked_mul(2)?;
+    };
+    while good - bad > 1 {
+        let middle = bad + (good - bad) / 2;
+        match first(middle) {
+            Ok(Some(_)) => good = middle,
+            Ok(None) | Err(_) => bad = middle,
+        }
+    }
+    first(good).ok().flatten()
+}
