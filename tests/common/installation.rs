@@ -36,7 +36,8 @@ pub(crate) struct Installation {
     pub(crate) master: MasterKey,
     way: Way,
     mqtt_port: u16,
-    gateway_http: SocketAddr,
+    /// Where the gateway serves.
+    pub(crate) gateway_http: SocketAddr,
     /// Where ingest serves.
     pub(crate) http: SocketAddr,
 }
@@ -92,6 +93,56 @@ impl Installation {
         );
         process.wait_accepting(START_LIMIT, self.gateway_http);
         process
+    }
+
+    /// Starts the gateway under another program (`wrapper`, with its arguments) which leaves it its process id.
+    pub(crate) fn start_gateway_under(&self, wrapper: &[String], environment: &[(&str, &str)]) -> Process {
+        self.start_under(wrapper, environment, "gateway", self.gateway_http)
+    }
+
+    /// Starts ingest, as [`Self::start_gateway_under`].
+    pub(crate) fn start_ingest_under(&self, wrapper: &[String], environment: &[(&str, &str)]) -> Process {
+        self.start_under(wrapper, environment, "ingest", self.http)
+    }
+
+    fn start_under(
+        &self,
+        wrapper: &[String],
+        environment: &[(&str, &str)],
+        what: &str,
+        address: SocketAddr,
+    ) -> Process {
+        let mut command = std::process::Command::new(&wrapper[0]);
+        command
+            .args(&wrapper[1..])
+            .args([TARAZ, what, "--config", "taraz.toml"]);
+        command
+            .current_dir(self.folder())
+            .env("NO_COLOR", "1")
+            .env("RUST_LOG", "info");
+        command.envs(environment.iter().copied());
+        let log = self.folder().join(format!("{what}.log"));
+        let mut process = Process::start(what, &mut command, &log);
+        process.wait_accepting(START_LIMIT, address);
+        process
+    }
+
+    /// Starts another gateway with a folder and ports of its own: where its door and its status are.
+    pub(crate) fn start_second_gateway(&self) -> (Process, u16, SocketAddr) {
+        let (mqtt_port, http) = (free_port(), SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let config = std::fs::read_to_string(self.folder().join("taraz.toml")).unwrap();
+        let config = config
+            .replace("data_dir = \"gateway\"", "data_dir = \"gateway-2\"")
+            .replace(
+                &format!("127.0.0.1:{}", self.mqtt_port),
+                &format!("127.0.0.1:{mqtt_port}"),
+            )
+            .replace(&self.gateway_http.to_string(), &http.to_string());
+        std::fs::write(self.folder().join("taraz-2.toml"), config).unwrap();
+        let arguments = ["gateway", "--config", "taraz-2.toml"];
+        let mut process = Process::taraz(TARAZ, "gateway-2", &arguments, self.folder());
+        process.wait_accepting(START_LIMIT, http);
+        (process, mqtt_port, http)
     }
 
     /// Starts ingest and waits until it serves.

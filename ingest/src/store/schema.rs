@@ -230,10 +230,21 @@ INSERT INTO runs_due VALUES (6);
 pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", synchronous())?;
     connection.pragma_update(None, "cache_size", -16_000)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// `FULL`, always. In a debug build alone the environment can say OFF: with it what is acknowledged is not durable. It is there for
+/// the test that must see the proof of durability fail.
+fn synchronous() -> &'static str {
+    const UNSAFE: &str = "TARAZ_UNSAFE_NO_FSYNC";
+    if cfg!(debug_assertions) && std::env::var_os(UNSAFE).is_some() {
+        tracing::error!("{UNSAFE} is set: nothing is synced, and a power cut loses what was acknowledged");
+        return "OFF";
+    }
+    "FULL"
 }
 
 /// Brings the schema to [`SCHEMA_VERSION`], each step in one transaction.

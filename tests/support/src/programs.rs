@@ -12,7 +12,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("mosquitto_pub", "mosquitto-clients"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("node", "nodejs"),
+    ("prlimit", "util-linux"),
     ("promtool", "prometheus"),
+    ("unshare", "util-linux"),
 ];
 
 /// Where `program` is: in PATH, or in the folders for administrators, which an ordinary user's PATH lacks.
