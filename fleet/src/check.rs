@@ -10,6 +10,7 @@ use taraz_telemetry::{MeterDriver, MeterRole};
 use crate::model::{
     Device, DutyShare, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, PLANTS_MAX, Plant,
 };
+use crate::register;
 
 const LATITUDE_DEG: RangeInclusive<f64> = -90.0..=90.0;
 const LONGITUDE_DEG: RangeInclusive<f64> = -180.0..=180.0;
@@ -264,6 +265,7 @@ fn check_meter(place: &Place, meter: &Meter) -> Result<(), Wrong> {
     if let Some(name) = &meter.name {
         check_name(place.key("name"), name)?;
     }
+    register::check(place, meter)?;
     let drivers = drivers_of(meter.role);
     if drivers.contains(&meter.driver) {
         return Ok(());

@@ -5,6 +5,7 @@ use taraz_settings::{Key, Section};
 use crate::check::{
     DRIVER_ALLOWED, DUTY_YEAR_ALLOWED, ID_ALLOWED, NAME_ALLOWED, RIAL_ALLOWED, SHARE_ALLOWED,
 };
+use crate::register::{AT_ALLOWED, REGISTER_ALLOWED, REGISTER_WH_ALLOWED, ROLLS_OVER_ALLOWED};
 
 const PEAK_ALLOWED: &str = "a whole number of W above 0, as 30000";
 
@@ -108,4 +109,13 @@ const DEVICE: &[Key] = &[
     Key::may("meter.driver", DRIVER_ALLOWED),
     Key::may("meter.rated_w", "a whole number of W above 0, as 27600"),
     Key::may("meter.name", NAME_ALLOWED),
+    Key::may("meter.rolls_over_wh", ROLLS_OVER_ALLOWED),
+    Key::tables(
+        "meter.replacement",
+        "a table for each replacement: [[plant.device.meter.replacement]]",
+    ),
+    Key::must("meter.replacement.at", AT_ALLOWED),
+    Key::may("meter.replacement.register", REGISTER_ALLOWED),
+    Key::must("meter.replacement.final_wh", REGISTER_WH_ALLOWED),
+    Key::must("meter.replacement.start_wh", REGISTER_WH_ALLOWED),
 ];

@@ -9,6 +9,7 @@ use taraz_telemetry::{DeviceId, KeyGeneration, MeterAddress, MeterDriver, MeterR
 
 use crate::check;
 use crate::keys::SECTIONS;
+use crate::register::Replacement;
 
 /// The most meters on one device's bus.
 pub const METERS_MAX: usize = 8;
@@ -203,6 +204,12 @@ pub struct Meter {
     /// What people call it.
     #[serde(default)]
     pub name: Option<String>,
+    /// After how many Wh its registers begin again at 0, where the driver's own width is not the meter's.
+    #[serde(default)]
+    pub rolls_over_wh: Option<u64>,
+    /// When it was exchanged, and what both registers read then; at most [`crate::REPLACEMENTS_MAX`].
+    #[serde(rename = "replacement", default)]
+    pub replacements: Vec<Replacement>,
 }
 
 /// A device with the plant it stands in.

@@ -1,6 +1,6 @@
 //! Every mistake in a registry is named with its key, its value and what is allowed.
 
-use taraz_fleet::{EXAMPLE, Fleet};
+use taraz_fleet::{EXAMPLE, EnergyRegister, Fleet};
 
 /// The example with one text replaced; the text must be there exactly once.
 fn example_with(from: &str, to: &str) -> String {
@@ -279,4 +279,87 @@ fn a_wrong_duty_is_named() {
         let said = refusal(&format!("{EXAMPLE}\n{rows}"));
         assert!(said.contains(expected), "{said}");
     }
+}
+
+/// Records of a replacement at the example's inverter, and what the message says.
+#[test]
+fn a_wrong_replacement_is_named() {
+    const RECORD: &str = "[[plant.device.meter.replacement]]\nat = \"2026-03-01T09:30:00+03:30\"\nfinal_wh = 48211300\nstart_wh = 12\n";
+    let inverter =
+        |records: &str| example_with("name = \"Inverter\"", &format!("name = \"Inverter\"\n{records}"));
+    let grid = |records: &str| example_with("rated_w = 69000", &format!("rated_w = 69000\n{records}"));
+    let fleet = Fleet::parse(&inverter(RECORD)).expect("a record");
+    let meter = &fleet.plants[0].devices[0].meters[0];
+    let records: Vec<_> = meter.replacements_of(EnergyRegister::Energy).collect();
+    assert_eq!(
+        (records.len(), records[0].final_wh, records[0].start_wh),
+        (1, 48_211_300, 12)
+    );
+    assert_eq!(records[0].at.to_string(), "2026-03-01T06:00:00Z");
+    let both = format!("{RECORD}register = \"import\"\n{RECORD}register = \"export\"\n");
+    let fleet = Fleet::parse(&grid(&both)).expect("both registers");
+    let meter = &fleet.plants[0].devices[0].meters[1];
+    assert_eq!(meter.replacements_of(EnergyRegister::Export).count(), 1);
+    let cases = [
+        (
+            inverter(&RECORD.replace("+03:30", "")),
+            "meter.replacement.at: found \"2026-03-01T09:30:00\"; allowed: a time in quotes with its offset",
+        ),
+        (
+            inverter(&RECORD.replace("2026", "1926")),
+            "meter.replacement.at: found \"1926-03-01T09:30:00+03:30\"; allowed: a time",
+        ),
+        (
+            inverter(&RECORD.replace("48211300", "-1")),
+            "meter.replacement.final_wh: found -1; allowed: a whole number of Wh",
+        ),
+        (
+            inverter(&RECORD.replace("= 12", "= 10000000000001")),
+            "meter.replacement.start_wh: found 10000000000001; allowed",
+        ),
+        (
+            inverter(&RECORD.replace("start_wh = 12", "")),
+            "meter.replacement.start_wh: found nothing; allowed",
+        ),
+        (
+            inverter(&format!("{RECORD}by = \"us\"\n")),
+            "meter.replacement.by: found a key that does not exist",
+        ),
+        (
+            inverter(&format!("{RECORD}register = \"export\"\n")),
+            "register: found \"export\"; allowed: for the role inverter one of: energy",
+        ),
+        (
+            grid(RECORD),
+            "register: found nothing; allowed: for the role grid one of: import, export",
+        ),
+        (
+            inverter(&format!("{RECORD}{RECORD}")),
+            "meter.replacement.at: found \"2026-03-01T09:30:00+03:30\"; allowed: each instant once",
+        ),
+        (
+            inverter("rolls_over_wh = 1000\n"),
+            "meter.rolls_over_wh: found 1000; allowed: Wh above 1000",
+        ),
+    ];
+    for (text, expected) in cases {
+        let said = refusal(&text);
+        assert!(said.contains(expected), "said     {said}\nexpected {expected}");
+    }
+}
+
+#[test]
+fn a_meter_rolls_over_at_its_drivers_width_unless_its_own_is_stated() {
+    let rolls = |text: &str, meter: usize| {
+        let fleet = Fleet::parse(text).expect("a registry");
+        fleet.plants[0].devices[0].meters[meter].register_rolls_over_wh()
+    };
+    assert_eq!(rolls(EXAMPLE, 0), Some(1 << 32));
+    assert_eq!(rolls(EXAMPLE, 1), None);
+    let stated = example_with("name = \"Inverter\"", "rolls_over_wh = 1000000");
+    assert_eq!(rolls(&stated, 0), Some(1_000_000));
+    assert_eq!(
+        rolls(&example_with("\"sunspec\"   ", "\"growatt\"   "), 0),
+        Some(429_496_729_600)
+    );
 }

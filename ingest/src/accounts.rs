@@ -3,11 +3,12 @@
 //! In: an [`Archive`] and what the registry says of the meter. Out: the register's [`Ledger`], and when nothing is known of it
 //! although its readings say nothing strange. It computes no energy itself.
 
-use taraz_analytics::energy::{Ledger, Meter, Point, Series, account};
+use taraz_analytics::energy::{Ledger, Point, Series, account};
 use taraz_fleet::Device;
 use taraz_telemetry::MeterRole;
 
 use crate::analytics::QUARTER_MS;
+use crate::registers::register_of;
 use crate::store::{Archive, Register, StoreError};
 
 /// What a register's readings state.
@@ -55,7 +56,7 @@ pub fn account_for(
     until_ms: i64,
 ) -> Result<Account, StoreError> {
     let read = |register| archive.register(&device.id, meter.address, register, until_ms);
-    let bounds = Meter::new(meter.rated_w);
+    let bounds = register_of(meter, register);
     let stated = read(register)?;
     let other = match register {
         _ if meter.role != MeterRole::Grid => None,

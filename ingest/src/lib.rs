@@ -13,6 +13,7 @@ mod live;
 mod metrics;
 mod page;
 mod receive;
+mod registers;
 mod run;
 mod sinks;
 mod store;
