@@ -35,6 +35,17 @@ pub struct RunningIntervals {
     open: Open,
 }
 
+/// How far the entries of an account are handed out; each is [`i64::MIN`] when none is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The first quarter-hour that isn't, as counted in [`Entry::Quarter`].
+    pub quarter: i64,
+    /// Long segments from here on (UTC ms) are not.
+    pub settled_ms: i64,
+    /// Ignored readings from here on (UTC ms) are not.
+    pub open_ms: i64,
+}
+
 /// The quarter-hour that short segments still add to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Open(Option<(i64, PeriodEnergy)>);
@@ -63,10 +74,16 @@ impl RunningIntervals {
         &self.account
     }
 
-    /// The first quarter-hour that isn't handed out yet; `None` when none has begun.
+    /// What was handed out so far, and what was not.
     #[must_use]
-    pub fn open_quarter(&self) -> Option<i64> {
-        self.account.settled_ms().map(quarter_of)
+    pub fn position(&self) -> Position {
+        let settled_ms = self.account.settled_ms();
+        let quarter = self.open.0.map(|(quarter, _)| quarter);
+        Position {
+            quarter: quarter.or(settled_ms.map(quarter_of)).unwrap_or(i64::MIN),
+            settled_ms: settled_ms.unwrap_or(i64::MIN),
+            open_ms: self.account.open_ms().unwrap_or(i64::MIN),
+        }
     }
 
     /// Takes a reading, and hands out what it completes.

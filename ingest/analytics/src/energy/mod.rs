@@ -27,7 +27,7 @@ pub use account::account;
 pub use checkpoint::{CHECKPOINT_LEN_MAX, CheckpointError};
 pub use daily::DayEnergy;
 pub use explain::{Explanation, Line};
-pub use intervals::{Entries, Entry, RunningIntervals, quarter_of};
+pub use intervals::{Entries, Entry, Position, RunningIntervals, quarter_of};
 pub use ledger::{Cause, Flags, INTERVAL_MS, Ignored, Ledger, PeriodEnergy, SHAPE_MS_MAX, Segment, Why};
 pub use register::{
     ACC32_COUNTS, Meter, Point, RATED_POWER_PERCENT_MAX, RegisterError, Replacement, modulus_of_digits,

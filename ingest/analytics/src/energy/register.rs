@@ -1,5 +1,7 @@
 //! A meter's register and what bounds it.
 
+use crate::varint::{Reader, put_signed, put_unsigned};
+
 /// Power above the nameplate that is still believed, in percent: sensors and clocks are not exact.
 pub const RATED_POWER_PERCENT_MAX: i64 = 150;
 /// A rise of one count of the coarsest register (1 kWh) is believed in however short a span.
@@ -10,10 +12,6 @@ const PERCENT_MS_PER_H: i128 = 100 * 3_600_000;
 const RESET_MS_MAX: i64 = 6 * 3_600_000;
 /// Over longer spans, nights included, it may hold this share of the rated power in percent.
 const RESET_MEAN_PERCENT_MAX: i64 = 30;
-
-/// Offset basis and prime of FNV-1a with 64 bits (draft-eastlake-fnv).
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 /// The counts of a SunSpec `acc32` before it rolls over (SunSpec Device Information Model §4.4.1.2): 2³². One of an `acc64` is
 /// wider than any life and than `i64`: it has no modulus.
@@ -106,17 +104,43 @@ impl Meter {
         Ok(self)
     }
 
-    /// A number that changes with anything that is known of it (FNV-1a, 64 bits, over all numbers as 8 bytes): what was accounted for
-    /// with another one is out of date.
+    /// All that is known of it as bytes, to be kept beside what was accounted for with it: varints of the rated power, the modulus (0:
+    /// none), the number of records and each record's numbers.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let records = self.replacements.iter();
-        let numbers = records.flat_map(|one| [one.at_ms, one.final_wh, one.start_wh]);
-        let head = [i64::from(self.rated_w), self.modulus_wh.unwrap_or(0)];
-        let bytes = head.into_iter().chain(numbers).flat_map(i64::to_le_bytes);
-        bytes.fold(FNV_OFFSET, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-        })
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_unsigned(&mut bytes, self.rated_w.into());
+        put_signed(&mut bytes, self.modulus_wh.unwrap_or(0));
+        put_unsigned(&mut bytes, self.replacements.len() as u64);
+        for record in &self.replacements {
+            for number in [record.at_ms, record.final_wh, record.start_wh] {
+                put_signed(&mut bytes, number);
+            }
+        }
+        bytes
+    }
+
+    /// Reads what was written as bytes; `None` when they are damaged.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let rated_w = u32::try_from(reader.unsigned()?).ok()?;
+        let modulus_wh = reader.signed()?;
+        let mut records = Vec::new();
+        for _ in 0..reader.unsigned()? {
+            records.push(Replacement {
+                at_ms: reader.signed()?,
+                final_wh: reader.signed()?,
+                start_wh: reader.signed()?,
+            });
+        }
+        let meter = Self::new(rated_w).with_replacements(records).ok()?;
+        let meter = if modulus_wh == 0 {
+            meter
+        } else {
+            meter.with_modulus(modulus_wh).ok()?
+        };
+        reader.rest().is_empty().then_some(meter)
     }
 
     /// The records between two readings, oldest first.
@@ -163,30 +187,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_known_of_a_meter_changes_its_fingerprint() {
+    fn a_meter_is_read_as_it_was_written() {
         let record = Replacement {
-            at_ms: 1,
-            final_wh: 2,
+            at_ms: 1_772_345_400_000,
+            final_wh: 48_211_300,
             start_wh: 3,
         };
-        let later = Replacement { at_ms: 2, ..record };
+        let later = Replacement {
+            at_ms: record.at_ms + 1,
+            ..record
+        };
         let meter = || Meter::new(30_000);
         let meters = [
             Meter::new(0),
             meter(),
             meter().with_modulus(1 << 32).unwrap(),
-            meter().with_replacements(vec![record]).unwrap(),
-            meter().with_replacements(vec![later]).unwrap(),
             meter().with_replacements(vec![record, later]).unwrap(),
         ];
-        for (index, one) in meters.iter().enumerate() {
+        for one in &meters {
+            let bytes = one.to_bytes();
+            assert_eq!(Meter::from_bytes(&bytes).as_ref(), Some(one));
             assert!(
-                meters[..index]
+                meters
                     .iter()
-                    .all(|other| other.fingerprint() != one.fingerprint())
+                    .all(|other| one == other || other.to_bytes() != bytes)
             );
+            assert_eq!(Meter::from_bytes(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(Meter::from_bytes(&[&bytes[..], &[0]].concat()), None);
         }
-        // Kept in stores: it must not change with the program.
-        assert_eq!(Meter::new(0).fingerprint(), 0x8820_1fb9_60ff_6465);
     }
 }

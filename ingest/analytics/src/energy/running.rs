@@ -131,8 +131,22 @@ impl RunningAccount {
     /// The time of the last reading, UTC ms.
     #[must_use]
     pub fn last_ms(&self) -> Option<i64> {
-        let taken = || self.taken.last().map(|taken| taken.point);
-        self.waiting.last().or_else(taken).map(|point| point.time_ms)
+        self.last().map(|point| point.time_ms)
+    }
+
+    /// The last reading.
+    #[must_use]
+    pub fn last(&self) -> Option<Point> {
+        self.waiting
+            .last()
+            .or_else(|| self.taken.last().map(|taken| taken.point))
+    }
+
+    /// The first reading that something may still become of, UTC ms: ignored ones before it were handed out.
+    #[must_use]
+    pub fn open_ms(&self) -> Option<i64> {
+        let taken = self.taken.get(0).map(|taken| taken.point);
+        taken.or_else(|| self.waiting.get(0)).map(|point| point.time_ms)
     }
 
     /// Where the settled segments end, UTC ms: nothing before it can change. `None` before the first link is settled.

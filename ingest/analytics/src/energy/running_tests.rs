@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::batch;
 use super::{
-    CHECKPOINT_LEN_MAX, Entries, INTERVAL_MS, Ledger, Meter, Point, Replacement, RunningAccount,
+    CHECKPOINT_LEN_MAX, Entries, Entry, INTERVAL_MS, Ledger, Meter, Point, Replacement, RunningAccount,
     RunningIntervals, account,
 };
 
@@ -149,9 +149,10 @@ proptest! {
     fn entries_state_what_the_ledger_states(meter in meter(), points in readings(), cuts in prop::collection::vec(0..60_i64, 0..6)) {
         let (mut running, mut entries) = (RunningIntervals::default(), Entries::default());
         for &point in &points {
-            let open = running.open_quarter();
+            let open = running.position();
             running.push(&meter, point, &mut |entry| entries.add(entry)).unwrap();
-            prop_assert!(open <= running.open_quarter());
+            let now = running.position();
+            prop_assert!(open.quarter <= now.quarter && open.settled_ms <= now.settled_ms && open.open_ms <= now.open_ms);
         }
         running.tail(&meter, &mut |entry| entries.add(entry));
         let ledger = batch::account(&meter, &points);
@@ -170,16 +171,26 @@ proptest! {
     }
 
     #[test]
-    fn a_quarter_hour_is_handed_out_once_and_in_time(meter in meter(), points in readings()) {
+    fn each_entry_is_handed_out_once_in_time_and_on_its_side_of_the_position(meter in meter(), points in readings()) {
         let (mut running, mut quarters) = (RunningIntervals::default(), Vec::new());
+        let (mut longs, mut ignored) = (Vec::new(), Vec::new());
         for &point in &points {
-            running.push(&meter, point, &mut |entry| {
-                if let super::Entry::Quarter { quarter, .. } = entry { quarters.push(quarter); }
+            let before = running.position();
+            let begin = (quarters.len(), longs.len(), ignored.len());
+            running.push(&meter, point, &mut |entry| match entry {
+                Entry::Quarter { quarter, .. } => quarters.push(quarter),
+                Entry::Long(segment) => longs.push(segment.from.time_ms),
+                Entry::Ignored(one) => ignored.push(one.point.time_ms),
             }).unwrap();
-            let open = running.open_quarter();
-            prop_assert!(quarters.last().is_none_or(|&last| open.is_some_and(|open| last < open)));
+            let now = running.position();
+            let within = |new: &[i64], from: i64, to: i64| new.iter().all(|&at| from <= at && at < to);
+            prop_assert!(within(&quarters[begin.0..], before.quarter, now.quarter));
+            prop_assert!(within(&longs[begin.1..], before.settled_ms, now.settled_ms));
+            prop_assert!(within(&ignored[begin.2..], before.open_ms, now.open_ms));
         }
-        prop_assert!(quarters.is_sorted_by(|one, next| one < next));
+        for times in [&quarters, &longs, &ignored] {
+            prop_assert!(times.is_sorted_by(|one, next| one < next));
+        }
     }
 
     #[test]
