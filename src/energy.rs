@@ -90,7 +90,7 @@ fn explain(args: &ExplainArgs) -> anyhow::Result<()> {
 }
 
 /// A date of either calendar (the begin of its day in Tehran), or a time.
-fn time_ms(text: &str) -> anyhow::Result<i64> {
+pub(crate) fn time_ms(text: &str) -> anyhow::Result<i64> {
     let is_date = text.len() <= 10 && text.split(['-', '/']).count() == 3;
     if !is_date {
         return instant_ms(text);

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod device;
 mod energy;
+mod gaps;
 mod progress;
 mod quarantine;
 mod replay;
@@ -51,6 +52,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Calc(command) => calc::run(&command),
         Command::Replay(args) => replay::run(&args),
         Command::Energy(command) => energy::run(&command),
+        Command::Gaps(args) => gaps::run(&args),
         Command::Report(command) => report::run(&command),
         Command::Device(command) => device::run(command),
         Command::Up(args) => up::run(args),

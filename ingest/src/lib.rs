@@ -7,6 +7,7 @@ mod config;
 mod counters;
 mod duty;
 mod figures;
+mod gaps;
 mod health;
 mod http;
 mod live;
@@ -26,6 +27,7 @@ pub use duty::{
     ConsumptionSource, DutyReport, MonthDuty, OwnerDuty, PlantYear, ProjectedYear, Range, ReportError,
     SiteYear, duty_report,
 };
+pub use gaps::{BootGaps, BootPeriod, DeviceGaps, Fate, Gap, GapCounts, Gaps};
 pub use live::Live;
 pub use page::PERSIAN_FONT_WOFF2;
 pub use receive::{ReceiveError, Receiver};

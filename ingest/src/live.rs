@@ -12,6 +12,7 @@ use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Quantities};
 use crate::analytics::{Place, day_start_ms, elevation_deg};
 use crate::arrivals::{Arrivals, keep_newer};
 use crate::figures::Figures;
+use crate::gaps::Gaps;
 use crate::store::{Store, StoreError};
 use crate::view::{DeviceHealth, DeviceView, MeterView, PlantView, SiteView, View};
 
@@ -35,6 +36,7 @@ const FIGURES_AGE_MS_MAX: i64 = 60_000;
 pub struct Live {
     fleet: Arc<Fleet>,
     present: Arc<Mutex<Present>>,
+    gaps: Gaps,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +131,14 @@ impl Live {
         Self {
             fleet,
             present: Arc::new(Mutex::new(present)),
+            gaps: Gaps::default(),
         }
+    }
+
+    /// What became of every record that the devices have written.
+    #[must_use]
+    pub const fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 
     /// The present as of `now_ms` (UTC ms).

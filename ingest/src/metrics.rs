@@ -9,9 +9,10 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, Opts};
 use taraz_fleet::Fleet;
-use taraz_telemetry::MeterRole;
+use taraz_telemetry::{DeviceId, MeterRole};
 
 use crate::counters::CounterSnapshot;
+use crate::gaps::DeviceGaps;
 use crate::sinks::{SinkSnapshot, SinkStatus};
 use crate::store::{Now, Store};
 use crate::view::{DeviceHealth, View};
@@ -65,7 +66,11 @@ impl Collector for IngestCollector {
             return Vec::new();
         };
         let s = &self.sources;
-        families.plants(s.store.fleet(), &s.store.live().view((s.now)()));
+        let live = s.store.live();
+        families.plants(s.store.fleet(), &live.view((s.now)()));
+        if let Some(gaps) = live.gaps().devices() {
+            families.gaps(s.store.fleet(), &gaps);
+        }
         let sinks: Vec<_> = s.sinks.iter().map(|sink| sink.snapshot()).collect();
         families.own(&s.store.counters().snapshot(), &sinks, s.store.bytes());
         families.gather()
@@ -153,6 +158,8 @@ families! {
         "Writes to a sink since the start: taken, refused because of a line in them, or failed and tried again.";
     sink_readings: CounterVec "ingest_sink_readings_total" ["sink", "result"]
         "Readings a sink has taken, or that were set aside because it never will.";
+    gaps: GaugeVec "ingest_gap_readings" ["plant", "device", "state"]
+        "Records (nearly all of them readings) that a device has written, by what became of them: stored, held back, pending on the device or on the way, named as lost by the device (dropped), unknown.";
     store_bytes: GaugeVec "ingest_store_bytes" []
         "Size of the store on the disk.";
 }
@@ -268,6 +275,20 @@ impl Families {
                 ("exception", meter.exceptions),
             ] {
                 count(&self.bus_errors, &[plant, device, &address, kind], value);
+            }
+        }
+    }
+
+    /// The gap ledger, of registered devices: what else the store has is in the API and bounds no label.
+    fn gaps(&self, fleet: &Fleet, devices: &[DeviceGaps]) {
+        for device in devices {
+            let id = DeviceId::new(&device.device).ok();
+            let Some(found) = id.and_then(|id| fleet.device(&id)) else {
+                continue;
+            };
+            for (state, records) in device.counts.states() {
+                let labels = [found.plant.id.as_str(), found.device.id.as_str(), state];
+                set(&self.gaps, &labels, Some(float(records)));
             }
         }
     }

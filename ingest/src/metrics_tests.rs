@@ -6,6 +6,7 @@ use taraz_telemetry::MeterAddress;
 
 use super::*;
 use crate::counters::Counters;
+use crate::gaps::{DeviceGaps, GapCounts};
 use crate::view::{DeviceHealth, DeviceView, MeterHealth, MeterView, PlantView, SiteView};
 
 const NOW_MS: i64 = 1_795_000_000_000;
@@ -97,10 +98,26 @@ fn sink() -> SinkSnapshot {
     sink
 }
 
+fn gaps(device: &str) -> DeviceGaps {
+    DeviceGaps {
+        device: device.to_owned(),
+        counts: GapCounts {
+            written: 100,
+            stored: 90,
+            held: 4,
+            pending: 3,
+            dropped: 2,
+            unknown: 1,
+        },
+        ..DeviceGaps::default()
+    }
+}
+
 fn text(view: &View) -> String {
     let families = Families::new().unwrap();
     families.plants(&fleet(), view);
     families.own(&Counters::default().snapshot(), &[sink()], 4_096);
+    families.gaps(&fleet(), &[gaps("sari-01"), gaps("not-registered")]);
     let mut out = Vec::new();
     TextEncoder::new().encode(&families.gather(), &mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -142,6 +159,11 @@ fn what_is_known_is_stated_in_base_units() {
         r#"ingest_readings_total{result="stored"} 0"#,
         r#"ingest_sink_lag_readings{sink="local"} 7"#,
         r#"ingest_sink_readings_total{result="quarantined",sink="local"} 1"#,
+        r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="stored"} 90"#,
+        r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="held"} 4"#,
+        r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="pending"} 3"#,
+        r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="dropped"} 2"#,
+        r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="unknown"} 1"#,
         "ingest_store_bytes 4096",
     ];
     for line in lines {
@@ -150,6 +172,10 @@ fn what_is_known_is_stated_in_base_units() {
     assert!(
         !text.contains(r#"solar_inverter_state{device="sari-01",meter="2""#),
         "a grid meter has no state"
+    );
+    assert!(
+        !text.contains("not-registered"),
+        "only the registry bounds labels"
     );
 }
 

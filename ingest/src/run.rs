@@ -22,6 +22,8 @@ use crate::store::{Now, Store, StoreError};
 const FIGURES_PERIOD: Duration = Duration::from_secs(2);
 /// How often when nothing does: time goes on.
 const FIGURES_PERIOD_IDLE: Duration = Duration::from_secs(20);
+/// How often the gap ledger is read from the store while something arrives.
+const GAPS_PERIOD: Duration = Duration::from_secs(10);
 
 /// Ingest as a whole.
 #[derive(Debug)]
@@ -134,6 +136,7 @@ impl Ingest {
         tasks.spawn(serve(listener, parts, cancel.clone(), Arc::clone(&why)));
         tasks.spawn(watch_writer(store.commits(), cancel.clone(), Arc::clone(&why)));
         tasks.spawn(keep_figures(store.clone(), now, cancel.clone()));
+        tasks.spawn(keep_gaps(store.clone(), cancel.clone()));
         for sink in sinks {
             tasks.spawn(sink.run(cancel.clone()));
         }
@@ -221,6 +224,28 @@ async fn keep_figures(store: Store, now: Now, cancel: CancellationToken) {
             tokio::time::sleep(FIGURES_PERIOD).await;
             // The store's handle keeps the sender alive; were it gone, the idle period would still hold.
             let _ = tokio::time::timeout(FIGURES_PERIOD_IDLE, commits.changed()).await;
+        };
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = next => {}
+        }
+    }
+}
+
+/// Keeps the gap ledger up to date while something arrives.
+async fn keep_gaps(store: Store, cancel: CancellationToken) {
+    let mut commits = store.commits();
+    loop {
+        commits.borrow_and_update();
+        let of = store.clone();
+        let read = tokio::task::spawn_blocking(move || of.live().gaps().refresh(&of)).await;
+        if let Ok(Err(error)) = read {
+            tracing::warn!(%error, "the gap ledger can't be read; trying again");
+        }
+        let next = async {
+            tokio::time::sleep(GAPS_PERIOD).await;
+            // The store's handle keeps the sender alive; an error would only mean one reading more.
+            let _ = commits.changed().await;
         };
         tokio::select! {
             () = cancel.cancelled() => return,

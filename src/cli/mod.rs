@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod calc;
 mod device;
 mod energy;
+mod gaps;
 mod quarantine;
 mod report;
 mod spool;
@@ -15,6 +16,7 @@ mod spool;
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
 pub(crate) use energy::{EnergyCommand, ExplainArgs, ExplainFormat};
+pub(crate) use gaps::{GAPS_HELP, GapsArgs};
 pub(crate) use quarantine::{Chosen, ItemId, QuarantineCommand};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
 pub(crate) use spool::{ExportArgs, ImportArgs, SpoolArgs, SpoolCommand, SpoolPlace};
@@ -75,6 +77,9 @@ pub(crate) enum Command {
     /// What the store's registers say about an energy.
     #[command(subcommand)]
     Energy(EnergyCommand),
+    /// Of every record that the devices have written, what became of it; ingest may be running.
+    #[command(after_help = GAPS_HELP)]
+    Gaps(GapsArgs),
     /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.
     Replay(ReplayArgs),
 }

@@ -16,6 +16,7 @@ use super::Api;
 use super::error::ApiError;
 use super::judge::{Need, State as PlantState, judge};
 use crate::analytics::day_start_ms;
+use crate::gaps::{DeviceGaps, GapCounts};
 use crate::sinks::SinkSnapshot;
 use crate::view::{DeviceHealth, IntervalRow, PlantView, SiteView, Step, View};
 
@@ -99,6 +100,8 @@ struct PlantJson {
     /// Generated in each quarter-hour since midnight in Tehran; `null` also where only the sum over a longer gap is known.
     generated_quarters_wh: Vec<Option<i64>>,
     devices: Vec<DeviceJson>,
+    /// What became of the records that its devices have written; `null` before anybody has looked.
+    gaps: Option<GapCounts>,
 }
 
 #[derive(Serialize)]
@@ -153,6 +156,9 @@ pub(super) async fn plants(State(api): State<Arc<Api>>) -> Result<Json<Plants>, 
     refresh(&api, &mut today, now_ms).await?;
     let mut answer = describe(&api.fleet, &view, &today.quarters);
     answer.backlog = backlog(&view, &mut today.backlog_most);
+    if let Some(ledger) = api.live.gaps().devices() {
+        add_gaps(&mut answer.plants, &ledger);
+    }
     Ok(Json(answer))
 }
 
@@ -293,6 +299,19 @@ fn plant_json(
         sun_elevation_deg: rounded(plant.sun_elevation_deg, 1e2),
         generated_quarters_wh,
         devices: devices.collect(),
+        gaps: None,
+    }
+}
+
+/// Adds the gap ledger, plant by plant.
+fn add_gaps(plants: &mut [PlantJson], ledger: &[DeviceGaps]) {
+    for plant in plants {
+        let is_of_plant = |device: &&DeviceGaps| plant.devices.iter().any(|known| known.id == device.device);
+        let mut counts = GapCounts::default();
+        for device in ledger.iter().filter(is_of_plant) {
+            counts.add(&device.counts);
+        }
+        plant.gaps = Some(counts);
     }
 }
 

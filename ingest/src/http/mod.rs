@@ -6,6 +6,7 @@
 mod batches;
 mod error;
 mod fleet;
+mod gaps;
 mod intervals;
 mod judge;
 mod page;
@@ -109,6 +110,7 @@ fn router(parts: Parts) -> Router {
         .route("/api/v1/plants/{plant}/intervals", get(intervals::intervals))
         .route("/api/v1/sites", get(fleet::sites))
         .route("/api/v1/sinks", get(fleet::sinks))
+        .route("/api/v1/gaps", get(gaps::gaps))
         .route("/healthz", get(probes::health))
         .route("/readyz", get(probes::ready))
         .route("/metrics", get(probes::metrics))

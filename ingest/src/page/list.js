@@ -147,6 +147,7 @@ export function chips(plant) {
     words.push(h('span', { class: `chip ${tone}` }, t(plant.state)));
   }
   if (plant.draining) words.push(h('span', { class: 'chip warn' }, t('draining')));
+  else if (plant.gaps?.unknown) words.push(h('span', { class: 'chip warn' }, t('gaps_unknown', number(plant.gaps.unknown))));
   return h('span', { class: 'chips' }, words);
 }
 

@@ -71,6 +71,8 @@ function drawMore(made) {
   const p = made.plant;
   const rows = [['where', nameOf(p.district)], ['owner', nameOf(p.owner)], ['capacity', peak(p.peak_w)], ['inverter', power(p.inverter_ac_w)],
     ['state', t(p.state)], ['sun', p.sun_elevation_deg === null ? '—' : `${number(p.sun_elevation_deg, 1)}°`]];
+  const missing = p.gaps ? [p.gaps.pending, p.gaps.dropped, p.gaps.unknown] : [];
+  if (missing.some((n) => n > 0)) rows.push(['gaps', t('gaps_line', ...missing.map((n) => number(n)))]);
   const devices = p.devices.map((d) => h('tr', null, h('th', { scope: 'row' }, h('bdi', null, d.id)),
     h('td', null, d.last_reading_ms === null ? t('never') : whenText(d.last_reading_ms)), h('td', null, d.stale ? t('unclear') : '')));
   made.more.replaceChildren(

@@ -42,6 +42,11 @@ impl Archive {
         Ok(Self { connection })
     }
 
+    /// Where it is read from.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// What a register of a meter read up to `until_ms` (UTC ms, included): readings that are placed in time and not held back.
     ///
     /// # Errors

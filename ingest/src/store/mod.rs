@@ -10,6 +10,7 @@ mod facts;
 mod feed;
 mod group;
 mod history;
+mod naming;
 mod placing;
 mod plausible;
 mod points;
@@ -49,6 +50,7 @@ use crate::view::{IntervalRow, Step, StoredReading};
 
 pub use archive::Archive;
 pub use history::PlacedReading;
+pub(crate) use naming::{AllHere, NamingPage};
 pub use quarantine::{HeldFilter, HeldGroup, HeldRecord, drop_held, held_groups, held_records};
 pub(crate) use read::Snapshot;
 pub use state::Register;

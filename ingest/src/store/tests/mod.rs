@@ -1,6 +1,7 @@
 //! Tests of the store through its own door.
 
 mod energy;
+mod gaps;
 mod health;
 mod held;
 mod killed;
