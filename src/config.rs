@@ -281,11 +281,12 @@ pub(crate) fn write_secret(path: &Path, secret: &[u8]) -> anyhow::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| {
-            format!(
-                "{}: can't be made (an existing file is never replaced)",
+        .with_context(|| match path.exists() {
+            true => format!(
+                "{}: it is there already and is never replaced: choose another name",
                 path.display()
-            )
+            ),
+            false => format!("{}: can't be made", path.display()),
         })?;
     file.write_all(secret)?;
     file.sync_all()?;

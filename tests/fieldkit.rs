@@ -245,7 +245,7 @@ fn what_would_not_work_in_the_field_is_refused_at_the_desk() {
             "for the board other-board, not for w5500-evb-pico",
         ),
         ("pico.uf2", "large.uf2", "too large"),
-        ("pico.uf2", "qemu.elf", "for another board"),
+        ("pico.uf2", "qemu.elf", "for the board qemu-lm3s6965, not for"),
         ("pico.uf2", "letter.txt", "letter.txt"),
         ("pico.uf2", "missing.uf2", "can't be read"),
         ("--program pico.uf2", "", "cargo xtask boards"),
@@ -255,6 +255,7 @@ fn what_would_not_work_in_the_field_is_refused_at_the_desk() {
         // The time server is given by name, and nobody could say its address.
         ("--out", "--static 192.168.7.20/24 --out", "network.dns"),
         ("--out", "--bus baud=300 --out", "bus.baud"),
+        (PICO, "feather-nrf52840 --bus baud=9600,parity=odd", "odd parity"),
     ] {
         let words = IMAGE.replace(from, to);
         let refusal = refused(at, &words);
@@ -263,7 +264,7 @@ fn what_would_not_work_in_the_field_is_refused_at_the_desk() {
     }
     printed(at, IMAGE);
     let image = fs::read(at.join("sari-02.uf2")).unwrap();
-    assert!(refused(at, IMAGE).contains("never replaced"));
+    assert!(refused(at, IMAGE).contains("sari-02.uf2: it is there already and is never replaced: delete it"));
     assert_eq!(fs::read(at.join("sari-02.uf2")).unwrap(), image);
 }
 
@@ -353,11 +354,26 @@ fn a_flash_that_can_not_go_well_says_why() {
     };
     let none = fails("--wait-s 1", "hold the button BOOTSEL");
     assert!(none.contains("no drive of a board appeared within 1 s"), "{none}");
+    assert!(
+        none.contains("drive has no INFO_UF2.TXT, so it is no board's drive"),
+        "{none}"
+    );
+    let nowhere = refused(
+        at,
+        "device flash sari-02 --image sari-02.uf2 --drive nowhere --wait-s 0",
+    );
+    assert!(nowhere.contains("there is no folder nowhere"), "{nowhere}");
     fs::write(drive.join("INFO_UF2.TXT"), "Board-ID: RP2350\n").unwrap();
-    fails("--wait-s 60", "RP2350, not RPI-RP2");
+    let other = fails("--wait-s 60", "RP2350, not RPI-RP2");
+    assert!(!other.contains("BOOTSEL"), "no button helps: {other}");
     assert!(!drive.join("TARAZ.UF2").exists());
     fs::write(drive.join("INFO_UF2.TXT"), "Board-ID: RPI-RP2\n").unwrap();
     fails("--restart-s 1", "has not restarted within 1 s");
+    // The drive does not take it: here, because something else has its name.
+    fs::remove_file(drive.join("TARAZ.UF2")).unwrap();
+    fs::create_dir(drive.join("TARAZ.UF2")).unwrap();
+    let full = fails("--restart-s 1", "can't be written");
+    assert_eq!(full.matches("os error").count(), 1, "said once: {full}");
     let other = refused(at, "device flash sari-01 --image sari-02.uf2 --drive drive");
     assert!(other.contains("the image of sari-02, not of sari-01"), "{other}");
     let bare = refused(at, "device flash sari-02 --image pico.uf2 --drive drive");

@@ -49,6 +49,24 @@ fn found(child: Child) -> (BTreeSet<(u8, String)>, String) {
 }
 
 #[test]
+fn a_bus_that_is_not_there_says_what_to_look_for() {
+    for (bus, part) in [
+        ("serial:/dev/no-such-line", "is the adaptor plugged in?"),
+        (
+            "tcp://127.0.0.1:1",
+            "is it the address and port of the RS-485 gateway?",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_taraz"))
+            .args(["device", "scan", bus])
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && told.contains(part), "{told}");
+    }
+}
+
+#[test]
 fn every_bus_of_the_fleet_is_recognised() {
     let fleet = Fleet::parse(demo::fleet_toml()).unwrap();
     let simulation = Simulation::read("simulation.toml", demo::simulation_toml(), &fleet).unwrap();

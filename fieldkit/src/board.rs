@@ -13,6 +13,8 @@ pub struct Board {
     pub about: &'static str,
     /// Addresses that its program may take.
     pub program: Range<u32>,
+    /// Its UART can have odd parity.
+    pub odd_parity: bool,
     /// How an image gets onto it.
     pub medium: Medium,
 }
@@ -80,18 +82,22 @@ pub const BOARDS: &[Board] = &[
         name: "w5500-evb-pico",
         about: "WIZnet W5500-EVB-Pico: RP2040, 2 MiB of flash, Ethernet",
         program: FLASH_MAP_W5500_EVB_PICO.program,
+        odd_parity: true,
         medium: RP2040,
     },
     Board {
         name: "feather-nrf52840",
         about: "Adafruit Feather nRF52840 Express with Ethernet FeatherWing: 1 MiB of flash; not tried on hardware yet",
         program: FLASH_MAP_FEATHER_NRF52840.program,
+        // nRF52840 Product Specification, 6.34.10.23: parity is even or excluded.
+        odd_parity: false,
         medium: FEATHER,
     },
     Board {
         name: "qemu-lm3s6965",
         about: "LM3S6965 as qemu-system-arm emulates it: Cortex-M3, 256 KiB of flash, Ethernet",
         program: FLASH_MAP_QEMU_LM3S6965.program,
+        odd_parity: true,
         medium: Medium::FlashFile,
     },
 ];

@@ -50,7 +50,10 @@ pub enum DriveError {
         others: String,
     },
     /// The drive is of another board.
-    #[error("{path} is the drive of a board that calls itself {found}, not {expected}")]
+    #[error(
+        "{path} is the drive of a board that calls itself {found}, not {expected}: plug in the right board, or make the image for \
+         this one"
+    )]
     Other {
         /// Its folder.
         path: PathBuf,
@@ -63,7 +66,7 @@ pub enum DriveError {
     #[error("several boards wait for an image: {0}; unplug all but one, or say which with --drive")]
     Several(String),
     /// It can't be written to.
-    #[error("{path}: can't be written: {source}")]
+    #[error("{path}: can't be written; unplug the board and begin again")]
     Write {
         /// The file.
         path: PathBuf,
@@ -137,7 +140,14 @@ pub fn wait_for_drive(
             let other = |drive: &Drive| format!("; {} is a board {}", drive.path.display(), drive.board_id);
             return Err(DriveError::NotFound {
                 seconds: patience.as_secs(),
-                others: others.iter().map(other).collect(),
+                others: match places {
+                    Places::At(path) if !path.is_dir() => format!("; there is no folder {}", path.display()),
+                    Places::At(path) => format!(
+                        "; {} has no INFO_UF2.TXT, so it is no board's drive",
+                        path.display()
+                    ),
+                    Places::Mounted => others.iter().map(other).collect(),
+                },
             });
         }
         if let Some(waiting) = waiting.take() {

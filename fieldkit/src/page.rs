@@ -39,6 +39,9 @@ pub enum DevicePageError {
     /// More meters than a page holds.
     #[error("the registry has more meters for it than a page holds")]
     Meters,
+    /// The board's UART has no odd parity.
+    #[error("{0} can't have odd parity on its line: set the meters to none or even, or take another board")]
+    OddParity(&'static str),
     /// A value that can't work.
     #[error(transparent)]
     Page(#[from] PageError),
@@ -82,6 +85,9 @@ pub fn device_page(
             let entry = (meter.address, meter.driver);
             page.meters.push(entry).map_err(|_| DevicePageError::Meters)?;
         }
+    }
+    if page.bus.baud != 0 && page.bus.parity == PageParity::Odd && !board.odd_parity {
+        return Err(DevicePageError::OddParity(board.name));
     }
     page.check()?;
     Ok(page)

@@ -108,6 +108,8 @@ fn from_elf(bytes: &[u8], board: &Board) -> Result<Uf2, ProgramError> {
         Medium::Uf2 { family, .. } => family,
         Medium::FlashFile => 0,
     };
+    // Whose it is says more than where it would not fit; a mark stands whole in an ELF.
+    check_marks(bytes, board)?;
     let mut content = Uf2::new(family);
     let mut taken: Vec<Range<u32>> = Vec::new();
     for (address, segment) in elf::segments(bytes)? {
@@ -138,15 +140,19 @@ fn from_elf(bytes: &[u8], board: &Board) -> Result<Uf2, ProgramError> {
 /// The version that the mark for this board states.
 fn version_for(content: &Uf2, board: &Board) -> Result<String, ProgramError> {
     let bytes = content.get(&board.program).ok_or(ProgramError::Unmarked)?;
-    let found: BTreeSet<_> = board_markers(&bytes)
-        .map(|mark| (mark.board, mark.version))
-        .collect();
-    if let Some((other, _)) = found.iter().find(|(name, _)| *name != board.name) {
-        return Err(ProgramError::Board {
-            found: (*other).to_owned(),
-            expected: board.name,
-        });
-    }
-    let version = found.first().map(|(_, version)| (*version).to_owned());
+    check_marks(&bytes, board)?;
+    let versions: BTreeSet<_> = board_markers(&bytes).map(|mark| mark.version).collect();
+    let version = versions.first().map(|version| (*version).to_owned());
     version.ok_or(ProgramError::Unmarked)
+}
+
+/// No mark is that of another board.
+fn check_marks(bytes: &[u8], board: &Board) -> Result<(), ProgramError> {
+    match board_markers(bytes).find(|mark| mark.board != board.name) {
+        Some(other) => Err(ProgramError::Board {
+            found: other.board.to_owned(),
+            expected: board.name,
+        }),
+        None => Ok(()),
+    }
 }

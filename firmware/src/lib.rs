@@ -41,7 +41,7 @@ pub use field::{BusDesk, DeskRead, FieldBus, FieldBusSettings, SearchState, Seri
 pub use link::{
     BACKFILL_IN_FLIGHT_MAX, Backoff, Connector, Courier, CourierSettings, Jitter, LINK_RX_LEN,
     LINK_TX_LEN_MIN, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX, Lane, Link, LinkError,
-    LinkEvent, LinkSettings, Outgoing, PARKED_IN_FLIGHT_MAX, Post, link_tx_len,
+    LinkEvent, LinkSettings, Outgoing, PARKED_IN_FLIGHT_MAX, Post, ReachError, link_tx_len,
 };
 pub use meters::{
     Meter, MeterMemory, MeterStep, READS_PER_POLL_MAX, exception_advice, poll_advice, poll_blocking,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use taraz_fieldkit::{
-    BootDrive, FLASH_FILE_LEN, Medium, Places, Restarted, device_of, is_plugged_in, wait_for_drive,
-    write_image,
+    BootDrive, DriveError, FLASH_FILE_LEN, Medium, Places, Restarted, device_of, is_plugged_in,
+    wait_for_drive, write_image,
 };
 
 use crate::cli::FlashArgs;
@@ -35,8 +35,12 @@ pub(super) fn run(args: &FlashArgs) -> anyhow::Result<()> {
     };
     let places = args.drive.clone().map_or(Places::Mounted, Places::At);
     let patience = Duration::from_secs(args.wait_s);
-    let drive = wait_for_drive(boot, &places, patience, || ask(args, board.about, boot))
-        .with_context(|| hint(boot))?;
+    let drive = wait_for_drive(boot, &places, patience, || ask(args, board.about, boot)).map_err(
+        |error| match error {
+            DriveError::NotFound { .. } => anyhow!("{error}: {}", hint(boot)),
+            told => told.into(),
+        },
+    )?;
     println!("{}: writing {} bytes", drive.path.display(), image.len());
     match write_image(&drive, &image, Duration::from_secs(args.restart_s))? {
         Restarted::Whole => println!("{}: written; the board has restarted with it", args.device),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use taraz_fieldkit::{Board, Medium, PageSettings, Program, Written, board, device_page, pack, write_page};
 use taraz_telemetry::{DevicePage, PageNetwork};
 
@@ -40,6 +40,12 @@ fn uf2(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Result<()>
         None => built(board).with_context(|| missing(board))?,
     };
     let program = read_program(&path, board)?;
+    if args.out.exists() {
+        bail!(
+            "{}: it is there already and is never replaced: delete it, or name another file with --out",
+            args.out.display()
+        );
+    }
     let image = pack(&program, page, board, args.format)?;
     write_secret(&args.out, &image.bytes)?;
     let (out, device) = (args.out.display(), &args.device);

@@ -1,5 +1,6 @@
 //! `taraz device scan`: who is on a bus.
 
+use anyhow::Context as _;
 use taraz_device_host::{BusAddress, DetectSummary, DetectedUnit, ScanEvent, ScanOptions, UnitKind, scan};
 
 use crate::cli::ScanArgs;
@@ -16,12 +17,29 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<()> {
         let mut meters = Vec::new();
         let searching = scan(&args.bus, options, |event| tell(&args.bus, &event, &mut meters));
         let summary = tokio::select! {
-            summary = searching => summary.map_err(|error| anyhow::anyhow!("{}: {error}", args.bus))?,
+            summary = searching => summary.with_context(|| trouble(&args.bus))?,
             () = stop.cancelled() => return Ok(()),
         };
         println!("{}", outcome(&summary, &meters));
         Ok(())
     })
+}
+
+/// What to look for when the bus can't be used; the reason stands behind it.
+fn trouble(bus: &BusAddress) -> String {
+    match bus {
+        BusAddress::Serial { path, .. } if !path.exists() => format!(
+            "{} is not there: is the adaptor plugged in? `ls /dev/ttyUSB* /dev/ttyACM*` shows its name",
+            path.display()
+        ),
+        BusAddress::Serial { path, .. } => format!(
+            "{} can't be used: another program may have it; if you may not, `sudo usermod -aG dialout $USER` and sign in again",
+            path.display()
+        ),
+        BusAddress::Tcp { host, port } => {
+            format!("{host}:{port} can't be used: is it the address and port of the RS-485 gateway?")
+        }
+    }
 }
 
 fn tell(bus: &BusAddress, event: &ScanEvent, meters: &mut Vec<String>) {

@@ -60,11 +60,17 @@ fn a_program_for_another_board_is_refused() {
     let both = [program(PICO, 1_024), program("other-board", 1_024)].concat();
     assert_eq!(read(&uf2(XIP, &both), PICO), Err(wrong));
     assert_eq!(read(&uf2(XIP, &[0; 1_024]), PICO), Err(ProgramError::Unmarked));
-    // A program of the other board has other addresses too.
+    // A program of the other board has other addresses too, which say less.
     let other = read(&elf(&[(0, &program(QEMU, 1_000))]), PICO);
+    let whose = ProgramError::Board {
+        found: QEMU.to_owned(),
+        expected: PICO,
+    };
+    assert_eq!(other, Err(whose));
+    let moved = read(&elf(&[(0, &program(PICO, 1_000))]), PICO);
     assert!(
-        matches!(other, Err(ProgramError::Range { found: 0, .. })),
-        "{other:?}"
+        matches!(moved, Err(ProgramError::Range { found: 0, .. })),
+        "{moved:?}"
     );
     let chip = {
         let mut bytes = uf2(XIP, &program(PICO, 1_000));

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use embedded_io_adapters::tokio_1::FromTokio;
-use taraz_firmware::{BusLine, BusTimer, Connector};
+use taraz_firmware::{BusLine, BusTimer, Connector, ReachError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_serial::SerialPortBuilderExt;
@@ -113,11 +113,14 @@ impl BrokerConnector {
 
 impl Connector for BrokerConnector {
     type Io = FromTokio<TcpStream>;
-    type Error = io::Error;
 
-    async fn connect(&mut self) -> io::Result<Self::Io> {
-        let stream = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
-        stream.set_nodelay(true)?;
+    async fn connect(&mut self) -> Result<Self::Io, ReachError> {
+        let BrokerAddress { host, port } = &self.address;
+        let found = tokio::net::lookup_host((host.as_str(), *port)).await;
+        let addresses: Vec<_> = found.map_err(|_| ReachError::NoName)?.collect();
+        let stream = TcpStream::connect(addresses.as_slice()).await;
+        let stream = stream.map_err(|_| ReachError::NoWay)?;
+        stream.set_nodelay(true).map_err(|_| ReachError::NoWay)?;
         Ok(FromTokio::new(stream))
     }
 }

@@ -32,7 +32,7 @@ pub enum ConfigError {
 const HOST: &str = "HOST or HOST:PORT";
 const NETWORK: &str = "dhcp, or ADDRESS/BITS [ROUTER [DNS]], as in 192.168.1.20/24 192.168.1.1 192.168.1.1";
 const METERS: &str =
-    "auto, or ADDRESS:DRIVER,… with sunspec, sdm630, growatt or si_rs485, as in 1:sunspec,20:sdm630";
+    "auto, or ADDRESS:DRIVER,... with sunspec, sdm630, growatt or si_rs485, as in 1:sunspec,20:sdm630";
 const DRIVERS: [MeterDriver; 4] = [
     MeterDriver::Sunspec,
     MeterDriver::Sdm630,

@@ -66,7 +66,12 @@ impl<R: Read, W: Write, D: ConsoleDevice, H: ConsoleHost> Console<'_, R, W, D, H
             match edit {
                 Edit::Going => continue,
                 Edit::Cancelled => {}
-                Edit::Line => self.execute(&editor.take()).await?,
+                Edit::Line => {
+                    // Nothing here depends on capitals: commands, names, drivers, hosts, digits.
+                    let mut line = editor.take();
+                    line.make_ascii_lowercase();
+                    self.execute(&line).await?;
+                }
             }
             self.terminal.put(PROMPT).await?;
         }

@@ -59,6 +59,7 @@ fn trouble_is_said_in_words() {
     let script = [
         ("> ", "status\r"),
         ("> ", "stauts\r"),
+        ("> ", "Queue\r"),
         ("> ", "read 0 1\r"),
         ("> ", "read\r"),
     ];
@@ -71,12 +72,16 @@ up      1 d 02:03:04, start 7 (watchdog)
 last run: a task did not answer: link
 clock   unknown: the time server did not answer within 5000 ms; check its address and port
         readings are kept and get their time later
-link    offline after 3 sessions: the broker can't be reached; check its address and the network
+link    offline after 3 sessions: the broker can't be reached; check its address, its port, and that it runs
 queue   12 of 30000 records wait, 0 dropped
 stack   6144 bytes used at most
 bus     9600 8N1, meters: 0
 > stauts
 there is no \"stauts\"; `help` lists the commands
+> Queue
+waiting    12 records of 30000 (0 %)
+dropped    0 records since the start
+in flight  frames: 1, sent again since the start: 2
 > read 0 1
 the unit is 1 to 247, not \"0\"
 > read
@@ -164,7 +169,7 @@ fn not_asked_waiting_and_no_answer_are_three_things() {
 #[test]
 fn a_clock_that_runs_on_says_why_it_was_not_compared_again() {
     let mut device = bench();
-    device.status.time_server = TimeServerState::Failed(SntpFailure::Network);
+    device.status.time_server = TimeServerState::Failed(SntpFailure::Unreachable);
     let said = play(&[("> ", "status\r")], Some(&device), &board(), Vec::new());
     let since = "        since then: the time server can't be reached; check its address and the network";
     assert!(said.lines().any(|line| line == since), "{said}");

@@ -24,5 +24,5 @@ pub use lanes::{
     BACKFILL_IN_FLIGHT_MAX, CourierSettings, LIVE_IN_FLIGHT_MAX, LIVE_KEPT_RECORDS, LIVE_LAG_RECORDS_MAX,
     Lane, Outgoing, PARKED_IN_FLIGHT_MAX,
 };
-pub use port::{Connector, LinkError, LinkEvent, LinkSettings, Post};
+pub use port::{Connector, LinkError, LinkEvent, LinkSettings, Post, ReachError};
 pub use session::{LINK_RX_LEN, LINK_TX_LEN_MIN, Link, link_tx_len};

@@ -10,14 +10,22 @@ use taraz_telemetry::{Channel, FRAME_LEN_MAX};
 pub trait Connector {
     /// An open byte stream. Dropping a read or write that has not finished must lose nothing.
     type Io: Read + Write;
-    /// Why none could be opened.
-    type Error: core::fmt::Debug;
-
     /// Opens one.
     ///
     /// # Errors
-    /// The broker can't be reached; it will be tried again.
-    fn connect(&mut self) -> impl Future<Output = Result<Self::Io, Self::Error>>;
+    /// [`ReachError`]: it will be tried again.
+    fn connect(&mut self) -> impl Future<Output = Result<Self::Io, ReachError>>;
+}
+
+/// Why a server can't be reached: each has another remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReachError {
+    /// This device has no network address.
+    NoNetwork,
+    /// The server is given by name, and nobody says its address.
+    NoName,
+    /// There is no way to it, or it does not listen.
+    NoWay,
 }
 
 /// What the link carries: the device behind it.
@@ -60,8 +68,16 @@ pub enum LinkEvent {
 /// Why a connection failed or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
+    /// This device has no network address.
+    #[error("this device has no network address yet; `net` says more")]
+    NoNetwork,
+    /// The broker's name has no address.
+    #[error(
+        "no DNS server knows the broker's name; check the name and the DNS server, or set the broker's address"
+    )]
+    NoName,
     /// No connection could be opened.
-    #[error("the broker can't be reached; check its address and the network")]
+    #[error("the broker can't be reached; check its address, its port, and that it runs")]
     Unreachable,
     /// The broker answered CONNECT with a reason code of 0x80 or above.
     #[error("the broker refused the sign-in (reason {reason_code:#04x}); check device id and key")]
@@ -76,7 +92,7 @@ pub enum LinkError {
         reason_code: u8,
     },
     /// Connecting, signing in or writing took too long.
-    #[error("the broker did not answer in time")]
+    #[error("the broker did not answer in time; check its address and port, and the firewall")]
     TimedOut,
     /// Publications stayed without PUBACK.
     #[error("the broker accepts publications and does not acknowledge them")]
@@ -87,6 +103,16 @@ pub enum LinkError {
     /// What came is not MQTT 5, or does not fit our buffers.
     #[error("the broker sent what is not MQTT 5 or is too long")]
     Malformed,
+}
+
+impl From<ReachError> for LinkError {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::NoNetwork => Self::NoNetwork,
+            ReachError::NoName => Self::NoName,
+            ReachError::NoWay => Self::Unreachable,
+        }
+    }
 }
 
 /// How the link behaves.

@@ -154,9 +154,7 @@ impl<'b, C: Connector> Link<'b, C> {
         let Some(opened) = opening.await else {
             return Ok(());
         };
-        let io = opened
-            .map_err(|_| LinkError::TimedOut)?
-            .map_err(|_| LinkError::Unreachable)?;
+        let io = opened.map_err(|_| LinkError::TimedOut)??;
         let handshake = stoppable(post, with_timeout(HANDSHAKE_TIMEOUT, self.session.connect(io)));
         let Some(signed_in) = handshake.await else {
             return Ok(());

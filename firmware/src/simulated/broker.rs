@@ -12,7 +12,7 @@ use taraz_telemetry::{ACK_LEN_MAX, Ack, DeviceId, DeviceKey, Frame};
 use super::mqtt::{self, CONNACK, PINGRESP, Packet};
 use super::net::{DeviceEnd, Pipe, Wire};
 use super::now_ms;
-use crate::link::Connector;
+use crate::link::{Connector, ReachError};
 use crate::queue::Position;
 
 /// What works and what does not.
@@ -21,6 +21,8 @@ pub(crate) enum Mode {
     Up,
     /// No connection can be opened.
     Down,
+    /// No connection can be opened, for this reason.
+    Unreached(ReachError),
     /// Opening one never ends, as when the name server is silent.
     Hanging,
     /// Takes connections and says nothing.
@@ -269,16 +271,15 @@ pub(crate) struct Dialer(pub(crate) Broker);
 
 impl Connector for Dialer {
     type Io = DeviceEnd<Box<dyn Fn()>>;
-    type Error = &'static str;
-
-    async fn connect(&mut self) -> Result<Self::Io, &'static str> {
+    async fn connect(&mut self) -> Result<Self::Io, ReachError> {
         let mode = {
             let mut state = self.0.0.borrow_mut();
             state.knocks_ms.push(now_ms());
             state.mode
         };
         match mode {
-            Mode::Down => return Err("refused"),
+            Mode::Down => return Err(ReachError::NoWay),
+            Mode::Unreached(error) => return Err(error),
             Mode::Hanging => {
                 let never: Infallible = std::future::pending().await;
                 match never {}

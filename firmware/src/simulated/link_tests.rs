@@ -10,9 +10,11 @@ use taraz_telemetry::{
 
 use super::broker::Dialer;
 use super::{Broker, Mode, World, now_ms};
-use crate::app::{Device, DeviceEvent, DeviceParts, MeterBus, Observer};
+use crate::app::{Device, DeviceEvent, DeviceParts, LinkState, MeterBus, Observer};
 use crate::config::{DeviceSettings, Identity, MeterSettings};
-use crate::link::{CourierSettings, LINK_RX_LEN, Link, LinkError, LinkEvent, LinkSettings, link_tx_len};
+use crate::link::{
+    CourierSettings, LINK_RX_LEN, Link, LinkError, LinkEvent, LinkSettings, ReachError, link_tx_len,
+};
 use crate::modbus::BusCounters;
 use crate::queue::{MemoryQueue, Position};
 
@@ -131,6 +133,23 @@ fn broker_state(state: &super::broker::State) -> String {
 
 fn newest(device: &Living<'_>) -> Position {
     device.with_queue(|queue| *queue.ever().last().unwrap())
+}
+
+#[test]
+fn why_the_broker_is_not_reached_is_told_apart() {
+    live(POLL_INTERVAL_MS, |broker, heard, device, world| {
+        for (why, said) in [
+            (ReachError::NoNetwork, LinkError::NoNetwork),
+            (ReachError::NoName, LinkError::NoName),
+            (ReachError::NoWay, LinkError::Unreachable),
+        ] {
+            broker.set(Mode::Unreached(why));
+            broker.reset_all();
+            world.run_until(now_ms() + 2 * MINUTE_MS);
+            assert_eq!(device.status().link, LinkState::Offline(said));
+            assert!(heard.failures().contains(&said));
+        }
+    });
 }
 
 #[test]

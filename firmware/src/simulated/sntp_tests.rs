@@ -13,7 +13,7 @@ use taraz_telemetry::{
 use super::{World, now_ms};
 use crate::app::{ClockEvent, Device, DeviceEvent, DeviceParts, MeterBus, Observer, TimeServerState};
 use crate::config::{DeviceSettings, Identity, MeterSettings};
-use crate::link::{CourierSettings, LinkSettings};
+use crate::link::{CourierSettings, LinkSettings, ReachError};
 use crate::modbus::BusCounters;
 use crate::queue::{MemoryQueue, Position, Queue};
 use crate::sntp::{SNTP_ANSWER_TIMEOUT_MS, SNTP_LEN, Sntp, SntpFailure, SntpRefusal, TimeSource};
@@ -30,7 +30,8 @@ enum Way {
     Flood,
     Junk,
     Silent,
-    NoNetwork,
+    /// Nothing can be sent.
+    Unreached(ReachError),
 }
 
 #[derive(Clone)]
@@ -62,9 +63,9 @@ impl Server {
         answer
     }
 
-    async fn next(&mut self, answer: &mut [u8; SNTP_LEN]) -> Result<usize, &'static str> {
+    async fn next(&mut self, answer: &mut [u8; SNTP_LEN]) -> Result<usize, ReachError> {
         match self.way.get() {
-            Way::NoNetwork => return Err("no route"),
+            Way::Unreached(error) => return Err(error),
             Way::Silent => pending().await,
             Way::AfterLate if self.late > 0 => {
                 self.late -= 1;
@@ -92,19 +93,17 @@ impl Server {
 }
 
 impl TimeSource for Server {
-    type Error = &'static str;
-
     async fn exchange(
         &mut self,
         request: &[u8; SNTP_LEN],
         answer: &mut [u8; SNTP_LEN],
-    ) -> Result<usize, Self::Error> {
+    ) -> Result<usize, ReachError> {
         self.questions.borrow_mut().push(*request);
         self.late = 2;
         self.next(answer).await
     }
 
-    async fn receive(&mut self, answer: &mut [u8; SNTP_LEN]) -> Result<usize, Self::Error> {
+    async fn receive(&mut self, answer: &mut [u8; SNTP_LEN]) -> Result<usize, ReachError> {
         self.next(answer).await
     }
 }
@@ -185,14 +184,14 @@ fn records(device: &Device<MemoryQueue, Heard>) -> Vec<Record> {
 
 #[test]
 fn polls_go_on_without_time_and_an_anchor_of_this_boot_places_them() {
-    let server = Server::new(Way::NoNetwork);
+    let server = Server::new(Way::Unreached(ReachError::NoNetwork));
     live(&server, |heard, device, world| {
         world.run_until(60_500);
         assert_eq!(device.status().clock.clock, Clock::Unsynced);
         assert!(matches!(
             heard.0.borrow()[0],
             ClockEvent::Failed {
-                failure: SntpFailure::Network,
+                failure: SntpFailure::NoNetwork,
                 retry_ms: 750..=1_250
             }
         ));
@@ -244,6 +243,8 @@ fn a_flood_junk_and_silence_stop_nothing() {
         (Way::Flood, SntpFailure::NoAnswer),
         (Way::Junk, SntpFailure::Refused(SntpRefusal::Malformed)),
         (Way::Silent, SntpFailure::NoAnswer),
+        (Way::Unreached(ReachError::NoName), SntpFailure::NoName),
+        (Way::Unreached(ReachError::NoWay), SntpFailure::Unreachable),
     ] {
         let server = Server::new(way);
         let began_ms = now_ms();

@@ -15,6 +15,8 @@ mod run;
 
 use core::future::Future;
 
+use crate::link::ReachError;
+
 pub use packet::{KissCode, SNTP_LEN, SntpRefusal};
 pub use rounds::{SNTP_INTERVAL_MS_MAX, SNTP_PAUSE_DENIED_MS, SNTP_SAMPLES};
 pub use run::{SNTP_ANSWER_TIMEOUT_MS, Sntp, SntpFailure};
@@ -23,9 +25,6 @@ pub use run::{SNTP_ANSWER_TIMEOUT_MS, Sntp, SntpFailure};
 ///
 /// Both futures may be dropped at any await and must leave the source usable. Neither needs a time-out of its own.
 pub trait TimeSource {
-    /// Why nothing could be sent or received.
-    type Error: core::fmt::Debug;
-
     /// Throws away what is still waiting from earlier, looks the server's name up (again), sends `request` and waits for a
     /// datagram from the server. Returns how many bytes of it are in `answer`; what is longer is cut.
     ///
@@ -35,11 +34,11 @@ pub trait TimeSource {
         &mut self,
         request: &[u8; SNTP_LEN],
         answer: &mut [u8; SNTP_LEN],
-    ) -> impl Future<Output = Result<usize, Self::Error>>;
+    ) -> impl Future<Output = Result<usize, ReachError>>;
 
     /// Waits for another datagram from the server, after one that answered something else.
     ///
     /// # Errors
     /// As [`Self::exchange`].
-    fn receive(&mut self, answer: &mut [u8; SNTP_LEN]) -> impl Future<Output = Result<usize, Self::Error>>;
+    fn receive(&mut self, answer: &mut [u8; SNTP_LEN]) -> impl Future<Output = Result<usize, ReachError>>;
 }

@@ -6,7 +6,7 @@ use super::TimeSource;
 use super::packet::{self, SNTP_LEN, SntpRefusal, TimeSample};
 use super::rounds::Rounds;
 use crate::app::{ClockEvent, Device, DeviceEvent, Observer};
-use crate::link::Jitter;
+use crate::link::{Jitter, ReachError};
 use crate::queue::Queue;
 
 /// How long an answer may take, in ms; one that took longer would say little.
@@ -17,15 +17,33 @@ const FOREIGN_MAX: u32 = 8;
 /// Why a question brought no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SntpFailure {
+    /// This device has no network address.
+    #[error("the time server can't be asked: this device has no network address yet; `net` says more")]
+    NoNetwork,
+    /// The server's name has no address.
+    #[error(
+        "no DNS server knows the time server's name; check the name and the DNS server, or set its address"
+    )]
+    NoName,
     /// Nothing could be sent or received.
     #[error("the time server can't be reached; check its address and the network")]
-    Network,
+    Unreachable,
     /// Nothing came, or nothing that was for us.
     #[error("the time server did not answer within {SNTP_ANSWER_TIMEOUT_MS} ms; check its address and port")]
     NoAnswer,
     /// What came can't be believed.
     #[error(transparent)]
     Refused(#[from] SntpRefusal),
+}
+
+impl From<ReachError> for SntpFailure {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::NoNetwork => Self::NoNetwork,
+            ReachError::NoName => Self::NoName,
+            ReachError::NoWay => Self::Unreachable,
+        }
+    }
 }
 
 /// The client of one time server.
@@ -90,7 +108,7 @@ impl<S: TimeSource> Sntp<S> {
         let mut received = with_deadline(deadline, self.source.exchange(&request, &mut answer)).await;
         let mut silence = SntpFailure::NoAnswer;
         for _ in 0..FOREIGN_MAX {
-            let len = received.map_err(|_| silence)?.map_err(|_| SntpFailure::Network)?;
+            let len = received.map_err(|_| silence)?.map_err(SntpFailure::from)?;
             let datagram = answer.get(..len).unwrap_or(&answer);
             let now_ms = since_start_ms(Instant::now());
             match packet::check(datagram, cookie, since_start_ms(sent), now_ms) {

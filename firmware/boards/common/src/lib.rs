@@ -20,6 +20,7 @@ mod host;
 mod log;
 mod narrator;
 mod network;
+mod peer;
 mod retained;
 mod setup;
 mod stack;
@@ -29,7 +30,7 @@ mod time_server;
 mod w5500;
 mod wiring;
 
-pub use broker::{Broker, BrokerError, BrokerIo};
+pub use broker::{Broker, BrokerIo};
 pub use console::serve_console;
 pub use flash::SharedFlash;
 pub use guard::{GUARD_INTERVAL_MS, Watchdog};
@@ -39,7 +40,7 @@ pub use narrator::Narrator;
 pub use retained::restart;
 pub use setup::{Begun, SetupError, begin, wait_for_help};
 pub use tasks::{BoardHealth, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK};
-pub use time_server::{TimeServer, TimeServerError};
+pub use time_server::TimeServer;
 #[cfg(feature = "w5500")]
 pub use w5500::{EthernetSocket, LateEthernet, W5500_SPI_HZ_MAX, W5500Lines};
 pub use wiring::{

@@ -9,6 +9,7 @@ use static_cell::{ConstStaticCell, StaticCell};
 use taraz_firmware::{Health, LINK_RX_LEN, Link, SNTP_LEN, Sntp, link_tx_len};
 
 use crate::broker::Broker;
+use crate::peer::Peer;
 use crate::setup::Setup;
 use crate::time_server::TimeServer;
 
@@ -56,7 +57,7 @@ pub(crate) fn link(stack: Stack<'static>, setup: &Setup) -> &'static mut BoardLi
     let socket = TcpSocket::new(stack, TCP_RX.take(), TCP_TX.take());
     let socket = SOCKET.init(RefCell::new(socket));
     let page = setup.page;
-    let broker = Broker::new(stack, socket, &page.broker_host, page.broker_port);
+    let broker = Broker::new(Peer::new(stack, &page.broker_host, page.broker_port), socket);
     LINK.init_with(|| {
         Link::new(
             broker,
@@ -90,6 +91,6 @@ pub(crate) fn sntp(stack: Stack<'static>, setup: &Setup) -> &'static mut Sntp<Ti
         TX.take(),
     );
     let page = setup.page;
-    let server = TimeServer::new(stack, socket, &page.sntp_host, page.sntp_port);
+    let server = TimeServer::new(Peer::new(stack, &page.sntp_host, page.sntp_port), socket);
     SNTP.init_with(|| Sntp::new(server, setup.seed.draw("sntp")))
 }
