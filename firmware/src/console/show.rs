@@ -133,7 +133,7 @@ async fn meters<W: Write, D: ConsoleDevice>(
         Some(line) => say!(terminal, "bus     {line}, meters: {}{searching}", meters.len()),
         None => say!(
             terminal,
-            "bus     line not known yet, meters: {}{searching}",
+            "bus     speed and parity not known yet{searching}; meters: {}, asked once they are known",
             meters.len()
         ),
     }

@@ -147,8 +147,28 @@ impl<'d, S: SerialLine, D: OutputPin, T: BusTimer> FieldBus<'d, S, D, T> {
         let is_done = self.desk.with_detect(|detect, _| detect.is_done());
         if is_done == Some(true) {
             self.searched();
+        } else {
+            self.take_line_at_first_answer();
         }
         self.desk.tell();
+    }
+
+    /// Known meters need nothing but their line, and one sound answer shows it: no poll waits for those that are silent.
+    fn take_line_at_first_answer(&mut self) {
+        if self.line.is_some() || self.settings.meters.is_empty() {
+            return;
+        }
+        let shown = self.desk.with_detect(|detect, asked_by| {
+            let is_sound = |unit: &DetectedUnit| unit.kind != UnitKind::Damaged;
+            let is_shown = asked_by == AskedBy::Bus && detect.found().iter().any(is_sound);
+            is_shown.then(|| detect.line())
+        });
+        if let Some(line) = shown.flatten() {
+            self.line = Some(line);
+            self.desk.set_line(self.line);
+            self.search_us = None;
+            self.desk.end();
+        }
     }
 
     async fn ask(&mut self, ask: DetectAsk) {

@@ -124,6 +124,11 @@ impl BusDesk {
         self.desk_wake.notify();
     }
 
+    /// Ends the search under way, whoever wanted it.
+    pub(super) fn end(&self) {
+        *self.search.borrow_mut() = None;
+    }
+
     /// Access to the search under way.
     pub(super) fn with_detect<T>(&self, access: impl FnOnce(&mut Detect, AskedBy) -> T) -> Option<T> {
         let mut search = self.search.borrow_mut();

@@ -222,6 +222,32 @@ fn known_meters_find_their_line() {
     );
 }
 
+/// The rest of the search would take as long as its time-outs do, and at every start again.
+#[test]
+fn known_meters_are_polled_as_soon_as_one_of_them_shows_the_line() {
+    let odd = LineSettings::new(19_200, Parity::Even);
+    let mut units: Vec<_> = (1..=8).map(|address| sunspec(address, odd)).collect();
+    units[0].manner = Manner::Dead;
+    let line = SimLine::new(units);
+    let desk = BusDesk::new();
+    let meters: Vec<_> = (1..=8)
+        .map(|address| meter(address, MeterDriver::Sunspec))
+        .collect();
+    let mut bus = field(&line, None, &meters, &desk);
+    let polls = block_on(run(&mut bus, &line, 60_000));
+    assert_eq!((desk.line(), desk.is_searching()), (Some(odd), false));
+    let (_, _, began_ms, _) = polls[0];
+    // All of the eight at 9600 8N1, the dead one and the second at 19200 8E1: ten requests or so.
+    assert!(began_ms < 10_000, "after {began_ms} ms");
+    for index in 1..8 {
+        assert!(
+            polls
+                .iter()
+                .any(|poll| poll.0 == index && poll.3 == Ok(Some(4_321)))
+        );
+    }
+}
+
 #[test]
 fn a_uart_that_reports_framing_errors_tells_of_a_wrong_speed_and_goes_on() {
     let line = SimLine::new(vec![sunspec(1, LineSettings::new(19_200, Parity::Even))]);
