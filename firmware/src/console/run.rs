@@ -108,7 +108,16 @@ impl<R: Read, W: Write, D: ConsoleDevice, H: ConsoleHost> Console<'_, R, W, D, H
             Command::Set { name, value } => self.set(name, value).await,
             Command::Save => self.save().await,
             Command::Undo => {
-                self.draft = None;
+                let changed = self.draft.take().is_some();
+                say!(
+                    terminal,
+                    "{}",
+                    if changed {
+                        "what was changed is forgotten"
+                    } else {
+                        "nothing was changed"
+                    }
+                );
                 Ok(())
             }
             Command::Reboot => self.reboot().await,

@@ -339,7 +339,10 @@ fn what_is_not_kept_is_forgotten_and_a_flash_that_fails_says_so() {
     ];
     let said = play(&script, Some(&bench()), &board, Vec::new());
     assert!(said.contains("the flash did not take the page"), "{said}");
-    assert!(said.ends_with("> reboot\nrestarting\n> "), "{said}");
+    assert!(
+        said.ends_with("> config undo\nwhat was changed is forgotten\n> reboot\nrestarting\n> "),
+        "{said}"
+    );
     assert_eq!(board.page.borrow().clone().unwrap().poll_interval_ms, 10_000);
 }
 

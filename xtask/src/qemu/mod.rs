@@ -21,7 +21,7 @@ const EMULATOR: &str = "qemu-system-arm";
 /// Where everything is kept, from the root of the checkout.
 const FOLDER: &str = "target/qemu";
 
-/// Runs until Ctrl-C.
+/// Runs until somebody ends the emulator.
 ///
 /// # Errors
 /// When the emulator is missing, something can't be built, or a part does not start.
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     installation.write_flash(&elf, BOARD, sntp_port)?;
     println!(
         "\npage     http://{}\nfolder   {FOLDER} (--fresh begins with an empty one)\nconsole  below; `help` lists its \
-         commands, Ctrl-C ends everything\n",
+         commands, Ctrl-A and then X ends everything\n",
         installation.page()
     );
     let status = Command::new(EMULATOR)
@@ -75,8 +75,11 @@ fn emulator_arguments(elf: &Path, bus_port: u16) -> Vec<String> {
         "none",
         "-nic",
         "user",
+        // Ctrl-C is for the console, as on a real one; the multiplexer keeps Ctrl-A for itself.
+        "-chardev",
+        "stdio,id=console,mux=on,signal=off",
         "-serial",
-        "stdio",
+        "chardev:console",
         "-chardev",
         &format!("socket,id=bus,host=127.0.0.1,port={bus_port},reconnect=1"),
         "-serial",
