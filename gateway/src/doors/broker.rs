@@ -22,7 +22,7 @@ use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId, RecordRange, TOPIC_PREF
 
 use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
-use crate::spool::{Committed, CommittedSender, Room, SpoolError};
+use crate::spool::{Committed, CommittedSender, Room, SpoolError, committed_channel};
 use crate::time::now_ms;
 use crate::validate::{Accepted, KnownDevice};
 
@@ -229,7 +229,7 @@ enum Out {
 
 impl Worker {
     fn new(door: Doorway, address: String, client: AsyncClient, epoch: Epoch) -> Self {
-        let (committed_sender, committed) = mpsc::unbounded_channel();
+        let (committed_sender, committed) = committed_channel();
         Self {
             door,
             address,
@@ -340,7 +340,7 @@ impl Worker {
 
     fn on_committed(&mut self, committed: &mut Vec<Committed>) {
         let mut ranges: BTreeMap<DeviceId, (Arc<KnownDevice>, AckRanges)> = BTreeMap::new();
-        for Committed { number } in committed.drain(..) {
+        for number in committed.drain(..).flatten() {
             if let Some((device, range)) = self.pending.committed(number, ()) {
                 let entry = ranges.entry(device.id.clone());
                 entry

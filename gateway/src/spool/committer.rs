@@ -1,10 +1,11 @@
 //! The thread that commits: takes what waits, writes it with one fsync, then says so.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use taraz_telemetry::{Hold, RecordRange, Records};
+use taraz_telemetry::{RecordRange, Records};
 use tokio::sync::watch;
 
 use crate::metrics::{FrameResult, Metrics};
@@ -14,8 +15,9 @@ use crate::validate::Fingerprints;
 use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
 use super::reserve::Reserve;
+use super::rows::{Piece, Rows};
 use super::table::{NewRow, ROW_OVERHEAD, StoredRow, Table, Usage};
-use super::{Committed, SpoolError, SpoolLimits};
+use super::{Committed, CommittedSender, SpoolError, SpoolLimits};
 
 /// Waits between attempts of a commit that fails.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -34,19 +36,10 @@ pub(super) struct Committer {
     committed: watch::Sender<u64>,
 }
 
-/// A part of a submission that becomes a row.
-struct Run {
-    submission: usize,
-    first: u32,
-    count: u32,
-    bytes: std::ops::Range<usize>,
-    hold: Option<Hold>,
-}
-
 /// What one group writes.
 #[derive(Default)]
 struct Plan {
-    runs: Vec<Run>,
+    rows: Rows,
     results: Vec<FrameResult>,
     remembered: usize,
 }
@@ -183,47 +176,49 @@ impl Committer {
         }
     }
 
-    /// Decides what of each submission is new, and cuts it into rows.
+    /// Decides what of each submission is new, cuts it where the hold changes, and joins what continues into rows.
     fn plan(&mut self, submissions: &[Submission]) -> Plan {
         let mut plan = Plan::default();
+        let mut pieces = Vec::with_capacity(submissions.len());
         for (at, submission) in submissions.iter().enumerate() {
             let accepted = &submission.accepted;
-            let runs_before = plan.runs.len();
+            let pieces_before = pieces.len();
             let (mut start, mut sequence) = (0, accepted.range.first);
-            let mut open: Option<Run> = None;
+            let mut open: Option<Piece> = None;
             for mark in &accepted.marks {
                 let end = mark.end as usize;
                 if !self.recent.insert(mark.fingerprint) {
-                    plan.runs.extend(open.take());
+                    pieces.extend(open.take());
                 } else {
                     plan.remembered += 1;
                     match &mut open {
-                        Some(run) if run.hold == mark.hold => {
-                            run.count += 1;
-                            run.bytes.end = end;
+                        Some(piece) if piece.hold == mark.hold => {
+                            piece.count += 1;
+                            piece.bytes.end = end;
                         }
                         _ => {
-                            let run = Run {
+                            let piece = Piece {
                                 submission: at,
                                 first: sequence,
                                 count: 1,
                                 bytes: start..end,
                                 hold: mark.hold,
                             };
-                            plan.runs.extend(open.replace(run));
+                            pieces.extend(open.replace(piece));
                         }
                     }
                 }
                 start = end;
                 sequence = sequence.wrapping_add(1);
             }
-            plan.runs.extend(open);
-            plan.results.push(match &plan.runs[runs_before..] {
+            pieces.extend(open);
+            plan.results.push(match &pieces[pieces_before..] {
                 [] => FrameResult::Duplicate,
-                runs if runs.iter().any(|run| run.hold.is_some()) => FrameResult::Held,
+                new if new.iter().any(|piece| piece.hold.is_some()) => FrameResult::Held,
                 _ => FrameResult::Accepted,
             });
         }
+        plan.rows = Rows::join(pieces, submissions);
         plan
     }
 
@@ -234,27 +229,10 @@ impl Committer {
         removals: &[Removal],
     ) -> Result<Usage, SpoolError> {
         // Only duplicates: they are durable already.
-        if plan.runs.is_empty() && removals.is_empty() {
+        if plan.rows.is_empty() && removals.is_empty() {
             return Ok(Usage::default());
         }
-        let rows: Vec<NewRow<'_>> = (self.next_position..)
-            .zip(&plan.runs)
-            .map(|(position, run)| {
-                let submission = &submissions[run.submission];
-                let accepted = &submission.accepted;
-                NewRow {
-                    position,
-                    received_ms: submission.received_ms,
-                    device: accepted.device.id.as_str(),
-                    incarnation: accepted.range.incarnation,
-                    boot: accepted.range.boot,
-                    first: run.first,
-                    count: run.count,
-                    hold: run.hold,
-                    records: &accepted.bytes[run.bytes.clone()],
-                }
-            })
-            .collect();
+        let rows: Vec<NewRow<'_>> = plan.rows.from(self.next_position, submissions).collect();
         let table = match &mut self.table {
             Some(table) => table,
             none => none.insert(Table::open(&self.file, &self.limits.table)?),
@@ -268,22 +246,18 @@ impl Committer {
 
     /// It is durable: now it may be acknowledged.
     fn settle(&mut self, plan: &Plan, work: Work, gone: Usage) {
-        if !plan.runs.is_empty() || !work.removals.is_empty() {
+        if !plan.rows.is_empty() || !work.removals.is_empty() {
             self.metrics.commits.inc();
         }
-        if plan.runs.is_empty() {
+        if plan.rows.is_empty() {
             // Whether anything new fits is not known.
         } else {
             self.metrics.blocked.set(0);
             self.reserve.take_again();
         }
-        self.next_position += plan.runs.len() as u64;
-        self.usage.items += plan.runs.len() as u64;
-        self.usage.item_bytes += plan
-            .runs
-            .iter()
-            .map(|run| run.bytes.len() as u64 + ROW_OVERHEAD)
-            .sum::<u64>();
+        self.next_position += plan.rows.len() as u64;
+        self.usage.items += plan.rows.len() as u64;
+        self.usage.item_bytes += plan.rows.bytes() + plan.rows.len() as u64 * ROW_OVERHEAD;
         self.usage.items = self.usage.items.saturating_sub(gone.items);
         self.usage.item_bytes = self.usage.item_bytes.saturating_sub(gone.item_bytes);
         self.usage.quarantined += gone.quarantined;
@@ -293,17 +267,11 @@ impl Committer {
             let count = plan.results.iter().filter(|each| **each == result).count();
             self.metrics.frames(result, count as u64);
         }
-        for submission in work.submissions {
-            // A door that has gone needs no answer.
-            let _ = submission.done.send(Committed {
-                number: submission.number,
-            });
-            drop(submission.room);
-        }
+        tell(work.submissions);
         for removal in work.removals {
             let _ = removal.done.send(());
         }
-        if !plan.runs.is_empty() {
+        if !plan.rows.is_empty() {
             self.committed.send_replace(self.next_position - 1);
         }
     }
@@ -324,6 +292,23 @@ impl Committer {
         self.metrics.backlog.set(gauge(self.usage.items));
         self.metrics.spool_bytes.set(gauge(self.usage.bytes()));
         self.metrics.quarantined.set(gauge(self.usage.quarantined));
+    }
+}
+
+/// Tells each session once what of it is durable, and gives the queue's room back.
+fn tell(submissions: Vec<Submission>) {
+    let mut sessions: HashMap<u64, (CommittedSender, Committed)> = HashMap::new();
+    for submission in submissions {
+        let Submission {
+            done, number, room, ..
+        } = submission;
+        drop(room);
+        let entry = sessions.entry(done.session);
+        entry.or_insert_with(|| (done, Vec::new())).1.push(number);
+    }
+    for (done, numbers) in sessions.into_values() {
+        // A door that has gone needs no answer.
+        let _ = done.sender.send(numbers);
     }
 }
 

@@ -17,6 +17,7 @@ mod queue;
 mod recent;
 mod repair;
 mod reserve;
+mod rows;
 mod table;
 mod transfer;
 mod verify;
@@ -24,6 +25,7 @@ mod verify;
 use std::fs::TryLockError;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -95,15 +97,23 @@ pub enum SpoolError {
     Closed,
 }
 
-/// A submission's commit has returned: it may be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Committed {
-    /// The number that the door gave it.
-    pub(crate) number: u64,
+/// Submissions of one door's session, by the numbers that it gave them, whose commit has returned: they may be acknowledged.
+pub(crate) type Committed = Vec<u64>;
+
+/// Where a session hears of its commits: once for each, whatever it had in it.
+#[derive(Clone, Debug)]
+pub(crate) struct CommittedSender {
+    session: u64,
+    sender: mpsc::UnboundedSender<Committed>,
 }
 
-/// Where a door hears of its commits.
-pub(crate) type CommittedSender = mpsc::UnboundedSender<Committed>;
+/// What a session hears of its commits by.
+pub(crate) fn committed_channel() -> (CommittedSender, mpsc::UnboundedReceiver<Committed>) {
+    static SESSIONS: AtomicU64 = AtomicU64::new(0);
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    (CommittedSender { session, sender }, receiver)
+}
 
 /// Bounds of one spool.
 #[derive(Clone, Debug)]

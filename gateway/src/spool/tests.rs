@@ -30,6 +30,8 @@ pub(super) struct Bench {
     spool: Option<Spool>,
     done: CommittedSender,
     heard: mpsc::UnboundedReceiver<Committed>,
+    /// Heard of, and not asked for yet.
+    told: std::collections::VecDeque<u64>,
 }
 
 impl Bench {
@@ -37,7 +39,7 @@ impl Bench {
         let fleet = Fleet::parse(taraz_fleet::EXAMPLE).unwrap();
         let fingerprints = Fingerprints::default();
         let validator = Validator::new(&fleet, &MasterKey::new([7; 32]), fingerprints.clone());
-        let (done, heard) = mpsc::unbounded_channel();
+        let (done, heard) = committed_channel();
         let mut bench = Self {
             folder: tempfile::tempdir().unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -51,6 +53,7 @@ impl Bench {
             spool: None,
             done,
             heard,
+            told: std::collections::VecDeque::new(),
         };
         bench.open();
         bench
@@ -119,8 +122,13 @@ impl Bench {
 
     /// The next commit that is heard of.
     fn hear(&mut self) -> u64 {
+        if let Some(number) = self.told.pop_front() {
+            return number;
+        }
         let heard = async { tokio::time::timeout(DEADLINE, self.heard.recv()).await };
-        self.runtime.block_on(heard).expect("a commit").unwrap().number
+        self.told
+            .extend(self.runtime.block_on(heard).expect("a commit").unwrap());
+        self.told.pop_front().unwrap()
     }
 
     fn silent(&mut self) -> bool {
@@ -359,7 +367,9 @@ fn closing_commits_what_waits() {
     let heard: BTreeSet<u64> = (0..50).map(|_| bench.hear()).collect();
     assert_eq!(heard.len(), 50);
     bench.open();
-    assert_eq!(bench.rows().len(), 50);
+    let count: u32 = bench.rows().iter().map(|row| row.2).sum();
+    assert_eq!(count, 50);
+    assert!(bench.rows().len() < 50, "what continues is one row");
 }
 
 #[test]

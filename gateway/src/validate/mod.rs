@@ -127,6 +127,19 @@ impl Validator {
             return Err(RefusedReason::ForeignTopic);
         }
         let device = self.device(&device).ok_or(RefusedReason::UnknownDevice)?;
+        self.open(device, bytes, now_ms)
+    }
+
+    /// Judges a message that came under the topic of this device's frames.
+    ///
+    /// # Errors
+    /// The reason when it is not an authentic frame of it.
+    pub(crate) fn open(
+        &self,
+        device: &Arc<KnownDevice>,
+        bytes: &[u8],
+        now_ms: u64,
+    ) -> Result<Accepted, RefusedReason> {
         let frame = Frame::open(bytes, &device.key, &device.id).map_err(|error| reason_of(&error))?;
         self.judge(device, &frame, now_ms)
     }

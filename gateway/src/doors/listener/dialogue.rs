@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
-use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId};
+use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId, Topic};
 
 use crate::doors::acks::AckRanges;
 use crate::metrics::ConnectRejected;
 use crate::time::now_ms;
-use crate::validate::{KnownDevice, RefusedReason};
+use crate::validate::{Accepted, KnownDevice, RefusedReason};
 
 use super::engine::{
     Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
@@ -24,10 +24,6 @@ impl<E: Engine> Session<E> {
             Event::Connect(connect) => self.on_connect(connect),
             _ if self.signed_in.is_none() => Err(Leave::Broken("a packet before CONNECT".to_owned())),
             Event::Publish(publish) => self.on_publish(publish),
-            Event::Puback => {
-                self.send_acks();
-                Ok(())
-            }
             Event::Subscribe(subscribe) => {
                 self.on_subscribe(&subscribe);
                 Ok(())
@@ -87,6 +83,10 @@ impl<E: Engine> Session<E> {
             welcome.server_keep_alive_s = Some(KEEP_ALIVE_MAX_S);
         }
         welcome.no_session_expiry = connect.session_expiry;
+        Channel::Up
+            .topic(&device.id)
+            .as_str()
+            .clone_into(&mut welcome.frame_topic);
         let seat = self
             .hub
             .sit(&device.id, &client_id, crate::time::now_ms())
@@ -95,7 +95,7 @@ impl<E: Engine> Session<E> {
             device,
             seat,
             will: connect.will.clone(),
-            ack_qos: None,
+            wants_acks: false,
             commands: false,
             ranges: AckRanges::default(),
             ack_ranges_max: ACK_RANGES_MAX,
@@ -138,39 +138,77 @@ impl<E: Engine> Session<E> {
             self.answer();
             return Ok(());
         }
-        let judged =
-            self.door
-                .validator
-                .validate(Some(&who.device.id), &publish.topic, &publish.payload, now_ms);
+        let device = Arc::clone(&who.device);
+        let judged = self
+            .door
+            .validator
+            .validate(Some(&device.id), &publish.topic, &publish.payload, now_ms);
+        self.on_judged(
+            &device,
+            publish.packet_id,
+            judged,
+            &publish.topic,
+            &publish.payload,
+            now_ms,
+        );
+        Ok(())
+    }
+
+    /// A frame of the device itself, under its own topic.
+    pub(super) fn on_frame(&mut self, packet_id: u16, frame: &[u8]) -> Result<(), Leave> {
+        let Some(who) = &self.signed_in else {
+            return Err(Leave::Broken("PUBLISH before CONNECT".to_owned()));
+        };
+        let (device, now_ms) = (Arc::clone(&who.device), now_ms());
+        let judged = self.door.validator.open(&device, frame, now_ms);
+        let topic = if judged.is_ok() {
+            Topic::new()
+        } else {
+            Channel::Up.topic(&device.id)
+        };
+        self.on_judged(&device, Some(packet_id), judged, &topic, frame, now_ms);
+        Ok(())
+    }
+
+    fn on_judged(
+        &mut self,
+        device: &KnownDevice,
+        packet_id: Option<u16>,
+        judged: Result<Accepted, RefusedReason>,
+        topic: &str,
+        payload: &[u8],
+        now_ms: u64,
+    ) {
         match judged {
-            Ok(accepted) => {
-                let number = self.pending.wait(publish.packet_id, accepted.range);
-                let len = accepted.bytes.len();
-                if let Some(room) = self.door.spool.try_reserve(len) {
-                    self.door
-                        .spool
-                        .submit(room, accepted, now_ms, self.committed_sender.clone(), number);
-                } else {
-                    let spool = Arc::clone(&self.door.spool);
-                    let room = Box::pin(async move { spool.reserve(len).await });
-                    self.waiting = Some(Waiting {
-                        accepted,
-                        received_ms: now_ms,
-                        number,
-                        room,
-                    });
-                }
-            }
+            Ok(accepted) => self.submit(packet_id, accepted, now_ms),
             Err(reason) => {
-                let from = who.device.id.as_str();
                 self.door
                     .refusals
-                    .add(reason, from, &publish.topic, &publish.payload, now_ms);
-                self.pending.answered(publish.packet_id, answer_to(reason));
+                    .add(reason, device.id.as_str(), topic, payload, now_ms);
+                self.pending.answered(packet_id, answer_to(reason));
                 self.answer();
             }
         }
-        Ok(())
+    }
+
+    /// Into the spool's queue, or to its door when there is no room.
+    fn submit(&mut self, packet_id: Option<u16>, accepted: Accepted, received_ms: u64) {
+        let number = self.pending.wait(packet_id, accepted.range);
+        let len = accepted.bytes.len();
+        if let Some(room) = self.door.spool.try_reserve(len) {
+            self.door
+                .spool
+                .submit(room, accepted, received_ms, self.committed_sender.clone(), number);
+            return;
+        }
+        let spool = Arc::clone(&self.door.spool);
+        let room = Box::pin(async move { spool.reserve(len).await });
+        self.waiting = Some(Waiting {
+            accepted,
+            received_ms,
+            number,
+            room,
+        });
     }
 
     /// Sends every PUBACK whose turn it is.
@@ -187,15 +225,13 @@ impl<E: Engine> Session<E> {
         let Some(who) = &mut self.signed_in else {
             return;
         };
-        let Some(qos) = who.ack_qos else {
+        if !who.wants_acks {
             return;
-        };
+        }
         let topic = Channel::Ack.topic(&who.device.id);
-        while qos == 0 || self.engine.vacancy() > 0 {
-            let Some((ack, count)) = who.ranges.signed(&who.device, who.ack_ranges_max) else {
-                break;
-            };
-            if self.engine.publish(&topic, &ack, qos) {
+        while let Some((ack, count)) = who.ranges.signed(&who.device, who.ack_ranges_max) {
+            // At QoS 0 whatever was granted: what is lost is acknowledged again when the device sends it again.
+            if self.engine.publish(&topic, &ack) {
                 who.ranges.sent(count);
             } else if count > 1 {
                 // Larger than this client takes.
@@ -220,7 +256,7 @@ impl<E: Engine> Session<E> {
             let qos = (*qos).min(1);
             grants.push(match filter.as_str() {
                 filter if filter == ack.as_str() => {
-                    who.ack_qos = Some(qos);
+                    who.wants_acks = true;
                     who.seat.want_acks(true);
                     Grant::Qos(qos)
                 }
@@ -247,7 +283,7 @@ impl<E: Engine> Session<E> {
             existed.push(if filter == ack.as_str() {
                 who.ranges.clear();
                 who.seat.want_acks(false);
-                who.ack_qos.take().is_some()
+                std::mem::take(&mut who.wants_acks)
             } else {
                 filter == cmd.as_str() && std::mem::take(&mut who.commands)
             });

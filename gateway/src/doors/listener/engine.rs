@@ -9,8 +9,6 @@ use std::time::Duration;
 pub(super) enum Event {
     Connect(Connect),
     Publish(Publish),
-    /// Our publish of this packet id was acknowledged.
-    Puback,
     Subscribe(Subscribe),
     Unsubscribe {
         packet_id: u16,
@@ -85,6 +83,8 @@ pub(super) struct Welcome {
     pub(super) server_keep_alive_s: Option<u16>,
     /// MQTT 5: tell that the session ends with the connection.
     pub(super) no_session_expiry: bool,
+    /// Where the device publishes its frames.
+    pub(super) frame_topic: String,
 }
 
 /// Why a CONNECT is refused.
@@ -132,8 +132,21 @@ pub(super) enum Goodbye {
     TopicInvalid,
 }
 
+/// What stands in front of the bytes that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fast<'a> {
+    /// A frame that the device published at `QoS` 1.
+    Frame { packet_id: u16, payload: &'a [u8] },
+    /// Perhaps one; the rest of it has not come. Nothing was taken: give it again with what follows.
+    More,
+    /// Something else, for [`Engine::receive`].
+    No,
+}
+
 /// The server's side of one connection.
 pub(super) trait Engine: Send {
+    /// Takes a frame from the front of `bytes`: what nearly every packet is.
+    fn frame<'a>(&mut self, bytes: &mut &'a [u8]) -> Fast<'a>;
     /// Takes at most one packet from the front of `bytes`. `None`: they are all taken and more are needed.
     fn receive(&mut self, bytes: &mut &[u8]) -> Option<Event>;
     /// Accepts the CONNECT.
@@ -146,10 +159,8 @@ pub(super) trait Engine: Send {
     fn suback(&mut self, packet_id: u16, grants: &[Grant]);
     /// Answers an UNSUBSCRIBE; true for each filter that was subscribed.
     fn unsuback(&mut self, packet_id: u16, existed: &[bool]);
-    /// How many `QoS` 1 messages may go out before the client has acknowledged one.
-    fn vacancy(&self) -> u16;
-    /// Sends a message to the client. False when it can't be sent: no vacancy, or larger than the client takes.
-    fn publish(&mut self, topic: &str, payload: &[u8], qos: u8) -> bool;
+    /// Sends a message of `QoS` 0 to the client. False when it is larger than the client takes.
+    fn publish(&mut self, topic: &str, payload: &[u8]) -> bool;
     /// Says why the session ends, where the version has a packet for it.
     fn goodbye(&mut self, goodbye: Goodbye);
     /// The time without a packet after which the client counts as gone; `None` before CONNECT and when it wants none.

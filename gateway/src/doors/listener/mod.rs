@@ -31,8 +31,6 @@ use session::Session;
 pub const PACKET_LEN_MAX: u32 = 4_096;
 /// Frames of one connection that wait for their commit; above it its socket is not read. MQTT 5: Receive Maximum.
 pub const IN_FLIGHT_MAX: u16 = 128;
-/// Our `QoS` 1 messages that one client has not acknowledged.
-const ACKS_IN_FLIGHT_MAX: u16 = 16;
 /// Bytes that wait for one client to read them; above it the client is too slow and is disconnected.
 pub const OUTBOUND_LEN_MAX: usize = 64 << 10;
 /// From TCP connect to CONNECT.

@@ -5,22 +5,25 @@
 //! it, so it is only set by the CONNACK of MQTT 5.
 
 mod convert;
+mod fast;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use mqtt_protocol_core::mqtt;
 use mqtt_protocol_core::mqtt::common::Cursor;
 use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, GenericEvent, TimerKind};
-use mqtt_protocol_core::mqtt::packet::{GenericPacket, GenericPacketTrait, Qos, v3_1_1, v5_0};
+use mqtt_protocol_core::mqtt::packet::{GenericPacket, GenericPacketTrait, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, SubackReasonCode,
     SubackReturnCode, UnsubackReasonCode,
 };
 
-use super::engine::{Answer, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Version, Welcome};
-use super::{ACKS_IN_FLIGHT_MAX, PACKET_LEN_MAX};
+use super::PACKET_LEN_MAX;
+use super::engine::{Answer, ConnectRefusal, Engine, Event, Fast, Goodbye, Grant, Publish, Version, Welcome};
 use convert::{
-    connect_v3, connect_v5, level, puback_code, reason_code, return_code, subscribe, welcome_properties,
+    connect_v3, connect_v5, level, packet_len_max, puback_code, reason_code, return_code, subscribe,
+    welcome_properties,
 };
 
 /// CONNACK "unacceptable protocol version" (MQTT 3.1.1, 3.1.2.2), for versions the crate does not read at all.
@@ -33,7 +36,14 @@ pub(super) struct ProtocolCore {
     connection: mqtt::Connection<mqtt::role::Server>,
     version: Version,
     keep_alive: Option<Duration>,
-    acks_in_flight: u16,
+    /// Where the device publishes its frames; empty before it has signed in.
+    frame_topic: Box<[u8]>,
+    /// The crate holds the beginning of a packet.
+    is_within_packet: bool,
+    /// Publishes that came through the crate, which must see their PUBACK.
+    through_crate: HashSet<u16>,
+    /// The longest packet that the client takes.
+    packet_len_max: usize,
     output: Vec<u8>,
 }
 
@@ -46,7 +56,10 @@ impl ProtocolCore {
             connection,
             version: Version::V3,
             keep_alive: None,
-            acks_in_flight: 0,
+            frame_topic: Box::default(),
+            is_within_packet: false,
+            through_crate: HashSet::new(),
+            packet_len_max: usize::MAX,
             output: Vec::new(),
         }
     }
@@ -100,6 +113,13 @@ struct Applied {
 }
 
 impl Engine for ProtocolCore {
+    fn frame<'a>(&mut self, bytes: &mut &'a [u8]) -> Fast<'a> {
+        if self.is_within_packet {
+            return Fast::No;
+        }
+        fast::publish_under(bytes, &self.frame_topic, self.version)
+    }
+
     fn receive(&mut self, bytes: &mut &[u8]) -> Option<Event> {
         if bytes.is_empty() {
             return None;
@@ -111,6 +131,7 @@ impl Engine for ProtocolCore {
             .min(bytes.len());
         *bytes = &bytes[taken..];
         let applied = self.apply(events);
+        self.is_within_packet = applied.packet.is_none();
         if let Some(error) = applied.error {
             if error == MqttError::UnsupportedProtocolVersion && self.output.is_empty() {
                 self.output.extend_from_slice(&CONNACK_UNACCEPTABLE_VERSION);
@@ -125,6 +146,7 @@ impl Engine for ProtocolCore {
     }
 
     fn welcome(&mut self, welcome: &Welcome) {
+        self.frame_topic = welcome.frame_topic.as_bytes().into();
         match self.version {
             Version::V3 => {
                 let built = v3_1_1::Connack::builder()
@@ -166,14 +188,19 @@ impl Engine for ProtocolCore {
     }
 
     fn puback(&mut self, packet_id: u16, answer: Answer) {
+        // MQTT 3.1.1 knows no negative acknowledgement: "it MUST … make a positive acknowledgement" (3.3.5).
+        let code = puback_code(answer).filter(|_| self.version == Version::V5);
+        if self.through_crate.is_empty() || !self.through_crate.remove(&packet_id) {
+            fast::puback(&mut self.output, packet_id, code.map(|code| code as u8));
+            return;
+        }
         match self.version {
-            // MQTT 3.1.1 knows no negative acknowledgement: "it MUST … make a positive acknowledgement" (3.3.5).
             Version::V3 => {
                 self.send_built(v3_1_1::Puback::builder().packet_id(packet_id).build());
             }
             Version::V5 => {
                 let builder = v5_0::Puback::builder().packet_id(packet_id);
-                let built = match puback_code(answer) {
+                let built = match code {
                     None => builder.build(),
                     Some(code) => builder.reason_code(code).build(),
                 };
@@ -233,58 +260,14 @@ impl Engine for ProtocolCore {
         }
     }
 
-    fn vacancy(&self) -> u16 {
-        let ours = ACKS_IN_FLIGHT_MAX.saturating_sub(self.acks_in_flight);
-        self.connection
-            .get_receive_maximum_vacancy_for_send()
-            .map_or(ours, |theirs| theirs.min(ours))
-    }
-
-    fn publish(&mut self, topic: &str, payload: &[u8], qos: u8) -> bool {
-        let packet_id = match qos {
-            0 => None,
-            _ if self.vacancy() == 0 => return false,
-            _ => match self.connection.acquire_packet_id() {
-                Ok(id) => Some(id),
-                Err(_) => return false,
-            },
-        };
-        let level = if packet_id.is_some() {
-            Qos::AtLeastOnce
-        } else {
-            Qos::AtMostOnce
-        };
-        let sent = match self.version {
-            Version::V3 => {
-                let built = v3_1_1::Publish::builder().topic_name(topic).and_then(|builder| {
-                    let builder = builder.qos(level).payload(payload);
-                    packet_id
-                        .into_iter()
-                        .fold(builder, |builder, id| builder.packet_id(id))
-                        .build()
-                });
-                self.send_built(built)
-            }
-            Version::V5 => {
-                let built = v5_0::Publish::builder().topic_name(topic).and_then(|builder| {
-                    let builder = builder.qos(level).payload(payload);
-                    packet_id
-                        .into_iter()
-                        .fold(builder, |builder, id| builder.packet_id(id))
-                        .build()
-                });
-                self.send_built(built)
-            }
-        };
-        if let Some(id) = packet_id {
-            if sent {
-                self.acks_in_flight += 1;
-            } else {
-                let events = self.connection.release_packet_id(id);
-                self.apply(events);
-            }
-        }
-        sent
+    fn publish(&mut self, topic: &str, payload: &[u8]) -> bool {
+        fast::publish(
+            &mut self.output,
+            topic,
+            payload,
+            self.version,
+            self.packet_len_max,
+        )
     }
 
     fn goodbye(&mut self, goodbye: Goodbye) {
@@ -320,24 +303,21 @@ impl ProtocolCore {
             }
             GenericPacket::V5_0Connect(p) => {
                 self.version = Version::V5;
+                self.packet_len_max = packet_len_max(&p);
                 Event::Connect(connect_v5(&p))
             }
-            GenericPacket::V3_1_1Publish(p) => Event::Publish(Publish {
-                topic: p.topic_name().to_owned(),
-                payload: p.payload().as_slice().to_vec(),
-                qos: level(p.qos()),
-                packet_id: p.packet_id(),
-            }),
-            GenericPacket::V5_0Publish(p) => Event::Publish(Publish {
-                topic: p.topic_name().to_owned(),
-                payload: p.payload().as_slice().to_vec(),
-                qos: level(p.qos()),
-                packet_id: p.packet_id(),
-            }),
-            GenericPacket::V3_1_1Puback(_) | GenericPacket::V5_0Puback(_) => {
-                self.acks_in_flight = self.acks_in_flight.saturating_sub(1);
-                Event::Puback
-            }
+            GenericPacket::V3_1_1Publish(p) => self.published(
+                p.topic_name(),
+                p.payload().as_slice(),
+                level(p.qos()),
+                p.packet_id(),
+            ),
+            GenericPacket::V5_0Publish(p) => self.published(
+                p.topic_name(),
+                p.payload().as_slice(),
+                level(p.qos()),
+                p.packet_id(),
+            ),
             GenericPacket::V3_1_1Subscribe(p) => subscribe(p.packet_id(), p.entries()),
             GenericPacket::V5_0Subscribe(p) => subscribe(p.packet_id(), p.entries()),
             GenericPacket::V3_1_1Unsubscribe(p) => {
@@ -376,6 +356,18 @@ impl ProtocolCore {
             GenericPacket::V5_0Auth(_) => Event::Broken("AUTH without an authentication method".to_owned()),
             _ => Event::Other,
         }
+    }
+}
+
+impl ProtocolCore {
+    fn published(&mut self, topic: &str, payload: &[u8], qos: u8, packet_id: Option<u16>) -> Event {
+        self.through_crate.extend(packet_id);
+        Event::Publish(Publish {
+            topic: topic.to_owned(),
+            payload: payload.to_vec(),
+            qos,
+            packet_id,
+        })
     }
 }
 

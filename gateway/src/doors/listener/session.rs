@@ -19,11 +19,11 @@ use crate::doors::Doorway;
 use crate::doors::acks::AckRanges;
 use crate::doors::pending::Pending;
 use crate::metrics::{ConnectRejected, SessionEnd};
-use crate::spool::{Committed, CommittedSender, Room, SpoolError};
+use crate::spool::{Committed, CommittedSender, Room, SpoolError, committed_channel};
 use crate::time::now_ms;
 use crate::validate::{Accepted, KnownDevice};
 
-use super::engine::{Answer, Engine, Goodbye, Will};
+use super::engine::{Answer, Engine, Fast, Goodbye, Will};
 use super::hub::{Hub, Seat};
 use super::{CONNECT_TIMEOUT, IDLE_MAX, IN_FLIGHT_MAX, LAST_WRITE_TIMEOUT, OUTBOUND_LEN_MAX, SHUTDOWN_GRACE};
 
@@ -54,8 +54,8 @@ pub(super) struct SignedIn {
     pub(super) device: Arc<KnownDevice>,
     pub(super) seat: Seat,
     pub(super) will: Option<Will>,
-    /// The granted `QoS` of the subscription to `/ack`.
-    pub(super) ack_qos: Option<u8>,
+    /// It has subscribed to its `/ack`.
+    pub(super) wants_acks: bool,
     pub(super) commands: bool,
     /// Committed, and not in an `/ack` yet.
     pub(super) ranges: AckRanges,
@@ -106,7 +106,7 @@ impl Leave {
 
 impl<E: Engine> Session<E> {
     pub(super) fn new(door: Doorway, hub: Arc<Hub>, stream: TcpStream, peer: SocketAddr, engine: E) -> Self {
-        let (committed_sender, committed) = mpsc::unbounded_channel();
+        let (committed_sender, committed) = committed_channel();
         let heard_at = Instant::now();
         Self {
             door,
@@ -204,7 +204,13 @@ impl<E: Engine> Session<E> {
             Ok(0) => Err(Leave::Gone),
             Ok(len) => {
                 self.heard_at = Instant::now();
-                self.take(&buffer[..len])
+                if self.input.is_empty() {
+                    self.take(&buffer[..len])
+                } else {
+                    // Behind the beginning of a packet.
+                    self.input.extend_from_slice(&buffer[..len]);
+                    self.resume()
+                }
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             Err(_) => Err(Leave::Gone),
@@ -218,8 +224,17 @@ impl<E: Engine> Session<E> {
                 self.input.extend_from_slice(bytes);
                 return Ok(());
             }
-            if let Some(event) = self.engine.receive(&mut bytes) {
-                self.on_event(event)?;
+            match self.engine.frame(&mut bytes) {
+                Fast::Frame { packet_id, payload } => self.on_frame(packet_id, payload)?,
+                Fast::More => {
+                    self.input.extend_from_slice(bytes);
+                    return Ok(());
+                }
+                Fast::No => {
+                    if let Some(event) = self.engine.receive(&mut bytes) {
+                        self.on_event(event)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -284,7 +299,7 @@ impl<E: Engine> Session<E> {
 
     fn on_committed(&mut self, committed: &mut Vec<Committed>) {
         let mut fresh = AckRanges::default();
-        for Committed { number } in committed.drain(..) {
+        for number in committed.drain(..).flatten() {
             if let Some(range) = self.pending.committed(number, Answer::Success) {
                 fresh.add(range);
             }
@@ -294,7 +309,7 @@ impl<E: Engine> Session<E> {
             && !fresh.is_empty()
         {
             who.seat.tell_others(fresh.iter());
-            if who.ack_qos.is_some() {
+            if who.wants_acks {
                 fresh.iter().for_each(|range| who.ranges.add(*range));
             }
         }
@@ -304,7 +319,7 @@ impl<E: Engine> Session<E> {
     fn on_other_range(&mut self, other: Option<RecordRange>) -> Result<(), Leave> {
         // The hub has dropped its end: another session has our seat.
         let range = other.ok_or(Leave::Us(Goodbye::TakenOver))?;
-        if let Some(who) = self.signed_in.as_mut().filter(|who| who.ack_qos.is_some()) {
+        if let Some(who) = self.signed_in.as_mut().filter(|who| who.wants_acks) {
             who.ranges.add(range);
         }
         self.send_acks();

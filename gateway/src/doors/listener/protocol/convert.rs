@@ -63,6 +63,15 @@ pub(super) fn connect_v5(p: &v5_0::Connect) -> Connect {
     }
 }
 
+/// The longest packet that the client takes, in bytes (MQTT 5, 3.1.2.11.4).
+pub(super) fn packet_len_max(p: &v5_0::Connect) -> usize {
+    let stated = p.props().iter().find_map(|prop| match prop {
+        Property::MaximumPacketSize(size) => Some(size.val()),
+        _ => None,
+    });
+    stated.map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX))
+}
+
 /// What MQTT 5 lets a server state about itself (3.2.2.3). The crate adds the maximum packet size.
 pub(super) fn welcome_properties(welcome: &Welcome) -> Result<Vec<Property>, MqttError> {
     let mut props = vec![

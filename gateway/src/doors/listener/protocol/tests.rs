@@ -67,21 +67,61 @@ fn the_client_states_its_keep_alive() {
     );
 }
 
+/// We send nothing that a client could acknowledge.
 #[test]
-fn acknowledged_messages_make_room_for_more() {
+fn an_acknowledgement_of_what_was_never_sent_breaks_the_protocol() {
     for version in [4, 5] {
         let mut engine = connected(version);
-        let sent = (0..100).take_while(|_| engine.publish("t", b"x", 1)).count();
-        assert_eq!((sent, engine.vacancy()), (usize::from(ACKS_IN_FLIGHT_MAX), 0));
-        assert!(engine.publish("t", b"x", 0), "QoS 0 needs no room");
-        assert_eq!(engine.receive(&mut &[0x40, 2, 0, 1][..]), Some(Event::Puback));
-        assert!(engine.publish("t", b"x", 1) && !engine.publish("t", b"x", 1));
-        // An acknowledgement of what was never sent breaks the protocol.
-        assert!(matches!(
-            engine.receive(&mut &[0x40, 2, 0x7F, 1][..]),
-            Some(Event::Broken(_))
-        ));
+        assert!(engine.publish("t", b"x"));
+        let puback = engine.receive(&mut &[0x40, 2, 0, 1][..]);
+        assert!(matches!(puback, Some(Event::Broken(_))), "{puback:?}");
     }
+}
+
+/// Publishes of both ways are answered, whichever comes first, and pieces of a packet find each other.
+#[test]
+fn frames_pass_the_crate_by_and_everything_else_does_not() {
+    let mut engine = ProtocolCore::new();
+    let bytes = connect(5);
+    assert!(matches!(engine.receive(&mut &bytes[..]), Some(Event::Connect(_))));
+    let frame_topic = "t".to_owned();
+    engine.welcome(&Welcome {
+        frame_topic,
+        ..Welcome::default()
+    });
+    engine.output().clear();
+    let frame = b"\x32\x07\0\x01t\0\x09\0x";
+    assert_eq!(
+        engine.frame(&mut &frame[..]),
+        Fast::Frame {
+            packet_id: 9,
+            payload: b"x"
+        }
+    );
+    // With a user property, in two pieces, and a frame behind it.
+    let slow = b"\x32\x0E\0\x01t\0\x0A\x07\x26\0\x01a\0\x01bz";
+    assert_eq!(engine.frame(&mut &slow[..]), Fast::No);
+    assert_eq!(engine.receive(&mut &slow[..9]), None);
+    let both = [&slow[9..], frame].concat();
+    let mut rest = &both[..];
+    assert_eq!(engine.frame(&mut rest), Fast::No, "within a packet");
+    assert!(
+        matches!(engine.receive(&mut rest), Some(Event::Publish(publish)) if publish.packet_id == Some(10))
+    );
+    assert!(matches!(
+        engine.frame(&mut rest),
+        Fast::Frame { packet_id: 9, .. }
+    ));
+    engine.puback(10, Answer::NotAuthorised);
+    engine.puback(9, Answer::Success);
+    engine.puback(9, Answer::NotAuthorised);
+    let answers = [
+        &[0x40, 3, 0, 10, 0x87][..],
+        &[0x40, 2, 0, 9],
+        &[0x40, 3, 0, 9, 0x87],
+    ]
+    .concat();
+    assert_eq!(engine.output(), &answers);
 }
 
 #[test]
@@ -94,7 +134,7 @@ fn a_client_that_takes_only_small_packets_gets_none_that_is_larger() {
     engine.welcome(&Welcome::default());
     engine.output().clear();
     for _ in 0..50 {
-        assert!(!engine.publish("t", &[0; 100], 1));
+        assert!(!engine.publish("t", &[0; 100]));
     }
     assert!(engine.output().is_empty());
 }
