@@ -169,6 +169,7 @@ fn parts(args: &UpArgs, data: &Path, fleet: &Arc<Fleet>) -> anyhow::Result<Parts
         data: data.join(STORE_FOLDER),
         listen: args.http.unwrap_or(HTTP_DEFAULT),
         token,
+        store: taraz_ingest::StoreConfig::default(),
         influx: influx.collect(),
     };
     // Everything else in it is the demo's own.

@@ -21,6 +21,7 @@ mod services;
 mod simulate;
 mod spool;
 mod stop;
+mod store;
 mod up;
 
 use cli::{Cli, Command};
@@ -51,6 +52,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Spool(command) => spool::run(&command),
         Command::Calc(command) => calc::run(&command),
         Command::Replay(args) => replay::run(&args),
+        Command::Store(command) => store::run(&command),
         Command::Energy(command) => energy::run(&command),
         Command::Gaps(args) => gaps::run(&args),
         Command::Report(command) => report::run(&command),

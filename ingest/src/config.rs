@@ -25,6 +25,12 @@ pub const KEYS: &[Key] = &[
         "ADDRESS:PORT, as \"127.0.0.1:8080\"; port 0 to 65535, 0 takes a free one",
     ),
     Key::must("token", TOKEN_ALLOWED).secret(),
+    Key::table(
+        "store",
+        "a table with seal_after_days and keep_readings_days: [store]",
+    ),
+    Key::may("store.seal_after_days", SEAL_ALLOWED),
+    Key::may("store.keep_readings_days", KEEP_ALLOWED),
     Key::tables(
         "influx",
         "a table for each server, with name, url, org, bucket and token: [[influx]]",
@@ -36,6 +42,11 @@ pub const KEYS: &[Key] = &[
     Key::may("influx.token", SINK_TOKEN_ALLOWED).secret(),
 ];
 
+const SEAL_ALLOWED: &str = "whole days, 1 to 36500, as 2";
+const KEEP_ALLOWED: &str =
+    "whole days, more than seal_after_days and at most 36500, as 3650; left out, readings are kept for ever";
+/// The most days of a policy: a century.
+const POLICY_DAYS_MAX: u32 = 36_500;
 const TOKEN_ALLOWED: &str =
     "at least 16 visible ASCII characters in quotes (`openssl rand -hex 24` makes one)";
 const NAME_ALLOWED: &str = "1 to 32 of a-z, 0-9 and '-', as \"local\"";
@@ -54,9 +65,46 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What gateways must present as `Authorization: Bearer …`, at least [`TOKEN_LEN_MIN`] bytes of visible ASCII.
     pub token: String,
+    /// How long readings are kept, and how.
+    #[serde(default)]
+    pub store: StoreConfig,
     /// InfluxDB v2 servers that get every reading, at most [`SINKS_MAX`].
     #[serde(default)]
     pub influx: Vec<InfluxConfig>,
+}
+
+/// How long readings are kept, and how. Intervals are kept for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// A day of UTC is compressed so many days after its end; 1 to 36,500.
+    #[serde(default = "default_seal_after_days")]
+    pub seal_after_days: u32,
+    /// Readings are given up so many days after their day's end; `None`: never. More than `seal_after_days`.
+    pub keep_readings_days: Option<u32>,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            seal_after_days: default_seal_after_days(),
+            keep_readings_days: None,
+        }
+    }
+}
+
+impl StoreConfig {
+    fn check(&self) -> Result<(), Wrong> {
+        if !(1..=POLICY_DAYS_MAX).contains(&self.seal_after_days) {
+            return Err(Wrong::new("seal_after_days", self.seal_after_days, SEAL_ALLOWED));
+        }
+        match self.keep_readings_days {
+            Some(days) if !(self.seal_after_days + 1..=POLICY_DAYS_MAX).contains(&days) => {
+                Err(Wrong::new("keep_readings_days", days, KEEP_ALLOWED))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One InfluxDB v2 server (or what speaks its write protocol).
@@ -100,6 +148,9 @@ impl Config {
         if self.token.len() < TOKEN_LEN_MIN || !self.token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Wrong::secret("token", TOKEN_ALLOWED));
         }
+        self.store
+            .check()
+            .map_err(|wrong| wrong.below(Place::top().key("store")))?;
         if self.influx.len() > SINKS_MAX {
             let found = format!("{} of them", self.influx.len());
             return Err(Wrong::new("influx", found, format!("at most {SINKS_MAX}")));
@@ -142,6 +193,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("data", &self.data)
             .field("listen", &self.listen)
+            .field("store", &self.store)
             .field("influx", &self.influx)
             .finish_non_exhaustive()
     }
@@ -156,6 +208,10 @@ impl fmt::Debug for InfluxConfig {
             .field("bucket", &self.bucket)
             .finish_non_exhaustive()
     }
+}
+
+const fn default_seal_after_days() -> u32 {
+    2
 }
 
 fn default_listen() -> SocketAddr {
@@ -182,6 +238,7 @@ mod tests {
     fn the_example_parses_and_states_the_defaults() {
         let config = Config::parse("ingest.toml", CONFIG_EXAMPLE).unwrap();
         assert_eq!(config.listen, default_listen());
+        assert_eq!(config.store, StoreConfig::default());
         assert!(
             config.influx.is_empty(),
             "nothing is asked for that a new machine has not"
@@ -212,7 +269,17 @@ mod tests {
             (
                 "[[influx]]",
                 "[[inflx]]",
-                "inflx: found a key that does not exist; allowed: here one of data, listen, token, [[influx]]",
+                "inflx: found a key that does not exist; allowed: here one of data, listen, token, [store], [[influx]]",
+            ),
+            (
+                "seal_after_days = 2",
+                "seal_after_days = 0",
+                "store.seal_after_days: found 0; allowed: whole days, 1 to",
+            ),
+            (
+                "keep_readings_days = 3650",
+                "keep_readings_days = 2",
+                "store.keep_readings_days: found 2; allowed: whole days, more than seal_after_days",
             ),
             (
                 "http://127.0.0.1:8086",
@@ -268,8 +335,11 @@ mod tests {
         let example = uncommented();
         for key in KEYS {
             let name = key.path().rsplit('.').next().unwrap();
-            let is_there =
-                |line: &str| line.starts_with(&format!("{name} = ")) || line == format!("[[{name}]]");
+            let is_there = |line: &str| {
+                line.starts_with(&format!("{name} = "))
+                    || line == format!("[[{name}]]")
+                    || line == format!("[{name}]")
+            };
             assert!(example.lines().any(is_there), "{name}");
         }
     }

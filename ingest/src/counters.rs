@@ -71,12 +71,25 @@ labels! {
     }
 }
 
+labels! {
+    /// What became of stored readings.
+    StoreEvent {
+        /// Compressed, each time that they were.
+        Sealed = "sealed",
+        /// Compressed as they came, because they could not be put into columns.
+        SealedRaw = "sealed_raw",
+        /// Given up by `store.keep_readings_days`.
+        Forgotten = "forgotten",
+    }
+}
+
 /// Counters since the start; shared by whoever counts and whoever shows them.
 #[derive(Debug, Default)]
 pub struct Counters {
     readings: [AtomicU64; ReadingResult::ALL.len()],
     batches: [AtomicU64; BatchResult::ALL.len()],
     records: [AtomicU64; RecordKind::ALL.len()],
+    store: [AtomicU64; StoreEvent::ALL.len()],
 }
 
 /// The counters at one instant, each with its label.
@@ -88,6 +101,8 @@ pub struct CounterSnapshot {
     pub batches: Vec<(&'static str, u64)>,
     /// `ingest_records_total{kind}`: new records by kind.
     pub records: Vec<(&'static str, u64)>,
+    /// `ingest_store_readings_total{event}`: stored readings by what became of them.
+    pub store: Vec<(&'static str, u64)>,
 }
 
 impl Counters {
@@ -102,6 +117,10 @@ impl Counters {
 
     pub(crate) fn records(&self, kind: RecordKind, count: u64) {
         self.records[kind as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn store(&self, event: StoreEvent, count: u64) {
+        self.store[event as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// Every counter as it stands.
@@ -120,6 +139,10 @@ impl Counters {
             records: RecordKind::ALL
                 .iter()
                 .map(|&k| (k.as_str(), load(&self.records[k as usize])))
+                .collect(),
+            store: StoreEvent::ALL
+                .iter()
+                .map(|&e| (e.as_str(), load(&self.store[e as usize])))
                 .collect(),
         }
     }

@@ -21,8 +21,8 @@ mod store;
 mod view;
 
 pub use accounts::{Account, account_for};
-pub use config::{CONFIG_EXAMPLE, Config, InfluxConfig, KEYS, SINKS_MAX, TOKEN_LEN_MIN};
-pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind};
+pub use config::{CONFIG_EXAMPLE, Config, InfluxConfig, KEYS, SINKS_MAX, StoreConfig, TOKEN_LEN_MIN};
+pub use counters::{BatchResult, CounterSnapshot, Counters, ReadingResult, RecordKind, StoreEvent};
 pub use duty::{
     ConsumptionSource, DutyReport, MonthDuty, OwnerDuty, PlantYear, ProjectedYear, Range, ReportError,
     SiteYear, duty_report,
@@ -34,8 +34,9 @@ pub use receive::{ReceiveError, Receiver};
 pub use run::{Ingest, RunError, RunningIngest, StartError};
 pub use sinks::SinkError;
 pub use store::{
-    Archive, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, PlacedReading, READINGS_MAX, Register,
-    Store, StoreError, drop_held, held_groups, held_records,
+    Archive, Compacted, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, PlacedReading, Progress,
+    READINGS_MAX, Register, Sealing, Store, StoreError, Verified, backup, compact, drop_held, held_groups,
+    held_records, verify,
 };
 pub use view::{
     DeviceHealth, DeviceView, IntervalFlags, IntervalRow, MeterHealth, MeterView, PlantView, SiteView, Step,

@@ -152,6 +152,8 @@ families! {
         "Batches received since the start, by what became of them.";
     records: CounterVec "ingest_records_total" ["kind"]
         "New records since the start, by kind.";
+    store_readings: CounterVec "ingest_store_readings_total" ["event"]
+        "Stored readings that were sealed since the start, those that compress badly, and those given up by store.keep_readings_days.";
     sink_lag: GaugeVec "ingest_sink_lag_readings" ["sink"]
         "Readings that the store has and a sink has not, at most.";
     sink_writes: CounterVec "ingest_sink_writes_total" ["sink", "result"]
@@ -298,6 +300,7 @@ impl Families {
             (&self.readings, &counters.readings),
             (&self.batches, &counters.batches),
             (&self.records, &counters.records),
+            (&self.store_readings, &counters.store),
         ];
         for (family, counts) in families {
             for &(label, count) in counts {

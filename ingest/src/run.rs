@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, StoreConfig};
 use crate::http::{self, Parts};
 use crate::metrics::{self, Sources};
 use crate::receive::Receiver;
@@ -24,6 +24,9 @@ const FIGURES_PERIOD: Duration = Duration::from_secs(2);
 const FIGURES_PERIOD_IDLE: Duration = Duration::from_secs(20);
 /// How often the gap ledger is read from the store while something arrives.
 const GAPS_PERIOD: Duration = Duration::from_secs(10);
+
+/// How often days that are over are looked for. The first time is as long after the start: a backlog comes first.
+const KEEP_PERIOD: Duration = Duration::from_secs(600);
 
 /// Ingest as a whole.
 #[derive(Debug)]
@@ -135,8 +138,9 @@ impl Ingest {
         let why = Why::default();
         tasks.spawn(serve(listener, parts, cancel.clone(), Arc::clone(&why)));
         tasks.spawn(watch_writer(store.commits(), cancel.clone(), Arc::clone(&why)));
-        tasks.spawn(keep_figures(store.clone(), now, cancel.clone()));
         tasks.spawn(keep_gaps(store.clone(), cancel.clone()));
+        tasks.spawn(keep_figures(store.clone(), Arc::clone(&now), cancel.clone()));
+        tasks.spawn(keep_store(store.clone(), config.store, now, cancel.clone()));
         for sink in sinks {
             tasks.spawn(sink.run(cancel.clone()));
         }
@@ -250,6 +254,24 @@ async fn keep_gaps(store: Store, cancel: CancellationToken) {
         tokio::select! {
             () = cancel.cancelled() => return,
             () = next => {}
+        }
+    }
+}
+
+/// Seals and gives up what the policy says, now and then.
+async fn keep_store(store: Store, policy: StoreConfig, now: Now, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(KEEP_PERIOD) => {}
+        }
+        let kept = store.keep(now(), policy.seal_after_days, policy.keep_readings_days);
+        let kept = tokio::select! {
+            () = cancel.cancelled() => return,
+            kept = kept => kept,
+        };
+        if let Err(error) = kept {
+            tracing::warn!(%error, "days that are over can't be sealed; trying again");
         }
     }
 }

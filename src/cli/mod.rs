@@ -12,6 +12,7 @@ mod gaps;
 mod quarantine;
 mod report;
 mod spool;
+mod store;
 
 pub(crate) use calc::{CalcCommand, Files, FilesWithParams, ReplayArgs, Stamp};
 pub(crate) use device::{AddArgs, DeviceCommand, FlashArgs, ImageArgs, ScanArgs};
@@ -20,6 +21,7 @@ pub(crate) use gaps::{GAPS_HELP, GapsArgs};
 pub(crate) use quarantine::{Chosen, ItemId, QuarantineCommand};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
 pub(crate) use spool::{ExportArgs, ImportArgs, SpoolArgs, SpoolCommand, SpoolPlace};
+pub(crate) use store::{Installation, StoreCommand};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
 #[derive(Debug, Parser)]
@@ -80,6 +82,9 @@ pub(crate) enum Command {
     /// Of every record that the devices have written, what became of it; ingest may be running.
     #[command(after_help = GAPS_HELP)]
     Gaps(GapsArgs),
+    /// Verify, compact or back up ingest's store, which may be in use.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.
     Replay(ReplayArgs),
 }

@@ -25,7 +25,7 @@ pub use influx::SinkError;
 pub(crate) use influx::is_plain_base;
 pub(crate) use status::{SinkSnapshot, SinkStatus};
 
-/// The most readings in one write.
+/// The most readings in one write; what was sealed meanwhile comes a device and day at a time, which may be more.
 const BATCH_READINGS_MAX: usize = 5_000;
 /// Commits come every few milliseconds while a backlog drains; writes wait this long for company.
 const LINGER: Duration = Duration::from_millis(200);
@@ -87,7 +87,7 @@ impl Sink {
         loop {
             commits.borrow_and_update();
             match self.round(&cancel).await {
-                Ok(BATCH_READINGS_MAX) => backoff = Backoff::new(),
+                Ok(BATCH_READINGS_MAX..) => backoff = Backoff::new(),
                 Ok(_) => {
                     backoff = Backoff::new();
                     let next = async { commits.changed().await.is_ok() };

@@ -1,11 +1,13 @@
 //! The feed: every reading that counts, in the order in which it came to count. Sinks follow it with a cursor.
 //!
-//! Rows of `record` and of `run` share one sequence of places. A run's records stand on consecutive places, the last one on the
-//! run's own. What is placed, settled or released later gets a new place at the end.
+//! Rows of `record`, `run` and `chunk` share one sequence of places. A run's records stand on consecutive places, the last one on the
+//! run's own. A chunk stands as a whole where the last of its records stood: whoever is behind that gets all of it, some of it perhaps
+//! for the second time. What is placed, settled or released later gets a new place at the end.
 
 use rusqlite::{Row, Rows};
 use taraz_telemetry::{DeviceId, Outcome, Reading, Record};
 
+use super::chunk::{self, Chunk};
 use super::read::Snapshot;
 use super::runs::{self, Run};
 use crate::counters::RecordKind;
@@ -15,6 +17,17 @@ use crate::view::StoredReading;
 pub(super) const END: &str = "SELECT max(
     coalesce((SELECT max(id) FROM record), 0), coalesce((SELECT max(id) FROM run), 0),
     coalesce((SELECT max(id) FROM chunk), 0), coalesce((SELECT max(record) FROM cursor), 0))";
+
+const SINGLES: &str = "SELECT record.id, name, time_ms, bytes FROM record JOIN device ON device.id = record.device
+    WHERE record.id > ? AND kind = ? AND time_ms IS NOT NULL AND hold IS NULL AND waiting_ms IS NULL ORDER BY record.id";
+
+/// Rows of several readings behind a place, with their device's id behind the other columns.
+fn select(table: &str, columns: &str) -> String {
+    format!(
+        "SELECT {columns}, name FROM {table} JOIN device ON device.id = {table}.device
+         WHERE {table}.id > ? ORDER BY {table}.id"
+    )
+}
 
 /// A reading that has a row of its own.
 struct Single {
@@ -58,38 +71,43 @@ impl<'r, T> Ahead<'r, T> {
 }
 
 impl Snapshot<'_> {
-    /// Readings behind a place, at most `limit`.
+    /// Readings behind a place, at most `limit`; but a chunk is given whole. Fewer than `limit` are all there are.
     pub(super) fn readings_after(&self, cursor: i64, limit: usize) -> rusqlite::Result<Vec<StoredReading>> {
-        let mut singles = self.connection.prepare_cached(
-            "SELECT record.id, name, time_ms, bytes FROM record JOIN device ON device.id = record.device
-             WHERE record.id > ? AND kind = ? AND time_ms IS NOT NULL AND hold IS NULL AND waiting_ms IS NULL
-             ORDER BY record.id",
-        )?;
+        let mut singles = self.connection.prepare_cached(SINGLES)?;
         let singles = singles.query((cursor, RecordKind::Reading as u8))?;
         let mut singles = Ahead::new(singles, Single::read)?;
-        let sql = format!(
-            "SELECT {}, name FROM run JOIN device ON device.id = run.device WHERE run.id > ? ORDER BY run.id",
-            runs::COLUMNS
-        );
-        let mut runs = self.connection.prepare_cached(&sql)?;
+        let mut runs = self.connection.prepare_cached(&select("run", runs::COLUMNS))?;
         let mut runs = Ahead::new(runs.query([cursor])?, |row| {
             Ok((Run::read(row)?, row.get::<_, String>(runs::COLUMNS_LEN)?))
         })?;
+        let mut chunks = self.connection.prepare_cached(&select("chunk", chunk::COLUMNS))?;
+        let mut chunks = Ahead::new(chunks.query([cursor])?, |row| {
+            Ok((Chunk::read(row)?, row.get::<_, String>(chunk::COLUMNS_LEN)?))
+        })?;
         let mut readings = Vec::new();
         while readings.len() < limit {
-            let place = singles.next.as_ref().map(|single| single.place);
-            let is_run_next = match (&runs.next, place) {
-                (Some((run, _)), Some(place)) => run.id < place,
-                (run, _) => run.is_some(),
+            let places = [
+                singles.next.as_ref().map(|single| single.place),
+                runs.next.as_ref().map(|(run, _)| run.id),
+                chunks.next.as_ref().map(|(chunk, _)| chunk.id),
+            ];
+            let Some(first) = places.into_iter().flatten().min() else {
+                break;
             };
-            if is_run_next {
+            let is_first = places.map(|place| place == Some(first));
+            if is_first[0] {
+                readings.extend(singles.take()?.and_then(|single| self.of_single(&single)));
+            } else if is_first[1] {
                 if let Some((run, device)) = runs.take()? {
                     let room = limit - readings.len();
                     readings.extend(self.of_run(&run, &device, cursor).take(room));
                 }
-            } else {
-                let Some(single) = singles.take()? else { break };
-                readings.extend(self.of_single(&single));
+            } else if let Some((chunk, device)) = chunks.take()? {
+                let records = chunk.records()?.into_iter();
+                readings.extend(
+                    records
+                        .filter_map(|record| self.shown(&device, chunk.id, record.time_ms, record.reading)),
+                );
             }
         }
         Ok(readings)

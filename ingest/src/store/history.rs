@@ -9,6 +9,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use taraz_telemetry::{Boot, DeviceId, Incarnation, Reading, Record, Sequence};
 
+use super::chunk::{self, Chunk};
 use super::feed::Ahead;
 use super::rows::boot_key;
 use super::runs::{self, Run, day_of};
@@ -113,6 +114,14 @@ pub(super) fn each_reading(
             each(run.boot.device, record.time_ms, &record.reading)?;
         }
     }
+    let mut chunks = connection.prepare(&format!("SELECT {} FROM chunk", chunk::COLUMNS))?;
+    let mut rows = chunks.query(())?;
+    while let Some(row) = rows.next()? {
+        let chunk = Chunk::read(row)?;
+        for record in chunk.records()? {
+            each(chunk.device, record.time_ms, &record.reading)?;
+        }
+    }
     Ok(())
 }
 
@@ -124,14 +133,17 @@ fn key_of(connection: &Connection, device: &DeviceId) -> rusqlite::Result<Option
         .optional()
 }
 
-/// The first day from `day` on that has runs.
+/// The first day from `day` on that has runs or chunks.
 fn next_day(connection: &Connection, device: i64, day: i64) -> rusqlite::Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT min(day) FROM run WHERE device = ? AND day >= ?")?
+        .prepare_cached(
+            "SELECT min(day) FROM (SELECT min(day) AS day FROM run WHERE device = ?1 AND day >= ?2
+             UNION ALL SELECT min(day) FROM chunk WHERE device = ?1 AND day >= ?2)",
+        )?
         .query_row((device, day), |row| row.get(0))
 }
 
-/// What runs hold of a day, in the order of time.
+/// What runs and chunks hold of a day, in the order of time.
 fn readings_of_day(
     connection: &Connection,
     device: i64,
@@ -154,6 +166,26 @@ fn readings_of_day(
                 record.sequence,
                 record.time_ms,
                 run.received_ms,
+                record.reading,
+            )
+        }));
+    }
+    let sql = format!(
+        "SELECT {} FROM chunk WHERE device = ? AND day = ? AND to_ms >= ? AND from_ms < ?",
+        chunk::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query((device, day, times_ms.start, times_ms.end))?;
+    while let Some(row) = rows.next()? {
+        let chunk = Chunk::read(row)?;
+        let records = chunk.records()?.into_iter();
+        let overlapping = records.filter(|record| times_ms.contains(&record.time_ms));
+        readings.extend(overlapping.map(|record| {
+            PlacedReading::new(
+                record.boot,
+                record.sequence,
+                record.time_ms,
+                chunk.received_ms,
                 record.reading,
             )
         }));

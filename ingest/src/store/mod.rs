@@ -6,10 +6,13 @@
 
 mod anchors;
 mod archive;
+mod backup;
+mod chunk;
 mod facts;
 mod feed;
 mod group;
 mod history;
+mod keeping;
 mod naming;
 mod placing;
 mod plausible;
@@ -22,6 +25,7 @@ mod retry;
 mod rows;
 mod runs;
 mod schema;
+mod sealing;
 mod state;
 mod tally;
 #[cfg(test)]
@@ -31,6 +35,7 @@ mod tests;
 mod unstated;
 mod unsynced_rows;
 mod upgrade;
+mod verify;
 mod writer;
 
 use std::fmt;
@@ -49,11 +54,15 @@ use crate::receive::Receiver;
 use crate::view::{IntervalRow, Step, StoredReading};
 
 pub use archive::Archive;
+pub use backup::backup;
 pub use history::PlacedReading;
+pub use keeping::{Compacted, Progress, compact};
 pub(crate) use naming::{AllHere, NamingPage};
 pub use quarantine::{HeldFilter, HeldGroup, HeldRecord, drop_held, held_groups, held_records};
 pub(crate) use read::Snapshot;
+pub use sealing::Sealing;
 pub use state::Register;
+pub use verify::{Verified, verify};
 pub(crate) use writer::Command;
 use writer::Writer;
 
@@ -131,6 +140,14 @@ pub enum StoreError {
     /// A commit failed; the log says why.
     #[error("the store could not commit: {0}")]
     Failed(String),
+    /// A backup can't be written.
+    #[error("the backup {path} can't be written: {reason}")]
+    Backup {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The writer has ended; the program is stopping.
     #[error("the store is closing")]
     Closed,
@@ -164,6 +181,8 @@ impl Store {
 
     fn open_file(path: PathBuf, lock: File, fleet: Arc<Fleet>, now: Now) -> Result<Self, StoreError> {
         let mut connection = Connection::open(&path)?;
+        // Counts for a file that is made now; `taraz store compact` gives its free pages back.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         schema::prepare(&connection)?;
         schema::migrate(&mut connection, now())?;
         upgrade::rows_to_runs(&mut connection)?;
@@ -247,7 +266,7 @@ impl Store {
     }
 
     /// The readings behind a cursor in the order of the feed, at most `limit` and [`READINGS_MAX`]; empty when there is
-    /// none. A reading that is placed, settled or released later comes (again) at the end of the feed.
+    /// none. What was sealed since the cursor stood there is given a device and day at a time, whole, even beyond `limit`. A reading that is placed, settled or released later comes (again) at the end of the feed.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].

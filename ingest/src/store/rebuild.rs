@@ -16,8 +16,15 @@ use crate::counters::RecordKind;
 /// Values are inserted when so many are gathered: memory stays bounded.
 const GATHERED_MAX: usize = 100_000;
 
-/// Inside one transaction of the caller's.
+/// Inside one transaction of the caller's. A store that has given up readings keeps its caches: they are all that is left of those.
 pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    let forgotten: i64 = connection.query_row("SELECT count(*) FROM forgotten", (), |row| row.get(0))?;
+    if forgotten > 0 {
+        tracing::warn!(
+            "intervals and totals stay as they are: readings behind them were given up by store.keep_readings_days"
+        );
+        return Ok(());
+    }
     connection.execute_batch(
         "DELETE FROM anchor; DELETE FROM point; DELETE FROM interval; DELETE FROM span; DELETE FROM held;
          DELETE FROM unstated; UPDATE series SET total_wh = 0;",

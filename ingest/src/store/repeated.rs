@@ -2,6 +2,7 @@
 
 use taraz_telemetry::{Clock, Record, Sequence};
 
+use super::chunk;
 use super::facts::meter_of;
 use super::group::{Context, Group};
 use super::rows::{self, Stored};
@@ -91,14 +92,19 @@ impl Group<'_> {
         Ok(self.look(boot, sequence, None)?.map_or(Known::Same, compare))
     }
 
-    /// The bytes of a record in the runs of a day, or of all days; its run is remembered.
+    /// The bytes of a record in the runs and chunks of a day, or of all days; its run is remembered.
     fn look(
         &mut self,
         boot: BootKey,
         sequence: Sequence,
         day: Option<i64>,
     ) -> rusqlite::Result<Option<&[u8]>> {
-        let Some(run) = runs::find(self.connection, boot, sequence, day)? else {
+        let run = runs::find(self.connection, boot, sequence, day)?;
+        let run = run.map_or_else(
+            || chunk::find(self.connection, boot, sequence, day),
+            |run| Ok(Some(run)),
+        )?;
+        let Some(run) = run else {
             return Ok(None);
         };
         Ok(self.looked.insert(Looked::new(run)).bytes(boot, sequence))

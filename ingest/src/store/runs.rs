@@ -114,7 +114,7 @@ impl Run {
         })
     }
 
-    fn contains(&self, boot: BootKey, sequence: Sequence) -> bool {
+    pub(super) fn contains(&self, boot: BootKey, sequence: Sequence) -> bool {
         self.boot == boot && self.first <= sequence && sequence - self.first < self.count
     }
 
@@ -168,6 +168,15 @@ pub(super) fn find(
             Run::read,
         )
         .optional()
+}
+
+/// The runs of a day, in the order of the feed.
+pub(super) fn of_day(connection: &Connection, device: i64, day: i64) -> rusqlite::Result<Vec<Run>> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM run INDEXED BY run_day WHERE device = ? AND day = ? ORDER BY id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let runs = statement.query_map((device, day), Run::read)?;
+    runs.collect()
 }
 
 /// A run that was looked up, with where its records begin: whoever repeats one record repeats its neighbours.

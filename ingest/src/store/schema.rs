@@ -221,6 +221,9 @@ CREATE TABLE chunk (
 );
 CREATE INDEX chunk_day ON chunk (device, day);
 
+-- Readings that a policy has given up, per day of UTC. Their identities stay in `received`, what they stated in the intervals.
+CREATE TABLE forgotten (day INTEGER PRIMARY KEY, readings INTEGER NOT NULL);
+
 -- Has a row while readings that have a row each have to be put into runs.
 CREATE TABLE runs_due (since INTEGER PRIMARY KEY);
 INSERT INTO runs_due VALUES (6);

@@ -258,44 +258,30 @@ pub(crate) fn records(folder: &Path) -> Vec<String> {
         "SELECT 'record', name, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, waiting_ms IS NULL, hex(bytes)
          FROM record JOIN device ON device.id = record.device",
     );
-    let mut runs = connection
-        .prepare(
-            "SELECT name, incarnation, boot, first, count, bytes, day, from_ms, to_ms FROM run
-             JOIN device ON device.id = run.device",
-        )
-        .unwrap();
-    let mut found = runs.query(()).unwrap();
-    while let Some(row) = found.next().unwrap() {
-        let bytes: Vec<u8> = row.get(5).unwrap();
-        let mut rest = bytes.as_slice();
-        let (first, count): (i64, i64) = (row.get(3).unwrap(), row.get(4).unwrap());
+    for (name, run) in kept_runs(&connection) {
+        let mut rest = run.bytes.as_slice();
         let mut times_ms = Vec::new();
-        for sequence in first..first + count {
+        for sequence in i64::from(run.first)..i64::from(run.first) + i64::from(run.count) {
             let (record, after) = Record::decode(rest).unwrap();
             let Record::Reading(reading) = record else {
                 panic!("a run holds another record than a reading")
             };
             let time_ms = i64::try_from(reading.stamp.ms).unwrap();
             times_ms.push(time_ms);
-            let (name, incarnation, boot): (String, i64, i64) =
-                (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
             let hex: String = rest[..rest.len() - after.len()]
                 .iter()
                 .map(|byte| format!("{byte:02X}"))
                 .collect();
             let integers = [
-                incarnation,
-                boot,
+                i64::from(run.boot.incarnation),
+                i64::from(run.boot.boot),
                 sequence,
                 i64::from(matches!(reading.outcome, Outcome::Failed(_))),
-            ]
-            .into_iter()
-            .chain([
                 i64::from(reading.meter.get()),
                 reading.stamp.clock as i64,
                 time_ms,
-            ]);
-            let values: Vec<_> = [Value::Text("record".to_owned()), Value::Text(name)]
+            ];
+            let values: Vec<_> = [Value::Text("record".to_owned()), Value::Text(name.clone())]
                 .into_iter()
                 .chain(integers.map(Value::Integer))
                 .chain([Value::Null, Value::Integer(1), Value::Text(hex)])
@@ -303,18 +289,47 @@ pub(crate) fn records(folder: &Path) -> Vec<String> {
             dump.push(format!("{values:?}"));
             rest = after;
         }
-        assert!(rest.is_empty(), "a run of {count} records has more bytes");
-        let bounds = (times_ms.iter().min().copied(), times_ms.iter().max().copied());
-        assert_eq!(bounds, (row.get(7).unwrap(), row.get(8).unwrap()));
-        let day: i64 = row.get(6).unwrap();
+        assert!(rest.is_empty(), "a run of {} records has more bytes", run.count);
+        let within = run.from_ms..=run.to_ms;
         assert!(
             times_ms
                 .iter()
-                .all(|time_ms| time_ms.div_euclid(86_400_000) == day)
+                .all(|time_ms| within.contains(time_ms) && time_ms.div_euclid(86_400_000) == run.day)
         );
     }
     dump.sort();
     dump
+}
+
+/// Every run with its device's id, those of chunks included.
+fn kept_runs(connection: &Connection) -> Vec<(String, super::runs::Run)> {
+    use super::{chunk, runs};
+    let select = |columns: &str, table: &str| {
+        format!("SELECT {columns}, name FROM {table} JOIN device ON device.id = {table}.device")
+    };
+    let mut of_runs = connection.prepare(&select(runs::COLUMNS, "run")).unwrap();
+    let mut found: Vec<_> = of_runs
+        .query_map((), |row| Ok((row.get(runs::COLUMNS_LEN)?, runs::Run::read(row)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let mut of_chunks = connection.prepare(&select(chunk::COLUMNS, "chunk")).unwrap();
+    let chunks = of_chunks.query_map((), |row| {
+        Ok((
+            row.get::<_, String>(chunk::COLUMNS_LEN)?,
+            chunk::Chunk::read(row)?,
+        ))
+    });
+    for (name, chunk) in chunks.unwrap().map(Result::unwrap) {
+        found.extend(
+            chunk
+                .to_runs()
+                .unwrap()
+                .into_iter()
+                .map(|run| (name.clone(), run)),
+        );
+    }
+    found
 }
 
 /// The rows of a query as text, sorted.

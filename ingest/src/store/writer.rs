@@ -3,18 +3,19 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use taraz_fleet::Fleet;
 use taraz_telemetry::{Batch, BatchError, BatchVerdict, RejectedItem};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::group::Group;
 use super::rebuild;
+use super::sealing::{self, Sealing, Swap};
 use super::state::State;
 use super::tally::Tally;
 use super::{Now, StoreError};
 use crate::arrivals::Arrivals;
-use crate::counters::Counters;
+use crate::counters::{Counters, StoreEvent};
 use crate::live::Live;
 use crate::receive::ReceiveError;
 
@@ -34,6 +35,16 @@ pub(crate) enum Command {
         sink: String,
         cursor: i64,
         reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Chunks that take the place of runs.
+    Swap {
+        swap: Box<Swap>,
+        reply: oneshot::Sender<Result<Sealing, StoreError>>,
+    },
+    /// Readings before this UTC day go.
+    Forget {
+        before_day: i64,
+        reply: oneshot::Sender<Result<u64, StoreError>>,
     },
     Rebuild {
         reply: oneshot::Sender<Result<(), StoreError>>,
@@ -72,20 +83,27 @@ pub(super) struct Writer {
 
 /// What a group's transaction came to.
 struct Done {
+    /// Of the batches, in their order.
     verdicts: Vec<Result<BatchVerdict, BatchError>>,
+    /// Of the swaps, in their order.
+    sealings: Vec<Sealing>,
+    /// How many readings went, in the order in which that was asked for.
+    forgotten: Vec<u64>,
     arrivals: Arrivals,
     tally: Tally,
 }
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
+        mut connection: Connection,
         fleet: Arc<Fleet>,
         live: Live,
         counters: Arc<Counters>,
         now: Now,
         lock: File,
     ) -> rusqlite::Result<Self> {
+        // `taraz store compact` may write beside: whoever begins, writes, and the other waits instead of failing in between.
+        connection.set_transaction_behavior(TransactionBehavior::Immediate);
         let state = State::load(&connection)?;
         let mut writer = Self {
             connection,
@@ -212,9 +230,15 @@ impl Writer {
         match self.attempt(&group) {
             Ok(done) => {
                 done.tally.count(&self.counters);
+                for sealing in &done.sealings {
+                    self.counters.store(StoreEvent::Sealed, sealing.readings);
+                    self.counters.store(StoreEvent::SealedRaw, sealing.raw_readings);
+                }
+                self.counters
+                    .store(StoreEvent::Forgotten, done.forgotten.iter().sum());
                 self.live.arrived(&done.arrivals);
                 committed.send_modify(|commits| *commits += 1);
-                answer(group, done.verdicts);
+                answer(group, done);
             }
             Err(error) => {
                 tracing::error!(%error, "the store could not commit; what was delivered will come again");
@@ -229,7 +253,7 @@ impl Writer {
         self.find_state()?;
         let transaction = self.connection.transaction()?;
         let mut work = Group::new(&transaction, &self.fleet, &mut self.state, (self.now)());
-        let mut verdicts = Vec::new();
+        let (mut verdicts, mut sealings, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
         for command in group {
             match command {
                 Command::Batch { bytes, .. } => verdicts.push(match Batch::decode(bytes) {
@@ -241,6 +265,10 @@ impl Writer {
                         .prepare_cached("INSERT OR REPLACE INTO cursor (sink, record) VALUES (?, ?)")?
                         .execute((sink, cursor))?;
                 }
+                Command::Swap { swap, .. } => sealings.push(swap.apply(&transaction)?),
+                Command::Forget { before_day, .. } => {
+                    forgotten.push(sealing::forget(&transaction, *before_day)?);
+                }
                 Command::Rebuild { .. } | Command::Close { .. } => {}
             }
         }
@@ -249,6 +277,8 @@ impl Writer {
         transaction.commit()?;
         Ok(Done {
             verdicts,
+            sealings,
+            forgotten,
             arrivals,
             tally,
         })
@@ -270,8 +300,9 @@ fn store_batch(work: &mut Group<'_>, batch: &Batch<'_>) -> rusqlite::Result<Batc
 }
 
 /// Whoever delivered may be gone; a repeated delivery is a duplicate then.
-fn answer(group: Vec<Command>, verdicts: Vec<Result<BatchVerdict, BatchError>>) {
-    let mut verdicts = verdicts.into_iter();
+fn answer(group: Vec<Command>, done: Done) {
+    let mut verdicts = done.verdicts.into_iter();
+    let (mut sealings, mut forgotten) = (done.sealings.into_iter(), done.forgotten.into_iter());
     for command in group {
         match command {
             Command::Batch { reply, .. } => {
@@ -280,6 +311,8 @@ fn answer(group: Vec<Command>, verdicts: Vec<Result<BatchVerdict, BatchError>>) 
                 }
             }
             Command::Cursor { reply, .. } => drop(reply.send(Ok(()))),
+            Command::Swap { reply, .. } => drop(reply.send(Ok(sealings.next().unwrap_or_default()))),
+            Command::Forget { reply, .. } => drop(reply.send(Ok(forgotten.next().unwrap_or_default()))),
             Command::Rebuild { .. } | Command::Close { .. } => {}
         }
     }
@@ -292,6 +325,8 @@ fn refuse(group: Vec<Command>, reason: &str) {
                 drop(reply.send(Err(ReceiveError::Unavailable(reason.to_owned()))))
             }
             Command::Cursor { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
+            Command::Swap { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
+            Command::Forget { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
             Command::Rebuild { .. } | Command::Close { .. } => {}
         }
     }

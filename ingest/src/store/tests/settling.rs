@@ -139,6 +139,7 @@ fn downgrade(connection: &Connection, anchored: &Run) {
     let third = "
         DROP TABLE run;
         DROP TABLE chunk;
+        DROP TABLE forgotten;
         DROP TABLE runs_due;
         DROP INDEX record_waiting;
         DROP INDEX record_waiting_ms;

@@ -1,0 +1,189 @@
+//! What is done with the days that are over: sealed, in time given up, and the file's free pages given back.
+//!
+//! Inside ingest, beside its batches, by [`Store::keep`]; by hand, beside a running ingest or without one, by [`compact`].
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::sealing::{self, Sealing};
+use super::writer::Command;
+use super::{FILE_NAME, Store, StoreError, lock, schema};
+
+/// How many pages are given back in one transaction.
+const VACUUM_PAGES: i64 = 2_000;
+
+impl Store {
+    /// Seals the days that ended `seal_after_days` ago, and gives up those that ended `keep_readings_days` ago. Batches are taken
+    /// meanwhile: each commit of it is bounded.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`], [`StoreError::Failed`], [`StoreError::Closed`].
+    pub(crate) async fn keep(
+        &self,
+        now_ms: i64,
+        seal_after_days: u32,
+        keep_readings_days: Option<u32>,
+    ) -> Result<Sealing, StoreError> {
+        let open_day = sealing::day_before(now_ms, seal_after_days);
+        let (mut done, mut after) = (Sealing::default(), None);
+        loop {
+            let store = self.clone();
+            let prepared = tokio::task::spawn_blocking(move || {
+                store.snapshot(|snapshot| sealing::prepare(snapshot.connection, open_day, after))
+            });
+            let swap = prepared.await.map_err(|_| StoreError::Closed)??;
+            after = swap.after;
+            if !swap.is_empty() {
+                let swap = Box::new(swap);
+                done.add(self.ask(|reply| Command::Swap { swap, reply }).await??);
+            }
+            if after.is_none() {
+                break;
+            }
+        }
+        if done.device_days > 0 {
+            tracing::info!(
+                device_days = done.device_days,
+                readings = done.readings,
+                bytes = done.chunk_bytes,
+                "days are sealed"
+            );
+        }
+        if let Some(days) = keep_readings_days {
+            self.forget(sealing::day_before(now_ms, days)).await?;
+        }
+        Ok(done)
+    }
+
+    async fn forget(&self, before_day: i64) -> Result<(), StoreError> {
+        let mut readings = 0;
+        loop {
+            match self.ask(|reply| Command::Forget { before_day, reply }).await?? {
+                0 => break,
+                more => readings += more,
+            }
+        }
+        if readings > 0 {
+            tracing::warn!(
+                readings,
+                "readings are given up, as store.keep_readings_days says"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What [`compact`] is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Sealed so far.
+    Sealing(Sealing),
+    /// Free pages of the file that are still to be given back.
+    FreePages(u64),
+}
+
+/// What [`compact`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// What was sealed.
+    pub sealing: Sealing,
+    /// The file's length before, in bytes.
+    pub bytes_before: u64,
+    /// The file's length afterwards, in bytes.
+    pub bytes_after: u64,
+    /// The file was made by a version that gives no pages back, and an ingest works on it: stop it and compact again. Free pages are
+    /// used again all the same.
+    pub is_stuck: bool,
+}
+
+/// Seals the days that ended `seal_after_days` ago and gives free pages back. An ingest may run beside; its batches wait for moments.
+///
+/// # Errors
+/// [`StoreError::Missing`], [`StoreError::Older`], [`StoreError::Newer`], [`StoreError::Sqlite`].
+pub fn compact(
+    data: &Path,
+    seal_after_days: u32,
+    now_ms: i64,
+    mut progress: impl FnMut(Progress),
+) -> Result<Compacted, StoreError> {
+    let mut connection = open(data)?;
+    let open_day = sealing::day_before(now_ms, seal_after_days);
+    let bytes_before = bytes(&connection)?;
+    let (mut done, mut after) = (Sealing::default(), None);
+    loop {
+        let swap = {
+            let reading = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+            sealing::prepare(&reading, open_day, after)?
+        };
+        after = swap.after;
+        if !swap.is_empty() {
+            let transaction = connection.transaction()?;
+            done.add(swap.apply(&transaction)?);
+            transaction.commit()?;
+            progress(Progress::Sealing(done));
+        }
+        if after.is_none() {
+            break;
+        }
+    }
+    let is_stuck = !give_back(&connection, data, &mut progress)?;
+    Ok(Compacted {
+        sealing: done,
+        bytes_before,
+        bytes_after: bytes(&connection)?,
+        is_stuck,
+    })
+}
+
+fn open(data: &Path) -> Result<Connection, StoreError> {
+    let path = data.join(FILE_NAME);
+    if !path.is_file() {
+        return Err(StoreError::Missing(path));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(&path, flags)?;
+    schema::prepare(&connection)?;
+    schema::check_is_present(&connection)?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    Ok(connection)
+}
+
+/// Gives free pages back; false when that would take the file away from a running ingest for too long.
+fn give_back(
+    connection: &Connection,
+    data: &Path,
+    progress: &mut impl FnMut(Progress),
+) -> Result<bool, StoreError> {
+    const INCREMENTAL: i64 = 2;
+    if pragma(connection, "auto_vacuum")? != INCREMENTAL {
+        let Ok(_lock) = lock(data) else {
+            return Ok(false);
+        };
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        connection.execute_batch("VACUUM")?;
+    }
+    let mut free = pragma(connection, "freelist_count")?;
+    while free > 0 {
+        progress(Progress::FreePages(free.unsigned_abs()));
+        connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let left = pragma(connection, "freelist_count")?;
+        if left >= free {
+            break;
+        }
+        free = left;
+    }
+    // The log is folded into the file as far as readers let it be.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))?;
+    Ok(true)
+}
+
+/// The length of the file as SQLite has it, in bytes.
+fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    let pages = pragma(connection, "page_count")?;
+    Ok((pages * pragma(connection, "page_size")?).unsigned_abs())
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}

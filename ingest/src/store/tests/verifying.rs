@@ -1,0 +1,121 @@
+//! What `verify` finds, and backups.
+
+use super::super::testing::*;
+use super::super::{StoreError, backup, verify};
+use crate::store::Store;
+
+async fn sealed_store(folder: &std::path::Path) -> Store {
+    let store = open(folder, &TestClock::new(NOON_MS));
+    let day = |days: i64| -> Vec<_> {
+        (0..50)
+            .map(|minute| {
+                inverter(
+                    NOON_MS + days * 86_400_000 + minute * MINUTE_MS,
+                    6_000,
+                    (minute * 100 + days * 5_000 + 50_000).unsigned_abs(),
+                )
+            })
+            .collect()
+    };
+    deliver(
+        &store,
+        &[
+            Run::new("a-01", 1, 0, &day(-5)),
+            Run::new("a-01", 1, 50, &day(0)),
+            Run::new("a-01", 2, 0, &[anchor(2, 0, NOON_MS, 10)]),
+        ],
+    )
+    .await;
+    store.keep(NOON_MS, 2, None).await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn a_whole_store_is_found_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sealed_store(folder.path()).await;
+    let verified = verify(folder.path()).unwrap();
+    assert_eq!(verified.wrong, [""; 0]);
+    assert_eq!(
+        (
+            verified.rows,
+            verified.run_readings,
+            verified.chunk_readings,
+            verified.chunks
+        ),
+        (1, 50, 50, 1)
+    );
+    store.close().await;
+    assert!(matches!(
+        verify(&folder.path().join("elsewhere")),
+        Err(StoreError::Missing(_))
+    ));
+}
+
+#[tokio::test]
+async fn every_damage_is_found() {
+    let cases = [
+        ("UPDATE chunk SET crc = crc + 1", "another check sum"),
+        ("UPDATE chunk SET bytes = substr(bytes, 1, 40)", "can't be read"),
+        ("UPDATE chunk SET format = 9", "not known to this version"),
+        ("UPDATE chunk SET readings = readings + 1", "than identities"),
+        ("UPDATE chunk SET from_ms = from_ms - 1", "at other times"),
+        (
+            "UPDATE run SET bytes = substr(bytes, 1, 300)",
+            "of its 50 readings can be read",
+        ),
+        ("UPDATE run SET count = 49", "of its 49 readings"),
+        ("UPDATE run SET to_ms = to_ms + 1", "at other times"),
+        ("UPDATE run SET day = day + 1", "of another day"),
+        ("UPDATE run SET first = 20", "sequence 20 is kept twice"),
+        ("UPDATE run SET boot = 9", "not known as received"),
+        ("UPDATE record SET bytes = x'FF'", "its bytes are no record"),
+        ("UPDATE interval SET energy_wh = energy_wh + 1", "its total is"),
+    ];
+    for (damage, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        sealed_store(folder.path()).await.close().await;
+        raw(folder.path()).execute(damage, ()).unwrap();
+        let wrong = verify(folder.path()).unwrap().wrong;
+        assert!(
+            wrong.iter().any(|what| what.contains(expected)),
+            "{damage}: {wrong:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_a_store_and_nothing_is_overwritten_by_one() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = sealed_store(folder.path()).await;
+    let to = other.path().join("store.sqlite");
+    let verified = backup(folder.path(), &to).unwrap();
+    assert_eq!((verified.run_readings, verified.chunk_readings), (50, 50));
+    let before = caches(folder.path());
+    // What comes afterwards is not in it.
+    deliver(&store, &[Run::new("b-01", 1, 0, &[inverter(NOON_MS, 1, 1)])]).await;
+    assert_eq!(caches(other.path()), before);
+    let copy = open(other.path(), &TestClock::new(NOON_MS));
+    assert_eq!(copy.readings_after(0, 1_000).unwrap().len(), 100);
+    copy.close().await;
+    let error = backup(folder.path(), &to).unwrap_err().to_string();
+    assert!(error.contains("it exists already"), "{error}");
+    assert_eq!(
+        std::fs::read_dir(other.path())
+            .unwrap()
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_string_lossy().contains("partial")
+            })
+            .count(),
+        0
+    );
+    // A damaged store gives no backup.
+    store.close().await;
+    raw(folder.path())
+        .execute("UPDATE chunk SET crc = crc + 1", ())
+        .unwrap();
+    let third = other.path().join("third.sqlite");
+    let error = backup(folder.path(), &third).unwrap_err().to_string();
+    assert!(error.contains("the copy is wrong") && !third.exists(), "{error}");
+}

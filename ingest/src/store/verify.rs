@@ -1,0 +1,290 @@
+//! Whether the store is what was written: every record readable, every identity once, every sum right.
+//!
+//! In: the store's file, as it is at one instant; an ingest may run beside. Out: what was looked at, and what is wrong, in words. It
+//! repairs nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+use taraz_telemetry::{RangeSet, Record, Sequence};
+
+use super::chunk::{self, Chunk};
+use super::rows::boot_key;
+use super::runs::{self, Run};
+use super::state::BootKey;
+use super::{FILE_NAME, StoreError, schema};
+use crate::analytics::{Point, Span};
+
+/// The most findings that are told; more are only counted.
+const WRONG_MAX: usize = 100;
+
+/// What a store was found to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Records with a row of their own.
+    pub rows: u64,
+    /// Readings in runs.
+    pub run_readings: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Readings in chunks.
+    pub chunk_readings: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Bytes of the chunks.
+    pub chunk_bytes: u64,
+    /// Readings that were given up by a policy.
+    pub forgotten: u64,
+    /// What is wrong, at most a hundred of it.
+    pub wrong: Vec<String>,
+    /// How much more is wrong.
+    pub more_wrong: u64,
+}
+
+/// Verifies the store in the folder `data`.
+///
+/// # Errors
+/// [`StoreError::Missing`], [`StoreError::Older`], [`StoreError::Newer`], [`StoreError::Sqlite`] when it can't be read at all.
+pub fn verify(data: &Path) -> Result<Verified, StoreError> {
+    let path = data.join(FILE_NAME);
+    if !path.is_file() {
+        return Err(StoreError::Missing(path));
+    }
+    verify_file(&path)
+}
+
+/// Verifies a store's file.
+pub(super) fn verify_file(path: &Path) -> Result<Verified, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.execute_batch("BEGIN")?;
+    schema::check_is_present(&connection)?;
+    let mut look = Look {
+        connection: &connection,
+        found: Verified::default(),
+        identities: BTreeMap::new(),
+    };
+    look.pages()?;
+    look.rows()?;
+    look.runs()?;
+    look.chunks()?;
+    look.once()?;
+    look.totals()?;
+    let forgotten: i64 =
+        connection.query_row("SELECT coalesce(sum(readings), 0) FROM forgotten", (), |row| {
+            row.get(0)
+        })?;
+    look.found.forgotten = forgotten.unsigned_abs();
+    Ok(look.found)
+}
+
+struct Look<'c> {
+    connection: &'c Connection,
+    found: Verified,
+    /// First and last of what stands together, per boot.
+    identities: BTreeMap<BootKey, Vec<(Sequence, Sequence)>>,
+}
+
+impl Look<'_> {
+    fn wrong(&mut self, what: String) {
+        if self.found.wrong.len() < WRONG_MAX {
+            self.found.wrong.push(what);
+        } else {
+            self.found.more_wrong += 1;
+        }
+    }
+
+    fn has(&mut self, boot: BootKey, first: Sequence, count: u32) {
+        let last = first.saturating_add(count.saturating_sub(1));
+        let known = self.identities.entry(boot).or_default();
+        match known.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
+            _ => known.push((first, last)),
+        }
+    }
+
+    /// SQLite's own structures: pages, indexes.
+    fn pages(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare(&format!("PRAGMA integrity_check({WRONG_MAX})"))?;
+        let said: Vec<String> = statement
+            .query_map((), |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for line in said.into_iter().filter(|line| line != "ok") {
+            self.wrong(format!("the file: {line}"));
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(
+            "SELECT device, incarnation, boot, sequence, id, bytes FROM record ORDER BY device, incarnation, boot, sequence",
+        )?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(4)?;
+            self.found.rows += 1;
+            self.has(boot_key(row, 0)?, row.get(3)?, 1);
+            if !matches!(Record::decode(row.get_ref(5)?.as_blob()?), Ok((_, []))) {
+                self.wrong(format!("record {id}: its bytes are no record"));
+            }
+        }
+        Ok(())
+    }
+
+    fn runs(&mut self) -> rusqlite::Result<()> {
+        let sql = format!(
+            "SELECT {} FROM run ORDER BY device, incarnation, boot, first",
+            runs::COLUMNS
+        );
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let run = Run::read(row)?;
+            self.found.runs += 1;
+            self.found.run_readings += u64::from(run.count);
+            self.has(run.boot, run.first, run.count);
+            for what in wrong_with(&run) {
+                self.wrong(format!("run {}: {what}", run.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn chunks(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT {} FROM chunk ORDER BY device, day",
+            chunk::COLUMNS
+        ))?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let chunk = Chunk::read(row)?;
+            self.found.chunks += 1;
+            self.found.chunk_readings += u64::from(chunk.readings);
+            self.found.chunk_bytes += chunk.len();
+            // Whatever its bytes are, its identities are its own.
+            for stretch in chunk.identities().unwrap_or_default() {
+                self.has(stretch.boot, stretch.first, stretch.count);
+            }
+            match chunk.records() {
+                Ok(records) => {
+                    let bounds = bounds(records.iter().map(|record| record.time_ms));
+                    if bounds != Some((chunk.from_ms, chunk.to_ms)) {
+                        self.wrong(format!("chunk {}: its readings are at other times", chunk.id));
+                    }
+                }
+                Err(error) => self.wrong(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every identity is kept once, and is among those that were received.
+    fn once(&mut self) -> rusqlite::Result<()> {
+        let mut received: BTreeMap<BootKey, RangeSet> = BTreeMap::new();
+        let mut statement = self
+            .connection
+            .prepare("SELECT device, incarnation, boot, first, last FROM received")?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let ranges = received.entry(boot_key(row, 0)?).or_default();
+            ranges.insert_run(row.get(3)?, row.get(4)?);
+        }
+        for (boot, mut kept) in std::mem::take(&mut self.identities) {
+            let name = format!(
+                "device {}, incarnation {}, boot {}",
+                boot.device, boot.incarnation, boot.boot
+            );
+            kept.sort_unstable();
+            for pair in kept.windows(2).filter(|pair| pair[1].0 <= pair[0].1) {
+                self.wrong(format!("{name}: sequence {} is kept twice", pair[1].0));
+            }
+            let known = received.remove(&boot).unwrap_or_default();
+            let known: Vec<_> = known.runs().collect();
+            for (first, last) in kept {
+                let at = known.partition_point(|run| run.1 < first);
+                if known.get(at).is_none_or(|run| run.0 > first || run.1 < last) {
+                    self.wrong(format!(
+                        "{name}: sequences {first} to {last} are kept, and not known as received"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rises of each register, in intervals and in spans, add up to its total.
+    fn totals(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, rated_w, total_wh,
+                 coalesce((SELECT sum(energy_wh) FROM interval WHERE series = series.id), 0) FROM series",
+        )?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let (series, rated_w, total_wh): (i64, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let sum_wh = row.get::<_, i64>(3)? + self.spans_wh(series, rated_w)?;
+            if sum_wh != total_wh {
+                self.wrong(format!(
+                    "register {series}: its intervals add up to {sum_wh} Wh, its total is {total_wh} Wh"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn spans_wh(&self, series: i64, rated_w: u32) -> rusqlite::Result<i64> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT from_ms, from_wh, to_ms, to_wh FROM span WHERE series = ?")?;
+        let mut rows = statement.query([series])?;
+        let mut sum_wh = 0;
+        while let Some(row) = rows.next()? {
+            let point = |at| -> rusqlite::Result<Point> {
+                Ok(Point {
+                    time_ms: row.get(at)?,
+                    value_wh: row.get(at + 1)?,
+                })
+            };
+            let span = Span {
+                from: point(0)?,
+                to: point(2)?,
+                rated_w,
+            };
+            sum_wh += span.energy_wh();
+        }
+        Ok(sum_wh)
+    }
+}
+
+/// What a run says of itself that its bytes do not say.
+fn wrong_with(run: &Run) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let records: Vec<_> = run.records().collect();
+    let len: usize = records.iter().map(|record| record.bytes.len()).sum();
+    if records.len() != run.count as usize || len != run.bytes.len() {
+        wrong.push(format!(
+            "{} of its {} readings can be read",
+            records.len(),
+            run.count
+        ));
+        return wrong;
+    }
+    if bounds(records.iter().map(|record| record.time_ms)) != Some((run.from_ms, run.to_ms)) {
+        wrong.push("its readings are at other times".to_owned());
+    }
+    if records
+        .iter()
+        .any(|record| runs::day_of(record.time_ms) != run.day)
+    {
+        wrong.push("its readings are of another day".to_owned());
+    }
+    wrong
+}
+
+fn bounds(times_ms: impl Iterator<Item = i64> + Clone) -> Option<(i64, i64)> {
+    times_ms.clone().min().zip(times_ms.max())
+}
