@@ -36,6 +36,8 @@ pub(crate) struct Installation {
     pub(crate) master: MasterKey,
     way: Way,
     mqtt_port: u16,
+    /// Where devices connect instead, when a road of the test leads to the gateway or broker.
+    road: Option<SocketAddr>,
     /// Where the gateway serves.
     pub(crate) gateway_http: SocketAddr,
     /// Where ingest serves.
@@ -66,6 +68,7 @@ impl Installation {
             folder,
             way,
             mqtt_port,
+            road: None,
             gateway_http,
             http,
         };
@@ -81,6 +84,16 @@ impl Installation {
     /// The port of the gateway's own door.
     pub(crate) fn mqtt_port(&self) -> u16 {
         self.mqtt_port
+    }
+
+    /// Where the gateway serves metrics and probes.
+    pub(crate) fn gateway_http(&self) -> SocketAddr {
+        self.gateway_http
+    }
+
+    /// Devices that are configured from now on connect here.
+    pub(crate) fn set_road(&mut self, road: SocketAddr) {
+        self.road = Some(road);
     }
 
     /// Starts the gateway and waits until it serves.
@@ -185,9 +198,21 @@ impl Installation {
 
     /// Starts one registered device with so many days of history in its queue.
     pub(crate) fn start_device(&self, device: &DeviceId, bus: &str, history_days: u32) -> Process {
-        let broker = match &self.way {
-            Way::Door => format!("mqtt://127.0.0.1:{}", self.mqtt_port),
-            Way::Broker(url) => url.clone(),
+        let history = if history_days == 0 {
+            String::new()
+        } else {
+            format!("history = {{ days = {history_days}, step_s = 300 }}\n")
+        };
+        self.configure_device(device, bus, &history);
+        self.run_device(device)
+    }
+
+    /// Writes the configuration of a registered device, with more lines in front.
+    pub(crate) fn configure_device(&self, device: &DeviceId, bus: &str, more: &str) {
+        let broker = match (&self.way, self.road) {
+            (_, Some(road)) => format!("mqtt://{road}"),
+            (Way::Door, None) => format!("mqtt://127.0.0.1:{}", self.mqtt_port),
+            (Way::Broker(url), None) => url.clone(),
         };
         let state = format!("device-{device}");
         let arguments = [
@@ -214,13 +239,14 @@ impl Installation {
             String::from_utf8_lossy(&printed.stderr)
         );
         let config = String::from_utf8(printed.stdout).unwrap();
-        let history = if history_days == 0 {
-            String::new()
-        } else {
-            format!("history = {{ days = {history_days}, step_s = 300 }}\n")
-        };
         let file = format!("{device}.toml");
-        self.write_private(&file, &format!("{history}{config}"));
+        let _ = std::fs::remove_file(self.folder().join(&file));
+        self.write_private(&file, &format!("{more}{config}"));
+    }
+
+    /// Starts a device as it is configured.
+    pub(crate) fn run_device(&self, device: &DeviceId) -> Process {
+        let file = format!("{device}.toml");
         Process::taraz(
             TARAZ,
             &format!("device-{device}"),

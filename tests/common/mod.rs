@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "every test uses a part of it")]
 
 pub(crate) mod board;
+pub(crate) mod chaos;
 pub(crate) mod field;
 pub(crate) mod fleet;
 pub(crate) mod installation;
+pub(crate) mod ledger;
 pub(crate) mod oracle;

@@ -24,7 +24,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    fn history_until_ms(&self, meter: &Meter) -> i64 {
+    /// Up to here both sides name the same instants of a meter's polls, UTC ms.
+    pub(crate) fn history_until_ms(&self, meter: &Meter) -> i64 {
         self.history_until_ms.get(&meter.0).copied().unwrap_or(0)
     }
 }

@@ -5,8 +5,11 @@
 //! test with the command that installs it. All functions panic instead of returning errors, with the last output of
 //! the process concerned: they are for tests only.
 
+mod disk;
 mod emulator;
+mod fake_clock;
 mod http;
+mod packets;
 mod ports;
 mod process;
 mod programs;
@@ -17,7 +20,9 @@ mod time_server;
 mod wait;
 mod webhook;
 
+pub use disk::SmallDisk;
 pub use emulator::{Emulator, HOST_IN_EMULATOR, Machine};
+pub use fake_clock::FakeClock;
 pub use http::{Response, get, request};
 pub use ports::{free_port, free_ports};
 pub use process::{Process, Signal};

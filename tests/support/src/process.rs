@@ -61,8 +61,24 @@ impl Process {
     /// As [`Process::start`].
     #[must_use]
     pub fn taraz(program: &str, name: &str, arguments: &[&str], folder: &Path) -> Self {
+        Self::taraz_within(program, name, arguments, folder, &[])
+    }
+
+    /// As [`Process::taraz`], with more in its environment.
+    ///
+    /// # Panics
+    /// As [`Process::start`].
+    #[must_use]
+    pub fn taraz_within(
+        program: &str,
+        name: &str,
+        arguments: &[&str],
+        folder: &Path,
+        environment: &[(String, String)],
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder).env("NO_COLOR", "1");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         if std::env::var_os("RUST_LOG").is_none() {
             command.env("RUST_LOG", "info");
         }

@@ -1,10 +1,12 @@
-//! The road between a device and its broker: a TCP proxy on loopback that can be slow, cut or blocked.
+//! The road between a device and its broker: a TCP proxy on loopback that can be slow, cut or blocked, or disturb what passes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use crate::packets::{Packets, is_publish};
 
 /// How often what stands still looks whether it may go on.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
@@ -25,6 +27,15 @@ pub enum Traffic {
     Blocked,
     /// Every connection is closed, and new ones are closed at once.
     Cut,
+    /// On a road of packets: in one of so many, a bit is flipped.
+    Corrupt {
+        /// At least 1.
+        one_in: u32,
+    },
+    /// On a road of packets: every message passes twice.
+    Duplicate,
+    /// On a road of packets: messages change places with what comes behind them.
+    Reorder,
 }
 
 /// A proxy from a port of its own to a server; it serves until the test ends.
@@ -39,6 +50,9 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
     up: AtomicU64,
     down: AtomicU64,
+    /// MQTT packets pass whole.
+    has_packets: bool,
+    disturbed: AtomicU64,
 }
 
 impl Road {
@@ -48,6 +62,19 @@ impl Road {
     /// When there is no free port.
     #[must_use]
     pub fn start(to: SocketAddr) -> Self {
+        Self::begin(to, false)
+    }
+
+    /// As [`Road::start`], for MQTT: it knows where packets end, so that it can damage, repeat and exchange them.
+    ///
+    /// # Panics
+    /// As [`Road::start`].
+    #[must_use]
+    pub fn start_mqtt(to: SocketAddr) -> Self {
+        Self::begin(to, true)
+    }
+
+    fn begin(to: SocketAddr, has_packets: bool) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port of 127.0.0.1");
         let address = listener.local_addr().expect("the address of a bound listener");
         let shared = Arc::new(Shared {
@@ -56,6 +83,8 @@ impl Road {
             open: Mutex::default(),
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
+            has_packets,
+            disturbed: AtomicU64::new(0),
         });
         let in_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -91,6 +120,12 @@ impl Road {
             self.shared.down.load(Ordering::SeqCst),
         )
     }
+
+    /// How many packets were damaged, repeated or exchanged.
+    #[must_use]
+    pub fn disturbed(&self) -> u64 {
+        self.shared.disturbed.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Road {
@@ -117,14 +152,56 @@ impl Shared {
 
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, counter: &AtomicU64) {
         let mut buffer = [0; CHUNK_LEN];
-        while let Ok(len @ 1..) = from.read(&mut buffer) {
-            if !self.wait_for_passage(len) || to.write_all(&buffer[..len]).is_err() {
-                break;
+        let mut packets = Packets::default();
+        let mut waiting = None;
+        'open: while let Ok(len @ 1..) = from.read(&mut buffer) {
+            packets.push(&buffer[..len]);
+            loop {
+                let next = if self.has_packets {
+                    packets.next_packet()
+                } else {
+                    packets.all()
+                };
+                let Some(packet) = next else { break };
+                if !self.wait_for_passage(packet.len()) {
+                    break 'open;
+                }
+                let bytes = self.disturb(packet, &mut waiting);
+                if to.write_all(&bytes).is_err() {
+                    break 'open;
+                }
+                counter.fetch_add(bytes.len() as u64, Ordering::SeqCst);
             }
-            counter.fetch_add(len as u64, Ordering::SeqCst);
         }
         let _ = to.shutdown(Shutdown::Both);
         let _ = from.shutdown(Shutdown::Both);
+    }
+
+    /// What passes in the place of a packet; a message may be kept waiting until the next packet has passed.
+    fn disturb(&self, mut packet: Vec<u8>, waiting: &mut Option<Vec<u8>>) -> Vec<u8> {
+        let traffic = *lock(&self.traffic);
+        let count = || self.disturbed.fetch_add(1, Ordering::SeqCst);
+        match traffic {
+            Traffic::Reorder if waiting.is_none() && is_publish(&packet) => {
+                count();
+                *waiting = Some(packet);
+                return Vec::new();
+            }
+            Traffic::Duplicate if is_publish(&packet) => {
+                count();
+                packet.extend_from_within(..);
+            }
+            Traffic::Corrupt { one_in } => {
+                let random = rand_of(count());
+                if random.is_multiple_of(u64::from(one_in.max(1))) {
+                    let bit = usize::try_from(random >> 32).unwrap_or(0) % (packet.len() * 8);
+                    packet[bit / 8] ^= 1 << (bit % 8);
+                }
+            }
+            _ => {}
+        }
+        packet.extend(waiting.take().into_iter().flatten());
+        packet
     }
 
     /// Returns when so many bytes may pass; false when the road is cut.
@@ -132,7 +209,9 @@ impl Shared {
         loop {
             let traffic = *lock(&self.traffic);
             match traffic {
-                Traffic::Free => return true,
+                Traffic::Free | Traffic::Corrupt { .. } | Traffic::Duplicate | Traffic::Reorder => {
+                    return true;
+                }
                 Traffic::Cut => return false,
                 Traffic::Blocked => std::thread::sleep(LOOK_INTERVAL),
                 Traffic::Slow { bytes_per_s } => {
@@ -144,6 +223,14 @@ impl Shared {
             }
         }
     }
+}
+
+/// The n-th of a row of numbers that look random (`SplitMix64`, Steele, Lea and Flood 2014).
+fn rand_of(n: u64) -> u64 {
+    let mut z = n.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -193,5 +280,31 @@ mod tests {
         let mut next = TcpStream::connect(road.address()).unwrap();
         next.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert_eq!(next.read(&mut back).unwrap_or(0), 0, "a new one is closed too");
+    }
+
+    #[test]
+    fn a_road_of_packets_repeats_exchanges_and_damages_them() {
+        let road = Road::start_mqtt(echo());
+        let mut client = TcpStream::connect(road.address()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut pass = |traffic, sent: &[u8], len: usize| {
+            road.set(traffic);
+            client.write_all(sent).unwrap();
+            let mut back = vec![0; len];
+            client.read_exact(&mut back).unwrap();
+            back
+        };
+        let (message, ping) = ([0x30, 2, 1, 2], [0xC0, 0]);
+        let both = [&message[..], &ping].concat();
+        assert_eq!(pass(Traffic::Free, &both, 6), both);
+        // There and back, it is four of them.
+        assert_eq!(pass(Traffic::Duplicate, &message, 16), message.repeat(4));
+        // There the message waits for the ping, and back for what comes behind it.
+        let three = [&message[..], &ping, &[0xD0, 0]].concat();
+        let exchanged = [&ping[..], &[0xD0, 0], &message].concat();
+        assert_eq!(pass(Traffic::Reorder, &three, 8), exchanged);
+        let damaged = pass(Traffic::Corrupt { one_in: 1 }, &[0x30, 4, 7, 7, 7, 7], 6);
+        assert_ne!(damaged, [0x30, 4, 7, 7, 7, 7]);
+        assert!(road.disturbed() > 3);
     }
 }

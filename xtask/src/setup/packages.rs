@@ -36,6 +36,7 @@ const NEEDS: &[Need] = &[
     need("qemu-system-arm", "qemu-system-arm"),
     need("node", "nodejs"),
     need("npm", "npm"),
+    need("faketime", "faketime"),
 ];
 
 /// A package without a program of its own: Debian's Python leaves out what a venv needs.

@@ -1,0 +1,251 @@
+//! A round: an installation, its faults at their times, and everything well again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use taraz_simulator::demo;
+use taraz_telemetry::DeviceId;
+use taraz_test_support::{Mosquitto, MosquittoOptions, Process, Road, Signal, Traffic, wait_for};
+
+use crate::common::field::{STOP_LIMIT, wait_forwarded, wait_stored};
+use crate::common::installation::{Installation, Way};
+use crate::common::ledger::Ledger;
+
+use super::cells::{Cell, Fault, Target};
+use super::part::Part;
+use super::schedule::{Round, Step};
+use super::verdict::{Verdict, judge};
+
+/// The devices of a round; the first is the one that fails.
+pub(crate) const DEVICES: [&str; 3] = ["sari-01", "babol-01", "amol-01"];
+/// Generous: two cores may be busy with other tests, in an unoptimised build.
+const LIMIT: Duration = Duration::from_secs(300);
+/// A device asks again soon, so that a round is short; a board takes its time.
+const DEVICE: &str = "ack_timeout_s = 2\nkeep_alive_s = 10\npoll_interval_s = 5\n";
+/// What a device's road carries while things fail, bytes a second: so much that there is history left for every fault.
+const ROAD_BYTES_PER_S: u32 = 60_000;
+const ROAD: Traffic = Traffic::Slow {
+    bytes_per_s: ROAD_BYTES_PER_S,
+};
+/// A road that is slow, bytes a second.
+const SLOW_BYTES_PER_S: u32 = 2_000;
+/// One packet of so many is damaged.
+const CORRUPT_ONE_IN: u32 = 10;
+/// Faults begin when so many records are stored.
+const STORED_FIRST: f64 = 50.0;
+
+struct Site {
+    installation: Installation,
+    gateway: Part,
+    ingest: Part,
+    devices: Vec<Part>,
+    broker: Option<Mosquitto>,
+    road: Road,
+    simulator: Process,
+}
+
+/// Runs a round with so many days of history on each device.
+///
+/// # Panics
+/// When a record is lost, altered or there twice, or the installation does not get well again.
+pub(crate) fn run(round: &Round, history_days: u32) -> Verdict {
+    let mut site = Site::start(round, history_days);
+    wait_stored(&site.installation, STORED_FIRST);
+    site.play(&round.steps);
+    site.get_well();
+    site.end(round)
+}
+
+impl Site {
+    fn start(round: &Round, history_days: u32) -> Self {
+        let broker = round
+            .has_broker
+            .then(|| Mosquitto::start(MosquittoOptions::default()));
+        let way = broker
+            .as_ref()
+            .map_or(Way::Door, |broker| Way::Broker(broker.url()));
+        let mut installation = Installation::new(demo::fleet_toml(), way);
+        let end_of_road = broker.as_ref().map_or_else(
+            || ([127, 0, 0, 1], installation.mqtt_port()).into(),
+            Mosquitto::address,
+        );
+        let road = Road::start_mqtt(end_of_road);
+        installation.set_road(road.address());
+        road.set(ROAD);
+        let fault = |target| {
+            let step = round.steps.iter().find(|step| step.cell.target == target);
+            step.map(|step| step.cell.fault)
+        };
+        let folder = installation.folder();
+        let service = |name: &str, address, target| {
+            let arguments = [name, "--config", "taraz.toml"];
+            Part::new(
+                name,
+                &arguments,
+                folder,
+                Some(address),
+                &folder.join(name),
+                fault(target),
+            )
+        };
+        let mut ingest = service("ingest", installation.http, Target::Ingest);
+        let mut gateway = service("gateway", installation.gateway_http(), Target::Gateway);
+        let (simulator, buses) = installation.start_simulator(demo::simulation_toml());
+        let mut devices: Vec<_> = DEVICES
+            .iter()
+            .enumerate()
+            .map(|(at, id)| {
+                let history = format!("{DEVICE}history = {{ days = {history_days}, step_s = 60 }}\n");
+                installation.configure_device(&DeviceId::new(id).unwrap(), &buses[*id], &history);
+                let (file, state) = (format!("{id}.toml"), folder.join(format!("device-{id}")));
+                let fault = fault(Target::Device).filter(|_| at == 0);
+                Part::new(
+                    &format!("device-{id}"),
+                    &["device", "run", &file],
+                    folder,
+                    None,
+                    &state,
+                    fault,
+                )
+            })
+            .collect();
+        ingest.start();
+        gateway.start();
+        devices.iter_mut().for_each(Part::start);
+        Self {
+            gateway,
+            ingest,
+            devices,
+            broker,
+            road,
+            simulator,
+            installation,
+        }
+    }
+
+    /// Begins and ends every fault at its time.
+    fn play(&mut self, steps: &[Step]) {
+        let mut events: BTreeMap<(u64, usize, bool), Cell> = BTreeMap::new();
+        for (at, step) in steps.iter().enumerate() {
+            events.insert((step.at_ms, at, false), step.cell);
+            events.insert((step.at_ms + step.for_ms, at, true), step.cell);
+        }
+        let begun = Instant::now();
+        for ((at_ms, _, is_end), cell) in events {
+            let at = Duration::from_millis(at_ms);
+            std::thread::sleep(at.saturating_sub(begun.elapsed()));
+            if is_end {
+                self.heal(cell);
+            } else {
+                self.begin(cell);
+            }
+        }
+    }
+
+    fn begin(&mut self, cell: Cell) {
+        match cell.target {
+            Target::Gateway => self.gateway.begin(cell.fault),
+            Target::Ingest => self.ingest.begin(cell.fault),
+            Target::Device => self.devices[0].begin(cell.fault),
+            Target::Link => self.road.set(traffic(cell.fault)),
+            Target::Broker => {
+                let broker = self.broker.as_mut().expect("a broker in this round");
+                match cell.fault {
+                    Fault::Kill => broker.kill(),
+                    Fault::Stop => broker.process().signal(Signal::Stop),
+                    _ => {
+                        broker.stop();
+                        broker.start_again();
+                    }
+                }
+            }
+        }
+    }
+
+    fn heal(&mut self, cell: Cell) {
+        match cell.target {
+            Target::Gateway => self.gateway.heal(cell.fault),
+            Target::Ingest => self.ingest.heal(cell.fault),
+            Target::Device => self.devices[0].heal(cell.fault),
+            Target::Link => self.road.set(ROAD),
+            Target::Broker => {
+                let broker = self.broker.as_mut().expect("a broker in this round");
+                match cell.fault {
+                    Fault::Kill => broker.start_again(),
+                    Fault::Stop => broker.process().signal(Signal::Continue),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Waits until every device has delivered its history and the gateway everything that it took.
+    fn get_well(&mut self) {
+        self.road.set(Traffic::Free);
+        self.gateway.keep_running();
+        self.ingest.keep_running();
+        wait_for(LIMIT, "everything that the devices wrote", || {
+            self.devices.iter_mut().for_each(Part::keep_running);
+            let waiting = DEVICES.iter().find_map(|device| self.why_waiting(device));
+            waiting.map_or(Ok(()), Err)
+        });
+    }
+
+    /// Why a device is not done: the present begins with a boot of its own when the history was read, and nothing before is missing.
+    fn why_waiting(&self, device: &str) -> Option<String> {
+        let ledger = Ledger::ask(&self.installation, device);
+        let newest = ledger.boots.keys().map(|(_, boot)| *boot).max();
+        let is_done = newest >= Some(2) && ledger.pending == 0;
+        (!is_done).then(|| {
+            let counts = (ledger.written, ledger.stored, ledger.held, ledger.pending);
+            format!("{device}: boot {newest:?}; written, stored, held, pending: {counts:?}")
+        })
+    }
+
+    /// Ends everything, the devices first, and judges what is left.
+    fn end(mut self, round: &Round) -> Verdict {
+        self.devices.iter_mut().for_each(Part::end);
+        wait_forwarded(&self.installation);
+        // What a device had sent last may still be on its way through the broker.
+        let what = "a store that no longer grows";
+        let mut before = None;
+        wait_for(LIMIT, what, || {
+            std::thread::sleep(Duration::from_millis(500));
+            let stored = crate::common::oracle::stored_so_far(&self.installation.store());
+            let still = before.replace(stored) == Some(stored);
+            still.then_some(()).ok_or_else(|| format!("{stored} records"))
+        });
+        wait_forwarded(&self.installation);
+        self.gateway.end();
+        self.ingest.end();
+        self.simulator.signal(Signal::Interrupt);
+        assert!(self.simulator.wait(STOP_LIMIT).success());
+        let ended_by_themselves = [&self.gateway, &self.ingest]
+            .into_iter()
+            .chain(&self.devices)
+            .map(|part| part.ended_by_itself)
+            .sum();
+        judge(
+            &self.installation,
+            round,
+            self.road.disturbed(),
+            ended_by_themselves,
+        )
+    }
+}
+
+const fn traffic(fault: Fault) -> Traffic {
+    match fault {
+        Fault::Cut => Traffic::Cut,
+        Fault::HalfOpen => Traffic::Blocked,
+        Fault::Slow => Traffic::Slow {
+            bytes_per_s: SLOW_BYTES_PER_S,
+        },
+        Fault::Corrupt => Traffic::Corrupt {
+            one_in: CORRUPT_ONE_IN,
+        },
+        Fault::Duplicate => Traffic::Duplicate,
+        Fault::Reorder => Traffic::Reorder,
+        _ => ROAD,
+    }
+}

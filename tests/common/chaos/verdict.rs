@@ -1,0 +1,138 @@
+//! What a round came to: the journal, the store, the devices' queues and the gap ledger say the same.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::process::Command;
+
+use crate::common::installation::{Installation, TARAZ};
+use crate::common::ledger::{Ledger, QueueLeft};
+use crate::common::oracle::{self, Polls};
+
+use super::schedule::Round;
+use super::site::DEVICES;
+
+/// The counts of a round.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// Polls of the histories that were served and are stored, each once and digit for digit.
+    pub(crate) polls: usize,
+    pub(crate) values: usize,
+    pub(crate) written: u64,
+    pub(crate) stored: u64,
+    pub(crate) held: u64,
+    pub(crate) pending: u64,
+    pub(crate) dropped: u64,
+    /// Packets that the road damaged, repeated or exchanged.
+    pub(crate) disturbed: u64,
+    /// Programs that ended by themselves on a full or read-only disk.
+    pub(crate) ended_by_themselves: u32,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} polls with {} values equal; written {} = stored {} + held {} + pending {} + dropped {}",
+            self.polls, self.values, self.written, self.stored, self.held, self.pending, self.dropped
+        )?;
+        if self.disturbed > 0 {
+            write!(f, "; {} packets disturbed", self.disturbed)?;
+        }
+        if self.ended_by_themselves > 0 {
+            write!(
+                f,
+                "; {} times a program ended by itself",
+                self.ended_by_themselves
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Judges an installation that has ended.
+///
+/// # Panics
+/// At the first difference, saying where.
+pub(crate) fn judge(
+    installation: &Installation,
+    round: &Round,
+    disturbed: u64,
+    ended_by_themselves: u32,
+) -> Verdict {
+    let journal = oracle::journal(&installation.journal());
+    let mut stored = oracle::store(&installation.store());
+    assert_eq!(
+        (stored.repeated, stored.conflicts),
+        (0, 0),
+        "polls there twice, and conflicts"
+    );
+    only_of_history(&journal, &mut stored.polls);
+    let (polls, values) = oracle::assert_equal_history(&journal, &stored.polls);
+    assert!(polls > 1_000, "only {polls} polls: the history is missing");
+    let mut verdict = Verdict {
+        polls,
+        values,
+        disturbed,
+        ended_by_themselves,
+        ..Verdict::default()
+    };
+    for device in DEVICES {
+        let ledger = Ledger::ask(installation, device);
+        let left = QueueLeft::read(&installation.folder().join(format!("device-{device}")));
+        left.assert_is(&ledger);
+        assert_eq!(
+            ledger.unknown,
+            0,
+            "{device}: nobody knows what became of {:?}",
+            ledger.identities("unknown")
+        );
+        verdict.written += ledger.written;
+        verdict.stored += ledger.stored;
+        verdict.held += ledger.held;
+        verdict.pending += ledger.pending;
+        verdict.dropped += ledger.dropped;
+    }
+    let reasons = held_reasons(installation);
+    let has_step = round.steps.iter().any(|step| step.cell.fault.needs_clock());
+    let allowed: BTreeSet<_> = has_step
+        .then_some("implausible_time".to_owned())
+        .into_iter()
+        .collect();
+    assert!(
+        reasons.is_subset(&allowed),
+        "held for {reasons:?}, expected at most {allowed:?}"
+    );
+    assert_eq!(verdict.dropped, 0, "no queue was full");
+    verdict
+}
+
+/// A device whose clock is off polls at times that the journal names otherwise; what its history covers is compared.
+fn only_of_history(journal: &oracle::Journal, polls: &mut Polls) {
+    for (meter, polls) in polls {
+        let until_ms = journal.history_until_ms(meter);
+        polls.retain(|at_ms, _| *at_ms < until_ms);
+    }
+}
+
+/// Why anything is held, as the command line tells it; what the gateway has in its own quarantine was rejected.
+fn held_reasons(installation: &Installation) -> BTreeSet<String> {
+    let said = Command::new(TARAZ)
+        .args(["quarantine", "list", "--config", "taraz.toml"])
+        .current_dir(installation.folder())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(text.contains(": 0 items that ingest rejected"), "{text}");
+    // h1..h9  sari-01  meter 1  implausible_time  9 records  …
+    let held = text.lines().filter(|line| line.trim_start().starts_with('h'));
+    held.filter_map(|line| {
+        Some(
+            line.split("  ")
+                .filter(|word| !word.is_empty())
+                .nth(3)?
+                .to_owned(),
+        )
+    })
+    .collect()
+}
