@@ -1,9 +1,10 @@
-//! The workshop: `cargo xtask setup | test | boards | size | qemu | soak | bench | tidy`.
+//! The workshop: `cargo xtask setup | test | boards | size | qemu | soak | chaos | bench | tidy`.
 //!
 //! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
 
 mod bench;
 mod boards;
+mod chaos;
 mod command;
 mod qemu;
 mod setup;
@@ -44,6 +45,10 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
         "the emulated device under random power cuts and bad roads: --minutes N (5), --cuts N (20), --seed N",
     ),
     (
+        "chaos",
+        "the fault matrix: every part killed, stopped, cut off, damaged, without disk: --minutes N (30), --seed N, --stop-s N (5), --round N",
+    ),
+    (
         "bench",
         "measure the data path on the release binary: demo, load; --json FILE, --binary PATH (minutes); docs/performance.md",
     ),
@@ -75,6 +80,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["size", options @ ..] => boards::size(options),
         ["qemu", options @ ..] => qemu::run(options),
         ["soak", options @ ..] => soak::run(&soak::Options::parse(options)?),
+        ["chaos", options @ ..] => chaos::run(&chaos::Options::parse(options)?),
         ["bench", options @ ..] => bench::run(&bench::Options::parse(options)?),
         ["tidy"] => tidy::run(),
         [] | ["help" | "-h" | "--help"] => {

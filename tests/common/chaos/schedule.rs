@@ -4,6 +4,7 @@
 //! cell, then every pair of cells of two parts has had its turn.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -33,6 +34,17 @@ pub(crate) struct Round {
     /// Through Mosquitto; else through the gateway's own door.
     pub(crate) has_broker: bool,
     pub(crate) steps: Vec<Step>,
+}
+
+impl fmt::Display for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.has_broker { "broker" } else { "door" };
+        write!(f, "round {} ({way}):", self.number)?;
+        for Step { cell, at_ms, for_ms } in &self.steps {
+            write!(f, " {cell} at {at_ms} ms for {for_ms} ms;")?;
+        }
+        Ok(())
+    }
 }
 
 /// The rounds of a seed, without an end. Faults last up to `stop_ms`.

@@ -49,6 +49,53 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What became of a cell in all its rounds.
+#[derive(Default)]
+pub(crate) struct Tally {
+    rounds: u64,
+    failed: u64,
+    polls: u64,
+    written: u64,
+    stored: u64,
+    held: u64,
+    pending: u64,
+    dropped: u64,
+}
+
+impl Tally {
+    /// One more round; `None` when it failed.
+    pub(crate) fn add(&mut self, verdict: Option<&Verdict>) {
+        self.rounds += 1;
+        let Some(verdict) = verdict else {
+            self.failed += 1;
+            return;
+        };
+        self.polls += verdict.polls as u64;
+        self.written += verdict.written;
+        self.stored += verdict.stored;
+        self.held += verdict.held;
+        self.pending += verdict.pending;
+        self.dropped += verdict.dropped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rounds, {} failed; {} polls equal; written {} = stored {} + held {} + pending {} + dropped {}",
+            self.rounds,
+            self.failed,
+            self.polls,
+            self.written,
+            self.stored,
+            self.held,
+            self.pending,
+            self.dropped
+        )
+    }
+}
+
 /// Judges an installation that has ended.
 ///
 /// # Panics
