@@ -160,6 +160,11 @@ impl Part {
         assert!(process.wait(END_LIMIT).success(), "{}", process.output());
     }
 
+    /// Waits until it has said something.
+    pub(crate) fn wait_said(&mut self, limit: Duration, text: &str) {
+        self.process().wait_for_output(limit, text);
+    }
+
     fn disk(&self) -> &SmallDisk {
         self.disk.as_ref().expect("a part with a disk of its own")
     }

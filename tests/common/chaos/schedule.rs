@@ -33,13 +33,20 @@ pub(crate) struct Round {
     pub(crate) number: usize,
     /// Through Mosquitto; else through the gateway's own door.
     pub(crate) has_broker: bool,
+    /// The last device has a queue too small for its history.
+    pub(crate) has_small_queue: bool,
     pub(crate) steps: Vec<Step>,
 }
 
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = if self.has_broker { "broker" } else { "door" };
-        write!(f, "round {} ({way}):", self.number)?;
+        let queue = if self.has_small_queue {
+            ", a small queue"
+        } else {
+            ""
+        };
+        write!(f, "round {} ({way}{queue}):", self.number)?;
         for Step { cell, at_ms, for_ms } in &self.steps {
             write!(f, " {cell} at {at_ms} ms for {for_ms} ms;")?;
         }
@@ -76,6 +83,7 @@ pub(crate) fn rounds(seed: u64, stop_ms: u64) -> impl Iterator<Item = Round> {
         Round {
             number,
             has_broker,
+            has_small_queue: number % 3 == 2,
             steps,
         }
     })

@@ -18,6 +18,9 @@ use super::verdict::{Verdict, judge};
 
 /// The devices of a round; the first is the one that fails.
 pub(crate) const DEVICES: [&str; 3] = ["sari-01", "babol-01", "amol-01"];
+/// The one whose queue may be too small for its history.
+pub(crate) const SMALL: &str = DEVICES[2];
+const SMALL_QUEUE: &str = "queue_records = 1000\n";
 /// Generous: two cores may be busy with other tests, in an unoptimised build.
 const LIMIT: Duration = Duration::from_secs(300);
 /// A device asks again soon, so that a round is short; a board takes its time.
@@ -111,7 +114,13 @@ impl Site {
             .collect();
         ingest.start();
         gateway.start();
-        devices.iter_mut().for_each(Part::start);
+        if round.has_small_queue {
+            let small = devices.last_mut().expect("three devices");
+            overwrite(small, &road, |more| {
+                installation.configure_device(&DeviceId::new(SMALL).unwrap(), &buses[SMALL], more);
+            });
+        }
+        devices.iter_mut().for_each(Part::keep_running);
         Self {
             gateway,
             ingest,
@@ -232,6 +241,18 @@ impl Site {
             ended_by_themselves,
         )
     }
+}
+
+/// Reads a device's history while nothing can be delivered, then lets it go on with a queue that is too small for it.
+fn overwrite(device: &mut Part, road: &Road, configure: impl Fn(&str)) {
+    road.set(Traffic::Cut);
+    device.start();
+    device.wait_said(LIMIT, "history read; polling live");
+    device.begin(Fault::Kill);
+    configure(&format!("{DEVICE}{SMALL_QUEUE}"));
+    device.start();
+    device.wait_said(LIMIT, "the queue is full");
+    road.set(ROAD);
 }
 
 const fn traffic(fault: Fault) -> Traffic {
