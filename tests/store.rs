@@ -1,5 +1,7 @@
 //! `taraz store` on the store of a running installation: verified, compacted, backed up, and a damage told with exit code 1.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;
