@@ -42,6 +42,9 @@ pub struct Fleet {
     /// Device → (plant, device) as indices, made when the fleet was checked.
     #[serde(skip)]
     by_device: BTreeMap<DeviceId, (usize, usize)>,
+    /// The plants of each site, in the order of the registry.
+    #[serde(skip)]
+    by_site: BTreeMap<String, Vec<usize>>,
 }
 
 /// A district.
@@ -240,6 +243,8 @@ impl Fleet {
         check::check(&fleet).map_err(|wrong| document.mistake(wrong))?;
         fleet.add_own_sites();
         for (plant_at, plant) in fleet.plants.iter().enumerate() {
+            let at_site = fleet.by_site.entry(plant.site_id().to_owned());
+            at_site.or_default().push(plant_at);
             for (device_at, device) in plant.devices.iter().enumerate() {
                 fleet.by_device.insert(device.id.clone(), (plant_at, device_at));
             }
@@ -282,8 +287,9 @@ impl Fleet {
     }
 
     /// The plants behind one grid connection.
-    pub fn plants_at<'a>(&'a self, site_id: &'a str) -> impl Iterator<Item = &'a Plant> {
-        self.plants.iter().filter(move |plant| plant.site_id() == site_id)
+    pub fn plants_at(&self, site_id: &str) -> impl Iterator<Item = &Plant> + use<'_> {
+        let plants = self.by_site.get(site_id).map_or(&[][..], Vec::as_slice);
+        plants.iter().filter_map(|&at| self.plants.get(at))
     }
 
     /// A plant that names no site is one of its own, with its own id and names.

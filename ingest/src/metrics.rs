@@ -3,6 +3,7 @@
 //! In: the present ([`View`]), the counters, the sinks. Out: families for a Prometheus registry. Nothing is kept between two scrapes,
 //! so what is no longer known is no longer shown, and nothing is stated that the present does not state.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
@@ -15,7 +16,7 @@ use crate::counters::CounterSnapshot;
 use crate::gaps::DeviceGaps;
 use crate::sinks::{SinkSnapshot, SinkStatus};
 use crate::store::{Now, Store};
-use crate::view::{DeviceHealth, View};
+use crate::view::{DeviceHealth, DeviceView, View};
 
 const JOULES_PER_WH: f64 = 3_600.0;
 
@@ -233,8 +234,10 @@ impl Families {
                 self.device_gauges(device.id.as_str(), health);
             }
         }
-        let draining = |id: &str| view.plants.iter().any(|plant| plant.id == id && plant.draining);
-        for device in view.devices.iter().filter(|device| !draining(&device.plant)) {
+        let draining = view.plants.iter().filter(|plant| plant.draining);
+        let draining: HashSet<_> = draining.map(|plant| plant.id.as_str()).collect();
+        let settled = |device: &&DeviceView| !draining.contains(device.plant.as_str());
+        for device in view.devices.iter().filter(settled) {
             if let Some(health) = &device.health {
                 self.device_counters(&device.plant, device.id.as_str(), health);
             }

@@ -176,10 +176,16 @@ impl Group<'_> {
     /// Gives to the sinks what is settled by now.
     pub(super) fn settle(&mut self) -> rusqlite::Result<()> {
         let mut boots = std::mem::take(&mut self.unsettled);
-        boots.extend(self.runs_before.keys());
+        self.state.waiting.extend(&boots);
+        boots.extend(
+            self.runs_before
+                .keys()
+                .filter(|boot| self.state.waiting.contains(boot)),
+        );
         for boot in boots {
             let waiting = unsynced_rows::waiting(self.connection, boot)?;
             if waiting.is_empty() {
+                self.state.waiting.remove(&boot);
                 continue;
             }
             let anchors = unsynced_rows::anchor_sequences(self.connection, boot)?;

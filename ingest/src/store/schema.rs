@@ -3,6 +3,7 @@
 //! Truth: `record`, `run`, `chunk`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `point`,
 //! `span`, `interval`, `held`, `unstated` and the totals in `series`. `newest` and the times in `device` only serve the start.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::StoreError;
@@ -229,13 +230,20 @@ CREATE TABLE runs_due (since INTEGER PRIMARY KEY);
 INSERT INTO runs_due VALUES (6);
 ";
 
+/// The log is folded into the file when it has so many pages (16 MB): a page that changes with every commit is written home once for
+/// many of them.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
 /// Sets what must hold on every connection: readers see commits at once, a commit is on the disk when it returns.
 pub(crate) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", synchronous())?;
     connection.pragma_update(None, "cache_size", -16_000)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // Else the planner looks at bound values, and plans anew whenever they change: a quarter of the time of ingest.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 

@@ -1,13 +1,13 @@
 //! What the writer keeps in memory: keys of devices and series, what was received, the feed's end. All of it is in the
 //! tables too; after a failed commit it is loaded again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, Incarnation, RangeSet};
 
-use super::feed;
+use super::{feed, unsynced_rows};
 
 /// One start of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) devices: HashMap<DeviceId, i64>,
     pub(super) series: HashMap<SeriesKey, Series>,
     pub(super) received: HashMap<BootKey, RangeSet>,
+    /// Boots with records that wait to be settled; perhaps some whose last one was settled since.
+    pub(super) waiting: HashSet<BootKey>,
     /// Nothing older is believed of a device, UTC ms; of those that were asked for.
     pub(super) oldest_ms: HashMap<i64, i64>,
     /// The highest place of the feed that was given.
@@ -66,6 +68,7 @@ impl State {
             devices: load_devices(connection)?,
             series: load_series(connection)?,
             received: load_received(connection)?,
+            waiting: unsynced_rows::boots_with_waiting(connection)?,
             oldest_ms: HashMap::new(),
             end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })

@@ -1,5 +1,7 @@
 //! The rows behind [`super::placing`]: anchors, and records that wait until their place is settled.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 use taraz_telemetry::{Anchor, Sequence};
 
@@ -65,6 +67,15 @@ pub(super) fn boots_with_unsynced(connection: &Connection) -> rusqlite::Result<V
          WHERE clock = 2 ORDER BY device, incarnation, boot",
     )?;
     let rows = statement.query_map((), |row| Ok((boot_key(row, 0)?, row.get(3)?)))?;
+    rows.collect()
+}
+
+/// Every boot with records that wait to be settled.
+pub(super) fn boots_with_waiting(connection: &Connection) -> rusqlite::Result<HashSet<BootKey>> {
+    let mut statement = connection.prepare(
+        "SELECT DISTINCT device, incarnation, boot FROM record INDEXED BY record_waiting WHERE waiting_ms IS NOT NULL",
+    )?;
+    let rows = statement.query_map((), |row| boot_key(row, 0))?;
     rows.collect()
 }
 
