@@ -22,6 +22,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::may("spool_max_mib", SPOOL_ALLOWED),
     Key::may("connections_max", CONNECTIONS_ALLOWED),
+    Key::may("device_frames_per_s_max", DEVICE_RATE_ALLOWED),
     Key::table(
         "broker",
         "a table with url, client_id, username and password: [broker]",
@@ -42,6 +43,7 @@ pub const KEYS: &[Key] = &[
 const MQTT_LISTEN: &str = "ADDRESS:PORT, as \"0.0.0.0:1883\"; port 0 to 65535, 0 takes a free one";
 const SPOOL_ALLOWED: &str = "1 to 1000000, as 4096";
 const CONNECTIONS_ALLOWED: &str = "1 to 100000, as 10000";
+const DEVICE_RATE_ALLOWED: &str = "1 to 1000000, as 20000";
 const BROKER_URL: &str = "mqtt://HOST or mqtt://HOST:PORT, as \"mqtt://broker.example.org:1883\"";
 const CLIENT_ID: &str = "1 to 128 bytes, as \"taraz-gateway\"";
 const INGEST_URL: &str = "http://HOST:PORT, as \"http://127.0.0.1:8080\"";
@@ -50,6 +52,8 @@ const INGEST_TOKEN: &str = "the token of ingest's configuration in quotes, not e
 const SPOOL_MIB: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 /// Connections in the listener's bound, least and most.
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=100_000;
+/// Frames per second in a device's bound, least and most.
+const DEVICE_RATE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 /// The default port of MQTT without TLS (IANA).
 const MQTT_PORT: u16 = 1_883;
 
@@ -77,6 +81,10 @@ pub struct Config {
     /// MQTT connections that the listener holds at a time, 1 to 100,000.
     #[serde(default = "default_connections_max")]
     pub connections_max: usize,
+    /// Frames per second that one device may send through the listener, all its sessions together, 1 to 1,000,000; above it the
+    /// device is not read for a while.
+    #[serde(default = "default_device_frames_per_s_max")]
+    pub device_frames_per_s_max: u32,
 }
 
 /// An external MQTT 5 broker.
@@ -118,6 +126,7 @@ impl Config {
             http_listen: default_http_listen(),
             spool_max_mib: default_spool_max_mib(),
             connections_max: default_connections_max(),
+            device_frames_per_s_max: default_device_frames_per_s_max(),
         }
     }
 
@@ -142,6 +151,10 @@ impl Config {
                 self.connections_max,
                 CONNECTIONS_ALLOWED,
             ));
+        }
+        if !DEVICE_RATE.contains(&self.device_frames_per_s_max) {
+            let found = self.device_frames_per_s_max;
+            return Err(Wrong::new("device_frames_per_s_max", found, DEVICE_RATE_ALLOWED));
         }
         let broker = self.broker.as_ref().map_or(Ok(()), BrokerConfig::check);
         broker.map_err(|wrong| wrong.below("broker"))?;
@@ -230,6 +243,10 @@ const fn default_spool_max_mib() -> u64 {
 
 const fn default_connections_max() -> usize {
     10_000
+}
+
+const fn default_device_frames_per_s_max() -> u32 {
+    20_000
 }
 
 fn default_client_id() -> String {

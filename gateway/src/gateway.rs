@@ -95,7 +95,7 @@ impl Gateway {
             tokio::task::spawn_blocking(move || Spool::open(&folder, limits, fingerprints, spool_metrics));
         let spool = Arc::new(opened.await.map_err(|_| SpoolError::Closed)??);
         let refusals = Arc::new(Refusals::new(metrics.clone()));
-        let hub = Arc::new(Hub::new(metrics.clone()));
+        let hub = Arc::new(Hub::new(metrics.clone(), config.device_frames_per_s_max));
         // The doors' own token: they also close when the spool ends.
         let door = Doorway {
             validator,

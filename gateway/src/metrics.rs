@@ -21,6 +21,8 @@ pub struct Metrics {
     pub(crate) blocked: IntGauge,
     /// `gateway_forward_paused`: 1 while ingest takes nothing.
     pub(crate) paused: IntGauge,
+    /// `gateway_throttled_total`.
+    pub(crate) throttled: IntCounter,
     /// `gateway_quarantined_items`.
     pub(crate) quarantined: IntGauge,
     frames: IntCounterVec,
@@ -54,6 +56,7 @@ pub(crate) enum BatchResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectRejected {
     TooMany,
+    TooOften,
     Unauthorised,
     Timeout,
     Protocol,
@@ -129,11 +132,18 @@ impl BatchResult {
 }
 
 impl ConnectRejected {
-    const ALL: [Self; 4] = [Self::TooMany, Self::Unauthorised, Self::Timeout, Self::Protocol];
+    const ALL: [Self; 5] = [
+        Self::TooMany,
+        Self::TooOften,
+        Self::Unauthorised,
+        Self::Timeout,
+        Self::Protocol,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::TooMany => "too_many",
+            Self::TooOften => "too_often",
             Self::Unauthorised => "unauthorised",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
@@ -151,7 +161,7 @@ impl Metrics {
         let metrics = Self {
             backlog: register.gauge(
                 "gateway_backlog_frames",
-                "Frames committed in the spool and not yet taken by ingest",
+                "Runs of records committed in the spool and not yet taken by ingest",
             )?,
             connections: register.gauge(
                 "gateway_connections",
@@ -171,6 +181,10 @@ impl Metrics {
                 "1 while nothing is acknowledged because the spool is full or its disk fails",
             )?,
             paused: register.gauge("gateway_forward_paused", "1 while ingest takes no batch")?,
+            throttled: register.counter(
+                "gateway_throttled_total",
+                "Times that a session was not read for a while because its device is above its rate",
+            )?,
             quarantined: register.gauge(
                 "gateway_quarantined_items",
                 "Items that ingest rejected, kept until somebody decides",

@@ -11,6 +11,7 @@
 //! its own and asks the committer to remove what ingest has.
 
 mod committer;
+mod fair;
 mod inspect;
 mod quarantine;
 mod queue;
@@ -293,6 +294,8 @@ impl Drop for Spool {
 
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod fair_tests;
 #[cfg(test)]
 mod quarantine_tests;
 #[cfg(test)]

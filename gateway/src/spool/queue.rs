@@ -8,16 +8,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::validate::Accepted;
 
+use super::fair::{GROUP_FRAMES_MAX, take_group};
 use super::{CommittedSender, SpoolError};
 
 /// Bytes that wait for a commit, all doors together: above it, doors stop reading from their sockets.
 const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// What a frame costs in the queue beside its bytes.
 const SUBMISSION_OVERHEAD: usize = 128;
-/// Frames in one commit.
-const GROUP_FRAMES_MAX: usize = 4_096;
-/// Bytes in one commit.
-const GROUP_BYTES_MAX: usize = 4 << 20;
 /// How long the committer waits for as many frames as the commit before had, in steps: at most 2 ms.
 const LINGER_STEP: Duration = Duration::from_micros(500);
 const LINGER_STEPS_MAX: u32 = 4;
@@ -195,18 +192,6 @@ impl Queue {
             self.changed.notify_one();
         }
     }
-}
-
-fn take_group(waiting: &mut VecDeque<Submission>) -> Vec<Submission> {
-    let (mut count, mut bytes) = (0, 0);
-    for submission in waiting.iter() {
-        bytes += submission.accepted.bytes.len();
-        if count == GROUP_FRAMES_MAX || (count > 0 && bytes > GROUP_BYTES_MAX) {
-            break;
-        }
-        count += 1;
-    }
-    waiting.drain(..count).collect()
 }
 
 fn cost(len: usize) -> u32 {

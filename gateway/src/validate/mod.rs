@@ -20,6 +20,9 @@ pub(crate) use plausible::Limits;
 pub(crate) use refusals::Refusals;
 pub use refusals::{REFUSED_SAMPLES_MAX, RefusedReason, RefusedSample};
 
+/// A frame whose newest record is younger is live, one whose records are all older is of a backlog.
+const LIVE_AGE_MAX_MS: u64 = 10 * 60 * 1_000;
+
 /// What the gateway knows of a registered device.
 #[derive(Debug)]
 pub(crate) struct KnownDevice {
@@ -41,6 +44,8 @@ pub(crate) struct Accepted {
     pub(crate) bytes: Box<[u8]>,
     /// One mark per record, in order.
     pub(crate) marks: Box<[RecordMark]>,
+    /// It tells of the present, or of a time that is not known yet: it goes before a backlog.
+    pub(crate) is_live: bool,
 }
 
 /// What validation found out about one record.
@@ -154,11 +159,14 @@ impl Validator {
         let mut marks = Vec::with_capacity(frame.count() as usize);
         let mut records = frame.records();
         let (mut end, mut sequence) = (0_u32, range.first);
+        let live_from_ms = now_ms.saturating_sub(LIVE_AGE_MAX_MS);
+        let mut is_live = false;
         while let Some(next) = records.next_with_bytes() {
             let (record, bytes) = next.map_err(|_| RefusedReason::Malformed)?;
             // A frame is far below 4 GiB.
             end = end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
             let fingerprint = self.fingerprints.of(device.id.as_str(), &range, sequence, bytes);
+            is_live |= record.stamp().utc_ms().is_none_or(|ms| ms >= live_from_ms);
             marks.push(RecordMark {
                 end,
                 hold: device.limits.judge(&record, now_ms),
@@ -171,6 +179,7 @@ impl Validator {
             range,
             bytes: frame.record_bytes().into(),
             marks: marks.into_boxed_slice(),
+            is_live,
         })
     }
 }

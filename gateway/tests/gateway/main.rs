@@ -9,6 +9,7 @@ mod forward;
 mod http;
 mod listener;
 mod mosquitto;
+mod overload;
 mod raw;
 mod rig;
 mod session;

@@ -14,6 +14,7 @@ use super::engine::{
     Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
     Will,
 };
+use super::hub::NoSeat;
 use super::session::{Leave, Session, SignedIn, Waiting};
 use super::{CLIENT_ID_LEN_MAX, KEEP_ALIVE_MAX_S, STATE_LEN_MAX};
 
@@ -51,6 +52,7 @@ impl<E: Engine> Session<E> {
                 tracing::info!(peer = %self.peer, user, ?refusal, "refused an MQTT sign-in");
                 let reason = match refusal {
                     ConnectRefusal::Quota => ConnectRejected::TooMany,
+                    ConnectRefusal::Rate => ConnectRejected::TooOften,
                     _ => ConnectRejected::Unauthorised,
                 };
                 self.door.metrics.connect_rejected(reason);
@@ -90,7 +92,10 @@ impl<E: Engine> Session<E> {
         let seat = self
             .hub
             .sit(&device.id, &client_id, crate::time::now_ms())
-            .ok_or(ConnectRefusal::Quota)?;
+            .map_err(|no_seat| match no_seat {
+                NoSeat::TooMany => ConnectRefusal::Quota,
+                NoSeat::TooOften => ConnectRefusal::Rate,
+            })?;
         let signed_in = SignedIn {
             device,
             seat,
@@ -179,6 +184,7 @@ impl<E: Engine> Session<E> {
         payload: &[u8],
         now_ms: u64,
     ) {
+        self.spend();
         match judged {
             Ok(accepted) => self.submit(packet_id, accepted, now_ms),
             Err(reason) => {

@@ -100,6 +100,8 @@ pub(super) enum ConnectRefusal {
     AuthenticationMethod,
     /// The device has too many sessions.
     Quota,
+    /// The device signs in too often.
+    Rate,
 }
 
 /// The answer to a `QoS` 1 publish.

@@ -7,13 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use taraz_telemetry::{DeviceId, RecordRange};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use super::allowance::Allowance;
 use crate::metrics::Metrics;
 
 /// Sessions that one device may have at a time (its own, and somebody looking on with `mosquitto_sub`).
 pub const SESSIONS_PER_DEVICE_MAX: usize = 8;
 /// So many takeovers of a device's sessions within [`TAKEOVERS_WITHIN_MS`] are no lost network any more.
 const TAKEOVERS_MAX: u32 = 3;
+/// CONNECTs that a device may have accepted within [`CONNECTS_WITHIN_MS`]: each costs keys and places.
+pub const CONNECTS_MAX: u32 = 120;
+/// How long a device's CONNECTs are counted together, in ms.
+const CONNECTS_WITHIN_MS: u64 = 60 * 1_000;
 /// How long takeovers of a device are counted together, in ms; it is also how often one that goes on is named again.
 const TAKEOVERS_WITHIN_MS: u64 = 10 * 60 * 1_000;
 /// Ranges that wait for a session other than the one that committed them.
@@ -32,6 +38,7 @@ pub(crate) struct DeviceState {
 #[derive(Debug)]
 pub(crate) struct Hub {
     metrics: Metrics,
+    device_frames_per_s_max: u32,
     inner: Mutex<Inner>,
 }
 
@@ -42,6 +49,37 @@ struct Inner {
     /// With the number of the session that stated it.
     states: HashMap<DeviceId, (u64, DeviceState)>,
     takeovers: HashMap<DeviceId, Takeovers>,
+    connects: HashMap<DeviceId, Connects>,
+}
+
+/// How often a device signed in since some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Connects {
+    since_ms: u64,
+    count: u32,
+}
+
+impl Connects {
+    /// One more; false when it is one too many.
+    fn add(&mut self, now_ms: u64) -> bool {
+        if now_ms.abs_diff(self.since_ms) > CONNECTS_WITHIN_MS {
+            *self = Self {
+                since_ms: now_ms,
+                count: 0,
+            };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= CONNECTS_MAX
+    }
+}
+
+/// Why a session gets no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// The device has too many sessions.
+    TooMany,
+    /// It signs in too often.
+    TooOften,
 }
 
 /// How often a device's sessions were taken over since some time.
@@ -68,6 +106,7 @@ impl Takeovers {
 #[derive(Debug, Default)]
 struct Sessions {
     entries: Vec<Entry>,
+    allowance: Option<Allowance>,
     /// How many of them want acknowledgements: read at every commit, without the hub's lock.
     wanting: Arc<AtomicUsize>,
 }
@@ -88,23 +127,34 @@ pub(super) struct Seat {
     number: u64,
     wanting: Arc<AtomicUsize>,
     wants_acks: bool,
+    /// What the device may send.
+    pub(super) allowance: Allowance,
     /// What other sessions of the device committed; closed when another session took the client id over.
     pub(super) ranges: mpsc::Receiver<RecordRange>,
 }
 
 impl Hub {
-    pub(crate) fn new(metrics: Metrics) -> Self {
+    pub(crate) fn new(metrics: Metrics, device_frames_per_s_max: u32) -> Self {
         Self {
             metrics,
+            device_frames_per_s_max,
             inner: Mutex::default(),
         }
     }
 
-    /// Seats a session and unseats the one that holds the same client id. `None` when the device has too many.
+    /// Seats a session and unseats the one that holds the same client id.
     ///
     /// Client ids are told apart within a device, so that no device can end another's session.
-    pub(super) fn sit(self: &Arc<Self>, device: &DeviceId, client_id: &str, now_ms: u64) -> Option<Seat> {
+    pub(super) fn sit(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        client_id: &str,
+        now_ms: u64,
+    ) -> Result<Seat, NoSeat> {
         let mut inner = self.lock();
+        if !inner.connects.entry(device.clone()).or_default().add(now_ms) {
+            return Err(NoSeat::TooOften);
+        }
         inner.next += 1;
         let number = inner.next;
         let sessions = inner.devices.entry(device.clone()).or_default();
@@ -121,8 +171,10 @@ impl Hub {
         let sessions = inner.devices.entry(device.clone()).or_default();
         let entries = &mut sessions.entries;
         if entries.len() >= SESSIONS_PER_DEVICE_MAX {
-            return None;
+            return Err(NoSeat::TooMany);
         }
+        let allowance = || Allowance::new(self.device_frames_per_s_max, Instant::now());
+        let allowance = sessions.allowance.get_or_insert_with(allowance).clone();
         let (sender, ranges) = mpsc::channel(OTHER_RANGES_MAX);
         entries.push(Entry {
             number,
@@ -132,12 +184,13 @@ impl Hub {
         });
         self.metrics.connections.inc();
         let device = device.clone();
-        Some(Seat {
+        Ok(Seat {
             hub: Arc::clone(self),
             device,
             number,
             wanting,
             wants_acks: false,
+            allowance,
             ranges,
         })
     }
@@ -252,9 +305,18 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_signs_in_again_and_again_has_to_wait() {
+        let mut connects = Connects::default();
+        let start = 1_800_000_000_000;
+        assert!((0..u64::from(CONNECTS_MAX)).all(|n| connects.add(start + n)));
+        assert!(!connects.add(start + 1_000));
+        assert!(connects.add(start + CONNECTS_WITHIN_MS + 1));
+    }
+
+    #[test]
     fn a_session_that_takes_over_unseats_the_other_and_is_counted() {
         let registry = prometheus::Registry::new();
-        let hub = Arc::new(Hub::new(Metrics::new(&registry).unwrap()));
+        let hub = Arc::new(Hub::new(Metrics::new(&registry).unwrap(), 100));
         let device = DeviceId::new("sari-01").unwrap();
         let mut first = hub.sit(&device, "sari-01", 1).unwrap();
         let _second = hub.sit(&device, "sari-01", 2).unwrap();

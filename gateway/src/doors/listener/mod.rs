@@ -4,6 +4,7 @@
 //! may subscribe to its own `/ack` and `/cmd`. PUBACK comes after the commit, in order of receipt. There is no session
 //! state across connections: what was not acknowledged is sent again by the device, and acknowledged again.
 
+mod allowance;
 mod dialogue;
 mod engine;
 mod hub;
@@ -22,7 +23,7 @@ use crate::metrics::ConnectRejected;
 
 use super::Doorway;
 
-pub use hub::SESSIONS_PER_DEVICE_MAX;
+pub use hub::{CONNECTS_MAX, SESSIONS_PER_DEVICE_MAX};
 pub(crate) use hub::{DeviceState, Hub};
 use protocol::ProtocolCore;
 use session::Session;

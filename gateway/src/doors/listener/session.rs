@@ -46,6 +46,8 @@ pub(super) struct Session<E> {
     /// Read, but not taken by the engine yet.
     input: Vec<u8>,
     heard_at: Instant,
+    /// The device is above its rate: until then nothing more of it is read.
+    held_until: Option<Instant>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -121,6 +123,7 @@ impl<E: Engine> Session<E> {
             stream,
             input: Vec::new(),
             heard_at,
+            held_until: None,
             timer: Box::pin(sleep_until(heard_at + CONNECT_TIMEOUT)),
         }
     }
@@ -193,9 +196,23 @@ impl<E: Engine> Session<E> {
         }
     }
 
+    /// Counts a frame against the device's rate.
+    pub(super) fn spend(&mut self) {
+        let Some(who) = &self.signed_in else { return };
+        let now = Instant::now();
+        if let Some(wait) = who.seat.allowance.take(1, now) {
+            self.door.metrics.throttled.inc();
+            let until = now + wait;
+            self.held_until = Some(until);
+            // Usually set to a far later keep-alive.
+            let next = until.min(self.timer.deadline());
+            self.timer.as_mut().reset(next);
+        }
+    }
+
     /// There is room for what the client sends next.
     fn may_take(&self) -> bool {
-        self.waiting.is_none() && self.pending.len() < usize::from(IN_FLIGHT_MAX)
+        self.held_until.is_none() && self.waiting.is_none() && self.pending.len() < usize::from(IN_FLIGHT_MAX)
     }
 
     fn read_some(&mut self) -> Result<(), Leave> {
@@ -329,6 +346,10 @@ impl<E: Engine> Session<E> {
     /// The timer is set to the earliest time at which something could be due; usually it only has to be set again.
     fn on_timer(&mut self, reading: bool) -> Result<(), Leave> {
         let now = Instant::now();
+        if self.held_until.is_some_and(|until| until <= now) {
+            self.held_until = None;
+            self.resume()?;
+        }
         let silence = match (&self.signed_in, self.engine.keep_alive()) {
             (None, _) => return Err(Leave::Us(Goodbye::KeepAlive)),
             (Some(_), Some(keep_alive)) => keep_alive,
@@ -341,7 +362,9 @@ impl<E: Engine> Session<E> {
         if self.heard_at + silence <= now {
             return Err(Leave::Us(Goodbye::KeepAlive));
         }
-        self.timer.as_mut().reset(self.heard_at + silence);
+        let next = self.heard_at + silence;
+        let next = self.held_until.map_or(next, |until| until.min(next));
+        self.timer.as_mut().reset(next);
         Ok(())
     }
 

@@ -100,7 +100,7 @@ pub(super) const fn return_code(refusal: ConnectRefusal) -> ConnectReturnCode {
         ConnectRefusal::Will | ConnectRefusal::WillQos | ConnectRefusal::AuthenticationMethod => {
             ConnectReturnCode::NotAuthorized
         }
-        ConnectRefusal::Quota => ConnectReturnCode::ServerUnavailable,
+        ConnectRefusal::Quota | ConnectRefusal::Rate => ConnectReturnCode::ServerUnavailable,
     }
 }
 
@@ -112,6 +112,7 @@ pub(super) const fn reason_code(refusal: ConnectRefusal) -> ConnectReasonCode {
         ConnectRefusal::WillQos => ConnectReasonCode::QosNotSupported,
         ConnectRefusal::AuthenticationMethod => ConnectReasonCode::BadAuthenticationMethod,
         ConnectRefusal::Quota => ConnectReasonCode::QuotaExceeded,
+        ConnectRefusal::Rate => ConnectReasonCode::ConnectionRateExceeded,
     }
 }
 
