@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod broker;
+mod conformance;
 mod exchange;
 mod forward;
 mod http;
