@@ -50,7 +50,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "bench",
-        "measure the data path on the release binary: demo, load; --json FILE, --binary PATH (minutes); docs/performance.md",
+        "measure the data path on the release binary: demo, load, chain, stages, peers, month or all; --json FILE (docs/performance.md)",
     ),
     (
         "tidy",

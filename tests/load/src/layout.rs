@@ -6,14 +6,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use taraz_telemetry::{DeviceId, DeviceIdError};
+use taraz_telemetry::{DeviceId, DeviceIdError, KEY_LEN, MasterKey};
 
 use crate::options::CONNECTIONS_MAX;
 use crate::series::{METERS_MAX, RATED_W};
 
 /// The generation of every key.
 pub(crate) const KEY_GENERATION: u8 = 1;
+/// The key that every registry of a load has: no secret.
+const KEY: [u8; KEY_LEN] = [7; KEY_LEN];
 const DISTRICTS: usize = 20;
+
+/// The master key of every registry of a load.
+#[must_use]
+pub const fn master_key() -> MasterKey {
+    MasterKey::new(KEY)
+}
 
 /// The id of the `index`-th device, and of its plant.
 ///
@@ -34,7 +42,8 @@ pub fn lay_out(folder: &Path, devices: usize, meters: usize) -> Result<()> {
         );
     }
     write_new(&folder.join("fleet.toml"), &fleet(devices, meters))?;
-    write_new(&folder.join("master.key"), &format!("{}\n", "07".repeat(32)))
+    let digits: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_new(&folder.join("master.key"), &format!("{digits}\n"))
 }
 
 /// Only its owner can read it: programs refuse keys that others can.

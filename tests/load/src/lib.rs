@@ -6,6 +6,7 @@
 
 mod client;
 mod curve;
+mod device;
 mod engine;
 mod histogram;
 mod layout;
@@ -19,8 +20,9 @@ mod scrape;
 mod series;
 mod usage;
 
+pub use device::Device;
 pub use histogram::Histogram;
-pub use layout::{device_id, lay_out};
+pub use layout::{device_id, lay_out, master_key};
 pub use options::{CONNECTIONS_MAX, MqttVersion, Options, Payload, Watch, When};
 pub use run::run;
 pub use scrape::{Series, page};

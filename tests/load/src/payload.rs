@@ -41,6 +41,7 @@ pub(crate) struct Author {
     next: Sequence,
     /// States a power that tells which reading it is, instead of a plausible one.
     numbered: bool,
+    with_registers: bool,
     readings: u64,
 }
 
@@ -53,6 +54,7 @@ impl Author {
             series,
             next: 0,
             numbered: false,
+            with_registers: true,
             readings: 0,
         }
     }
@@ -60,6 +62,11 @@ impl Author {
     /// From now on power counts readings: [`numbered_power_w`].
     pub(crate) fn number(&mut self) {
         self.numbered = true;
+    }
+
+    /// From now on no reading states a register.
+    pub(crate) fn leave_registers_out(&mut self) {
+        self.with_registers = false;
     }
 
     pub(crate) const fn device(&self) -> &DeviceId {
@@ -168,6 +175,10 @@ impl Author {
         let mut sample = self.series.next(now_ms);
         if self.numbered {
             sample.values.ac_power_w = Some(numbered_power_w(self.readings));
+        }
+        if !self.with_registers {
+            sample.values.energy_wh = None;
+            sample.values.import_wh = None;
         }
         self.readings += 1;
         sample

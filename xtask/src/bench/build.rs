@@ -17,9 +17,11 @@ pub(super) struct Binaries {
     pub(super) taraz: PathBuf,
     /// The load generator.
     pub(super) load: PathBuf,
+    /// The stages alone.
+    pub(super) stages: PathBuf,
 }
 
-/// `taraz` as given or freshly built, and the load generator freshly built; one build for both, so that they share crates.
+/// `taraz` as given or freshly built, and what measures it freshly built.
 ///
 /// # Errors
 /// When the build fails, or the given one is not there.
@@ -27,10 +29,9 @@ pub(super) fn binaries(given: Option<&Path>) -> Result<Binaries> {
     let given = given
         .map(Path::to_path_buf)
         .or_else(|| std::env::var_os(BINARY_VARIABLE).map(PathBuf::from));
-    let mut words = vec!["cargo", "build", "--release", "--locked", "-p", "taraz-load"];
-    if given.is_none() {
-        words.extend(["-p", "taraz"]);
-    }
+    // The program is built even when another one is measured: alone, the others would ask for other features of shared crates.
+    let packages = ["-p", "taraz", "-p", "taraz-load", "-p", "taraz-stages"];
+    let words = [&["cargo", "build", "--release", "--locked"], &packages[..]].concat();
     let build = CommandLine::new(&words);
     println!("$ {build}");
     build.run()?;
@@ -44,5 +45,6 @@ pub(super) fn binaries(given: Option<&Path>) -> Result<Binaries> {
     Ok(Binaries {
         taraz: whole(taraz)?,
         load: whole(built.join("taraz-load"))?,
+        stages: whole(built.join("taraz-stages"))?,
     })
 }

@@ -8,7 +8,8 @@ use taraz_load::load_average;
 use super::disk;
 use super::report::Figure;
 
-const MACHINE: &str = "machine";
+/// What these figures are called.
+pub(super) const PART: &str = "machine";
 
 /// Before the first run; the disk is that of `folder`.
 ///
@@ -18,10 +19,10 @@ pub(super) fn before(folder: &Path) -> Result<[Figure; 4]> {
     let syncs = disk::sync_times(folder)?;
     let cores = std::thread::available_parallelism()?.get();
     Ok([
-        Figure::new(MACHINE, "cores", cores as f64, ""),
-        Figure::new(MACHINE, "load before, 1 min", load_average()?, ""),
-        Figure::new(MACHINE, "fdatasync of 4 KiB, p50", syncs.p50_us, "µs"),
-        Figure::new(MACHINE, "fdatasync of 4 KiB, p99", syncs.p99_us, "µs"),
+        Figure::new(PART, "cores", cores as f64, ""),
+        Figure::new(PART, "load before, 1 min", load_average()?, ""),
+        Figure::new(PART, "fdatasync of 4 KiB, p50", syncs.p50_us, "µs"),
+        Figure::new(PART, "fdatasync of 4 KiB, p99", syncs.p99_us, "µs"),
     ])
 }
 
@@ -30,5 +31,5 @@ pub(super) fn before(folder: &Path) -> Result<[Figure; 4]> {
 /// # Errors
 /// When `/proc` can't be read.
 pub(super) fn after() -> Result<Figure> {
-    Ok(Figure::new(MACHINE, "load after, 1 min", load_average()?, ""))
+    Ok(Figure::new(PART, "load after, 1 min", load_average()?, ""))
 }

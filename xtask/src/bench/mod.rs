@@ -11,6 +11,7 @@ mod installation;
 mod load;
 mod machine;
 mod matrix;
+mod month;
 mod options;
 mod outcome;
 mod peers;
@@ -20,14 +21,20 @@ mod report;
 mod rig;
 mod runs;
 mod scrape;
+mod stages;
 mod wire;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
+use serde_json::{Map, Value};
 
 use crate::workspace;
+use build::Binaries;
 pub(crate) use options::Options;
 use options::Part;
 pub(crate) use process::Process;
+use report::Report;
 
 /// Measures and reports.
 ///
@@ -39,19 +46,35 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let folder = workspace::root()
         .join("target")
         .join(format!("bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let measured = match &options.part {
-        Part::Chain(chain) => chain::measure(&binaries, chain, &folder),
-        Part::Demo { days } => demo::measure(&binaries.taraz, *days, &folder),
-        Part::Peers(peers) => peers::measure(&binaries, peers, &folder),
-        Part::Load { processes, arguments } => load::measure(&binaries, *processes, arguments, &folder),
-    };
-    let report = measured.with_context(|| format!("logs in {}", folder.display()))?;
-    std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    print!("\n{}", report.table());
+    let mut all = Map::new();
+    for (name, part) in options.parts() {
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let report =
+            measure(&binaries, part, &folder).with_context(|| format!("logs in {}", folder.display()))?;
+        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        match part {
+            // Their runs stand side by side already.
+            Part::Chain(_) | Part::Peers(_) => print!("\n{}", report.table_of(machine::PART)),
+            _ => print!("\n{}", report.table()),
+        }
+        all.insert(name.to_owned(), report.json());
+    }
+    std::fs::remove_dir(&folder).with_context(|| folder.display().to_string())?;
     if let Some(file) = &options.json {
-        let text = format!("{:#}\n", report.json());
+        let text = format!("{:#}\n", Value::Object(all));
         std::fs::write(file, text).with_context(|| file.display().to_string())?;
     }
     Ok(())
+}
+
+fn measure(binaries: &Binaries, part: &Part, folder: &Path) -> Result<Report> {
+    match part {
+        Part::Chain(chain) => chain::measure(binaries, chain, folder),
+        Part::Demo { days } => demo::measure(&binaries.taraz, *days, folder),
+        Part::Peers(peers) => peers::measure(binaries, peers, folder),
+        Part::Stages => stages::measure(binaries, folder),
+        Part::Month(options) => month::measure(binaries, options, folder),
+        Part::Load { processes, arguments } => load::measure(binaries, *processes, arguments, folder),
+    }
 }

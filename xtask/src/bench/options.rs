@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 use super::chain::{SCENARIOS, names};
 
 /// What follows `cargo xtask bench`, for messages.
-const EXPECTED: &str = "[demo] --days N (1 to 365) | load OPTIONS of `taraz-load run`, --processes 1|2 | \
+const EXPECTED: &str = "[demo] --days N (1 to 365) | all | load OPTIONS of `taraz-load run`, --processes 1|2 | \
                         chain --seconds N, --only SCENARIO, --processes 1|2 | \
-                        peers --connections N, --window N, --readings N; each with --json FILE, --binary PATH";
+                        peers --connections N, --window N, --readings N | stages | month --plants N, --days N; each with --json FILE, --binary PATH";
 /// The longest history that a device takes.
 const DAYS_MAX: u32 = 365;
 
@@ -25,6 +25,10 @@ pub(crate) enum Part {
     Chain(ChainOptions),
     /// The chains of others beside ours.
     Peers(PeerOptions),
+    /// Each stage alone.
+    Stages,
+    /// A month of readings at rest.
+    Month(MonthOptions),
     /// One run of the load generator.
     Load {
         /// Gateway and ingest in one process or in two.
@@ -43,6 +47,15 @@ pub(crate) struct ChainOptions {
     pub(super) only: Option<String>,
     /// How gateway and ingest run, one after the other.
     pub(super) processes: Vec<Processes>,
+}
+
+/// What is stored for the figures at rest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MonthOptions {
+    /// Plants with three meters each.
+    pub(super) plants: usize,
+    /// Days of one poll a minute.
+    pub(super) days: u64,
 }
 
 /// What every chain gets.
@@ -68,7 +81,7 @@ pub(crate) enum Processes {
 /// What to measure, and where to put it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    pub(super) part: Part,
+    parts: Vec<(&'static str, Part)>,
     /// A file for the figures.
     pub(super) json: Option<PathBuf>,
     /// An existing binary of `taraz` instead of a fresh build.
@@ -93,14 +106,31 @@ impl Options {
                 pair => own.extend_from_slice(pair),
             }
         }
-        let part = match part {
-            "chain" => Part::Chain(chain(&own)?),
-            "demo" => demo(&own)?,
-            "load" => load(&own)?,
-            "peers" => Part::Peers(peers(&own)?),
+        let parts = match part {
+            "all" if own.is_empty() => {
+                let all = [
+                    ("stages", Part::Stages),
+                    ("month", Part::Month(month(&[])?)),
+                    ("chain", Part::Chain(chain(&[])?)),
+                    ("peers", Part::Peers(peers(&[])?)),
+                    ("demo", demo(&[])?),
+                ];
+                Vec::from(all)
+            }
+            "chain" => vec![("chain", Part::Chain(chain(&own)?))],
+            "demo" => vec![("demo", demo(&own)?)],
+            "load" => vec![("load", load(&own)?)],
+            "month" => vec![("month", Part::Month(month(&own)?))],
+            "peers" => vec![("peers", Part::Peers(peers(&own)?))],
+            "stages" if own.is_empty() => vec![("stages", Part::Stages)],
             _ => return Err(unexpected(words)),
         };
-        Ok(Self { part, json, binary })
+        Ok(Self { parts, json, binary })
+    }
+
+    /// What to measure, one after the other, by name.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&'static str, &Part)> {
+        self.parts.iter().map(|(name, part)| (*name, part))
     }
 }
 
@@ -160,6 +190,18 @@ fn peers(words: &[&str]) -> Result<PeerOptions> {
     Ok(options)
 }
 
+fn month(words: &[&str]) -> Result<MonthOptions> {
+    let mut options = MonthOptions { plants: 10, days: 30 };
+    for pair in words.chunks(2) {
+        match pair {
+            ["--plants", number] => options.plants = whole("--plants", number)? as usize,
+            ["--days", number] => options.days = u64::from(whole("--days", number)?),
+            _ => return Err(unexpected(words)),
+        }
+    }
+    Ok(options)
+}
+
 fn whole(name: &str, word: &str) -> Result<u32> {
     let number = word.parse().ok().filter(|&number| number > 0);
     number.with_context(|| format!("{name} {word}: expected a whole number above 0"))
@@ -194,9 +236,13 @@ mod tests {
     #[test]
     fn options_are_understood_or_refused() {
         let options = Options::parse(&["--json", "a.json", "--days", "3"]).unwrap();
-        assert_eq!(options.part, Part::Demo { days: 3 });
+        assert_eq!(options.parts, [("demo", Part::Demo { days: 3 })]);
         assert_eq!(options.json, Some(PathBuf::from("a.json")));
-        assert_eq!(Options::parse(&[]).unwrap().part, Part::Demo { days: 7 });
+        assert_eq!(
+            Options::parse(&[]).unwrap().parts,
+            [("demo", Part::Demo { days: 7 })]
+        );
+        assert_eq!(Options::parse(&["all"]).unwrap().parts.len(), 5);
         for words in [
             ["--days", "0"],
             ["--days", "366"],
@@ -225,7 +271,10 @@ mod tests {
             only: Some("50x20".to_owned()),
             processes: vec![Processes::Two],
         };
-        assert_eq!(Options::parse(&words).unwrap().part, Part::Chain(expected));
+        assert_eq!(
+            Options::parse(&words).unwrap().parts,
+            [("chain", Part::Chain(expected))]
+        );
         let error = Options::parse(&["chain", "--only", "7x7"])
             .unwrap_err()
             .to_string();
@@ -241,10 +290,8 @@ mod tests {
             processes: Processes::One,
             arguments: vec!["--window".to_owned(), "20".to_owned()],
         };
-        assert_eq!(
-            (options.part, options.binary),
-            (expected, Some(PathBuf::from("x")))
-        );
+        assert_eq!(options.parts, [("load", expected)]);
+        assert_eq!(options.binary, Some(PathBuf::from("x")));
         assert!(Options::parse(&["load", "--processes", "3"]).is_err());
     }
 }

@@ -48,36 +48,12 @@ impl Report {
 
     /// As a table in Markdown that is also readable as it stands.
     pub(crate) fn table(&self) -> String {
-        let rows: Vec<[String; 4]> = self
-            .figures
-            .iter()
-            .map(|figure| {
-                [
-                    figure.part.clone(),
-                    figure.name.clone(),
-                    shown(figure.value),
-                    figure.unit.to_owned(),
-                ]
-            })
-            .collect();
-        let head = ["run", "figure", "value", "unit"].map(str::to_owned);
-        let width = |column: usize| {
-            let cells = std::iter::once(&head).chain(&rows);
-            cells.map(|row| row[column].chars().count()).max().unwrap_or(0)
-        };
-        let widths = [width(0), width(1), width(2), width(3)];
-        let mut text = String::new();
-        let mut line = |row: &[String; 4]| {
-            let [part, name, value, unit] = row;
-            let [a, b, c, d] = widths;
-            let _ = writeln!(text, "| {part:<a$} | {name:<b$} | {value:>c$} | {unit:<d$} |");
-        };
-        line(&head);
-        let dashes = |column: usize| "-".repeat(widths[column]);
-        let right = format!("{}:", "-".repeat(widths[2].saturating_sub(1)));
-        line(&[dashes(0), dashes(1), right, dashes(3)]);
-        rows.iter().for_each(line);
-        text
+        table(self.figures.iter())
+    }
+
+    /// The same of one part.
+    pub(crate) fn table_of(&self, part: &str) -> String {
+        table(self.figures.iter().filter(|figure| figure.part == part))
     }
 
     /// `{part: {name: {value, unit}}}`.
@@ -91,6 +67,37 @@ impl Report {
         }
         Value::Object(parts)
     }
+}
+
+fn table<'f>(figures: impl Iterator<Item = &'f Figure>) -> String {
+    let rows: Vec<[String; 4]> = figures
+        .map(|figure| {
+            [
+                figure.part.clone(),
+                figure.name.clone(),
+                shown(figure.value),
+                figure.unit.to_owned(),
+            ]
+        })
+        .collect();
+    let head = ["run", "figure", "value", "unit"].map(str::to_owned);
+    let width = |column: usize| {
+        let cells = std::iter::once(&head).chain(&rows);
+        cells.map(|row| row[column].chars().count()).max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2), width(3)];
+    let mut text = String::new();
+    let mut line = |row: &[String; 4]| {
+        let [part, name, value, unit] = row;
+        let [a, b, c, d] = widths;
+        let _ = writeln!(text, "| {part:<a$} | {name:<b$} | {value:>c$} | {unit:<d$} |");
+    };
+    line(&head);
+    let dashes = |column: usize| "-".repeat(widths[column]);
+    let right = format!("{}:", "-".repeat(widths[2].saturating_sub(1)));
+    line(&[dashes(0), dashes(1), right, dashes(3)]);
+    rows.iter().for_each(line);
+    text
 }
 
 /// Three digits that count, at least; whole numbers in groups of three.

@@ -57,6 +57,28 @@ impl Rig {
         Ok(rig)
     }
 
+    /// Starts one process on what an installation has left in `folder`.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub(super) fn start_again(folder: &Path, binaries: &Binaries) -> Result<Self> {
+        let [mqtt, gateway, http] = free_addresses()?;
+        std::fs::write(folder.join("taraz.toml"), configuration(mqtt, gateway, http))?;
+        let mut rig = Self {
+            folder: folder.to_owned(),
+            mqtt,
+            http,
+            processes: Vec::new(),
+        };
+        rig.serve(binaries, "up", http)?;
+        Ok(rig)
+    }
+
+    /// Where metrics, API and page are.
+    pub(super) const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     fn serve(&mut self, binaries: &Binaries, name: &'static str, address: SocketAddr) -> Result<()> {
         let words = [name, "--config", "taraz.toml"].map(str::to_owned);
         let arguments = raised(&binaries.taraz, &words);

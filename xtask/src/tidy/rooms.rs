@@ -117,6 +117,17 @@ const ROOMS: &[Room] = &[
         dev_uses: &[],
     },
     Room {
+        package: "taraz-stages",
+        uses: &[
+            "taraz-fleet",
+            "taraz-gateway",
+            "taraz-ingest",
+            "taraz-load",
+            "taraz-telemetry",
+        ],
+        dev_uses: &[],
+    },
+    Room {
         package: SUPPORT,
         uses: &[],
         dev_uses: &[],

@@ -1,0 +1,100 @@
+//! `taraz-stages`: each stage of the data path alone, by its crate's public interface.
+//!
+//! In: which stage, how much. Out: figures as JSON on standard output. `gateway` serves until it is told to stop: the load
+//! generator loads it from outside, and whoever started both reads its CPU.
+
+mod decode;
+mod gateway;
+mod ingest;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "taraz-stages",
+    about = "Each stage of the data path alone in a process"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the tags of frames and read their records
+    Decode {
+        #[command(flatten)]
+        amount: Amount,
+    },
+    /// Store batches as the gateway delivers them
+    Ingest {
+        #[command(flatten)]
+        amount: Amount,
+        /// A new folder for registry and store
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Readings state no register: no points, no intervals
+        #[arg(long)]
+        without_registers: bool,
+    },
+    /// Serve as a gateway whose ingest takes everything at once, until Ctrl-C
+    Gateway {
+        /// A folder with the fleet.toml and master.key of a load
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Where it listens for MQTT
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: std::net::SocketAddr,
+    },
+}
+
+/// How much of it.
+#[derive(clap::Args)]
+struct Amount {
+    /// Devices that take turns
+    #[arg(long, default_value_t = 1_000)]
+    devices: usize,
+    /// Readings in each frame
+    #[arg(long, default_value_t = 1)]
+    readings_per_frame: usize,
+    /// Readings of all
+    #[arg(long, default_value_t = 500_000)]
+    readings: usize,
+}
+
+/// From one poll of a device to the next.
+const STEP_MS: u64 = 10_000;
+/// How long ago the first poll was.
+const BACKLOG_DAYS: u64 = 300;
+/// Identities of the one run that a process makes.
+const INCARNATION: u32 = 1;
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Decode { amount } => println!("{:#}", decode::run(&amount)?),
+        Command::Ingest {
+            amount,
+            folder,
+            without_registers,
+        } => println!("{:#}", ingest::run(&amount, &folder, without_registers)?),
+        Command::Gateway { folder, listen } => gateway::serve(&folder, listen)?,
+    }
+    Ok(())
+}
+
+/// UTC ms by the system's clock.
+fn now_ms() -> Result<u64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    Ok(since.as_millis().try_into()?)
+}
+
+/// The devices of a run, with the key that [`taraz_load::lay_out`] writes.
+fn devices(count: usize, now_ms: u64) -> Result<Vec<taraz_load::Device>> {
+    let master = taraz_load::master_key();
+    let start_ms = now_ms - BACKLOG_DAYS * 86_400_000;
+    let device = |index| taraz_load::Device::new(index, &master, INCARNATION, start_ms, STEP_MS);
+    (0..count).map(device).collect()
+}
