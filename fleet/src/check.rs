@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use jiff::civil::{Date, date};
 use taraz_settings::{Place, Wrong};
-use taraz_telemetry::{MeterDriver, MeterRole};
+use taraz_telemetry::{MPPT_MAX, MeterDriver, MeterRole};
 
 use crate::model::{
     Device, DutyShare, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX, PLANTS_MAX, Plant,
@@ -19,11 +19,20 @@ const ALTITUDE_M: RangeInclusive<f64> = -430.0..=6_000.0;
 const TILT_DEG: RangeInclusive<f64> = 0.0..=90.0;
 const AZIMUTH_DEG: RangeInclusive<f64> = 0.0..=359.999_999;
 const TEMPERATURE_COEFFICIENT_PER_K: RangeInclusive<f64> = -0.01..=0.0;
+const LINKE_TURBIDITY: RangeInclusive<f64> = 1.0..=10.0;
+const AIR_C: RangeInclusive<f64> = -50.0..=60.0;
+const LOSS_RATIO: RangeInclusive<f64> = 0.0..=0.5;
+const ANNUAL_MODULE_C: RangeInclusive<f64> = -20.0..=80.0;
 /// From before the first grid-connected plants to a date that is surely a slip of the pen.
 const COMMISSIONED: RangeInclusive<Date> = date(1980, 1, 1)..=date(2100, 12, 31);
 
 pub(crate) const ID_ALLOWED: &str = "1 to 48 of a-z, 0-9 and '-', as \"sari-roof-1\"";
 pub(crate) const NAME_ALLOWED: &str = "1 to 80 characters in quotes, not only spaces, no line breaks";
+pub(crate) const TURBIDITY_ALLOWED: &str = "twelve numbers from 1 to 10, January first, as [2.0, 2.0, 2.2, 3.4, 4.0, 4.2, 4.5, 4.6, 4.1, 3.4, 3.2, 2.0]";
+pub(crate) const AIR_ALLOWED: &str = "twelve temperatures from -50 to 60 °C, January first, as [8.0, 8.0, 11.0, 16.0, 21.0, 26.0, 28.0, 28.0, 25.0, 20.0, 14.0, 10.0]";
+pub(crate) const LOSS_ALLOWED: &str = "0 to 0.5, as 0.14 for 14 %";
+pub(crate) const MPPT_ALLOWED: &str =
+    "mppt = [{ array = 1, peak_w = 15000 }, { array = 1, peak_w = 15000 }], at most 8";
 pub(crate) const DRIVER_ALLOWED: &str = "one of: sunspec, sdm630, growatt, si_rs485";
 
 /// What the registry says of one thing that has an id, and where.
@@ -59,6 +68,10 @@ pub(crate) fn check(fleet: &Fleet) -> Result<(), Wrong> {
     unique(&plants, "each plant's id once")?;
     own_sites(fleet, &sites, &plants)?;
     unique_devices(fleet)?;
+    for (at, district) in fleet.districts.iter().enumerate() {
+        let place = Place::top().item("district", at);
+        check_sky(&place, district.linke_turbidity.as_ref(), district.air_c.as_ref())?;
+    }
     for (at, plant) in fleet.plants.iter().enumerate() {
         check_plant(fleet, plant, &Place::top().item("plant", at))?;
     }
@@ -227,11 +240,40 @@ fn check_plant(fleet: &Fleet, plant: &Plant, place: &Place) -> Result<(), Wrong>
         within(place.key("azimuth_deg"), array.azimuth_deg, &AZIMUTH_DEG)?;
         positive(place.key("peak_w"), array.peak_w)?;
     }
+    check_model(plant, place)?;
     let mut devices = plant.devices.iter().enumerate();
-    devices.try_for_each(|(at, device)| check_device(device, &place.item("device", at)))
+    devices.try_for_each(|(at, device)| check_device(device, plant.arrays.len(), &place.item("device", at)))
 }
 
-fn check_device(device: &Device, place: &Place) -> Result<(), Wrong> {
+/// What its expectation is made with.
+fn check_model(plant: &Plant, place: &Place) -> Result<(), Wrong> {
+    check_sky(place, plant.linke_turbidity.as_ref(), plant.air_c.as_ref())?;
+    if let Some(ratio) = plant.loss_ratio {
+        within(place.key("loss_ratio"), ratio, &LOSS_RATIO)?;
+    }
+    if let Some(module_c) = plant.annual_module_c {
+        within(place.key("annual_module_c"), module_c, &ANNUAL_MODULE_C)?;
+    }
+    Ok(())
+}
+
+fn check_sky(place: &Place, turbidity: Option<&[f64; 12]>, air_c: Option<&[f64; 12]>) -> Result<(), Wrong> {
+    for (key, months, range, allowed) in [
+        ("linke_turbidity", turbidity, &LINKE_TURBIDITY, TURBIDITY_ALLOWED),
+        ("air_c", air_c, &AIR_C, AIR_ALLOWED),
+    ] {
+        if let Some(number) = months
+            .into_iter()
+            .flatten()
+            .find(|number| !range.contains(*number))
+        {
+            return Err(Wrong::new(place.key(key), number, allowed));
+        }
+    }
+    Ok(())
+}
+
+fn check_device(device: &Device, arrays: usize, place: &Place) -> Result<(), Wrong> {
     if device.key_generation == 0 {
         return Err(Wrong::new(place.key("key_generation"), 0, "1 to 255"));
     }
@@ -254,6 +296,7 @@ fn check_device(device: &Device, place: &Place) -> Result<(), Wrong> {
             ));
         }
         check_meter(&place, meter)?;
+        check_mppt(&place, meter, arrays)?;
     }
     Ok(())
 }
@@ -278,6 +321,30 @@ fn check_meter(place: &Place, meter: &Meter) -> Result<(), Wrong> {
     );
     let found = format!("\"{}\"", meter.driver.as_str());
     Err(Wrong::new(place.key("driver"), found, allowed))
+}
+
+fn check_mppt(place: &Place, meter: &Meter, arrays: usize) -> Result<(), Wrong> {
+    if meter.mppt.len() > MPPT_MAX || (!meter.mppt.is_empty() && meter.role != MeterRole::Inverter) {
+        let found = format!(
+            "{} inputs of a meter for {}",
+            meter.mppt.len(),
+            meter.role.as_str()
+        );
+        return Err(Wrong::new(
+            place.key("mppt"),
+            found,
+            "at most 8 inputs, of an inverter",
+        ));
+    }
+    for (at, input) in meter.mppt.iter().enumerate() {
+        let place = place.item("mppt", at);
+        if !(1..=arrays).contains(&input.array) {
+            let allowed = format!("1 to {arrays}: the plant's arrays are counted from 1");
+            return Err(Wrong::new(place.key("array"), input.array, allowed));
+        }
+        positive(place.key("peak_w"), input.peak_w)?;
+    }
+    Ok(())
 }
 
 /// Which drivers give what a role needs: an inverter's `energy_wh`, a meter's import and export, an irradiance.

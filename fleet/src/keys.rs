@@ -3,7 +3,8 @@
 use taraz_settings::{Key, Section};
 
 use crate::check::{
-    DRIVER_ALLOWED, DUTY_YEAR_ALLOWED, ID_ALLOWED, NAME_ALLOWED, RIAL_ALLOWED, SHARE_ALLOWED,
+    AIR_ALLOWED, DRIVER_ALLOWED, DUTY_YEAR_ALLOWED, ID_ALLOWED, LOSS_ALLOWED, MPPT_ALLOWED, NAME_ALLOWED,
+    RIAL_ALLOWED, SHARE_ALLOWED, TURBIDITY_ALLOWED,
 };
 use crate::register::{AT_ALLOWED, REGISTER_ALLOWED, REGISTER_WH_ALLOWED, ROLLS_OVER_ALLOWED};
 
@@ -26,6 +27,10 @@ pub(crate) const SECTIONS: &[Section] = &[
         keys: NAMED,
     },
     Section {
+        head: "district",
+        keys: SKY,
+    },
+    Section {
         head: "site",
         keys: NAMED,
     },
@@ -44,6 +49,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     Section {
         head: "plant",
         keys: PLANT,
+    },
+    Section {
+        head: "plant",
+        keys: SKY,
     },
     Section {
         head: "duty",
@@ -67,6 +76,11 @@ const NAMED: &[Key] = &[
     Key::must("name_fa", NAME_ALLOWED),
 ];
 
+const SKY: &[Key] = &[
+    Key::may("linke_turbidity", TURBIDITY_ALLOWED),
+    Key::may("air_c", AIR_ALLOWED),
+];
+
 const PLANT: &[Key] = &[
     Key::must("owner", "the id of an [[owner]] in quotes"),
     Key::must("district", "the id of a [[district]] in quotes"),
@@ -83,6 +97,9 @@ const PLANT: &[Key] = &[
         "a day of the Gregorian calendar in quotes, year-month-day, as \"2025-03-21\"",
     ),
     Key::may("temperature_coefficient_per_k", "-0.01 to 0.0, as -0.004"),
+    Key::may("loss_ratio", LOSS_ALLOWED),
+    Key::may("cell_model", "one of: faiman, sapm"),
+    Key::may("annual_module_c", "-20 to 80 °C, as 38.0"),
     Key::tables(
         "arrays",
         "arrays = [{ tilt_deg = 30.0, azimuth_deg = 180.0, peak_w = 30000 }]",
@@ -118,4 +135,7 @@ const DEVICE: &[Key] = &[
     Key::may("meter.replacement.register", REGISTER_ALLOWED),
     Key::must("meter.replacement.final_wh", REGISTER_WH_ALLOWED),
     Key::must("meter.replacement.start_wh", REGISTER_WH_ALLOWED),
+    Key::tables("meter.mppt", MPPT_ALLOWED),
+    Key::must("meter.mppt.array", "1 for the plant's first array, and so on"),
+    Key::must("meter.mppt.peak_w", PEAK_ALLOWED),
 ];

@@ -9,8 +9,8 @@ mod model;
 mod register;
 
 pub use model::{
-    Array, Device, DeviceRef, District, DutyShare, Fleet, ID_LEN_MAX, METERS_MAX, Meter, NAME_CHARS_MAX,
-    Owner, OwnerKind, PLANTS_MAX, Plant, Site,
+    Array, CellModel, Device, DeviceRef, District, DutyShare, Fleet, ID_LEN_MAX, METERS_MAX, Meter,
+    MpptInput, NAME_CHARS_MAX, Owner, OwnerKind, PLANTS_MAX, Plant, Site,
 };
 pub use register::{EnergyRegister, REPLACEMENTS_MAX, Replacement};
 pub use taraz_settings::Mistake;

@@ -57,7 +57,16 @@ pub struct District {
     pub name: String,
     /// Its name in Persian.
     pub name_fa: String,
+    /// Linke turbidity of each month, January first, 1 to 10: how much the air takes from a clear sky.
+    #[serde(default)]
+    pub linke_turbidity: Option<[f64; MONTHS]>,
+    /// Mean temperature of the air by day in °C of each month, January first, −50 to 60: for where nobody measures it.
+    #[serde(default)]
+    pub air_c: Option<[f64; MONTHS]>,
 }
+
+/// Months in a year, January first.
+const MONTHS: usize = 12;
 
 /// An owner of plants.
 #[derive(Clone, Debug, Deserialize)]
@@ -157,11 +166,38 @@ pub struct Plant {
     /// Temperature coefficient of the modules' power in 1/K, usually −0.003 to −0.005.
     #[serde(default = "default_temperature_coefficient_per_k")]
     pub temperature_coefficient_per_k: f64,
-    /// Its arrays, at least one.
+    /// Linke turbidity of each month at this plant, instead of its district's.
+    #[serde(default)]
+    pub linke_turbidity: Option<[f64; MONTHS]>,
+    /// Mean temperature of the air by day in °C of each month at this plant, instead of its district's.
+    #[serde(default)]
+    pub air_c: Option<[f64; MONTHS]>,
+    /// The share of DC power lost between the cells and the inverters, 0 to 0.5; left out, that of PVWatts.
+    #[serde(default)]
+    pub loss_ratio: Option<f64>,
+    /// How hot its cells are taken to get where nobody measures it.
+    #[serde(default)]
+    pub cell_model: CellModel,
+    /// Irradiance-weighted mean temperature of its modules over a typical year in °C, −20 to 80: what the annual-equivalent
+    /// performance ratio refers to.
+    #[serde(default)]
+    pub annual_module_c: Option<f64>,
+    /// Its arrays, at least one; an irradiance sensor lies as the first does.
     pub arrays: Vec<Array>,
     /// The devices that read its meters.
     #[serde(rename = "device", default)]
     pub devices: Vec<Device>,
+}
+
+/// How a cell's temperature follows from light, air and wind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CellModel {
+    /// Faiman 2008, with his heat losses.
+    #[default]
+    Faiman,
+    /// Sandia's model, glass on both sides in an open rack.
+    Sapm,
 }
 
 /// Modules of one orientation.
@@ -207,12 +243,26 @@ pub struct Meter {
     /// What people call it.
     #[serde(default)]
     pub name: Option<String>,
+    /// What hangs on each MPPT input of an inverter, in the order of its own numbering. Left out, all inputs of a plant with one array
+    /// are taken for alike, and those of any other are not compared.
+    #[serde(default)]
+    pub mppt: Vec<MpptInput>,
     /// After how many Wh its registers begin again at 0, where the driver's own width is not the meter's.
     #[serde(default)]
     pub rolls_over_wh: Option<u64>,
     /// When it was exchanged, and what both registers read then; at most [`crate::REPLACEMENTS_MAX`].
     #[serde(rename = "replacement", default)]
     pub replacements: Vec<Replacement>,
+}
+
+/// What hangs on an MPPT input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MpptInput {
+    /// Which of the plant's arrays its strings are part of, counted from 1.
+    pub array: usize,
+    /// Their rated DC power in W.
+    pub peak_w: u32,
 }
 
 /// A device with the plant it stands in.

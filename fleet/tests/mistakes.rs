@@ -154,7 +154,7 @@ const MISSHAPEN: &[(&str, &str, &str)] = &[
         "altitude_ft = 75.0",
         "plant.altitude_ft: found a key that does not exist; allowed: here one of id, name, name_fa, owner, \
          district, site, latitude_deg, longitude_deg, altitude_m, inverter_ac_w, commissioned, \
-         temperature_coefficient_per_k, [[arrays]], [[device]]",
+         temperature_coefficient_per_k, loss_ratio, cell_model, annual_module_c, [[arrays]], [[device]], linke_turbidity, air_c",
     ),
     (
         "kind = \"municipality\"",
@@ -362,4 +362,51 @@ fn a_meter_rolls_over_at_its_drivers_width_unless_its_own_is_stated() {
         rolls(&example_with("\"sunspec\"   ", "\"growatt\"   "), 0),
         Some(429_496_729_600)
     );
+}
+
+#[test]
+fn what_an_expectation_is_made_with_is_checked() {
+    let arrays = "arrays = [{ tilt_deg = 30.0, azimuth_deg = 180.0, peak_w = 30000 }]\n";
+    let twelve = |first: &str| format!("[{first}{}]", ", 3.0".repeat(11));
+    for (line, expected) in [
+        (
+            format!("linke_turbidity = {}", twelve("0.5")),
+            "plant.linke_turbidity: found 0.5; allowed: twelve numbers from 1 to 10",
+        ),
+        (
+            format!("air_c = {}", twelve("99.0")),
+            "plant.air_c: found 99.0; allowed: twelve temperatures",
+        ),
+        ("air_c = [1.0, 2.0]".to_owned(), "plant.air_c"),
+        (
+            "loss_ratio = 14.0".to_owned(),
+            "plant.loss_ratio: found 14.0; allowed: 0 to 0.5",
+        ),
+        (
+            "cell_model = \"hot\"".to_owned(),
+            "plant.cell_model: found \"hot\"; allowed: one of: faiman, sapm",
+        ),
+        (
+            "annual_module_c = 200.0".to_owned(),
+            "plant.annual_module_c: found 200.0",
+        ),
+    ] {
+        let said = refusal(&example_with(arrays, &format!("{arrays}{line}\n")));
+        assert!(said.contains(expected), "{line}: {said}");
+    }
+    let inverter = "name = \"Inverter\"\n";
+    for (inputs, expected) in [
+        ("{ array = 2, peak_w = 1 }", "array: found 2; allowed: 1 to 1"),
+        ("{ array = 1, peak_w = 0 }", "peak_w: found 0; allowed: above 0"),
+        ("{ array = 1 }", "mppt"),
+    ] {
+        let said = refusal(&example_with(inverter, &format!("{inverter}mppt = [{inputs}]\n")));
+        assert!(said.contains(expected), "{inputs}: {said}");
+    }
+    let grid = "role = \"grid\"\n";
+    let said = refusal(&example_with(
+        grid,
+        &format!("{grid}mppt = [{{ array = 1, peak_w = 1 }}]\n"),
+    ));
+    assert!(said.contains("at most 8 inputs, of an inverter"), "{said}");
 }

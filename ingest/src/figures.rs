@@ -1,23 +1,38 @@
 //! What of the present comes from intervals: today's energies, totals, and how each plant does beside its neighbours.
 //! Computed from the store every few seconds, shown by [`Live`](crate::Live).
 
+mod balances;
+mod expectation;
+mod outlook;
+mod performance;
+mod quality;
+mod settlement;
+#[cfg(test)]
+mod testing;
+
 use std::collections::HashMap;
 
 use taraz_fleet::Plant;
 use taraz_telemetry::{MeterDriver, MeterRole};
 
 use crate::analytics::{
-    Balance, Contribution, PeerPlant, Place, QUARTER_MS, day_start_ms, elevation_deg, peer_ratios,
-    plant_energy, quarter_of, site_balance,
+    Balance, Contribution, PeerPlant, QUARTER_MS, day_start_ms, elevation_deg, peer_ratios, place_of,
+    plant_energy, quarter_of, site_balance, whole_wh,
 };
 use crate::store::{Store, StoreError};
+
+pub(crate) use balances::{PeriodBalance, is_metered};
+pub(crate) use expectation::sensor_of;
+pub(crate) use outlook::Outlook;
+pub(crate) use quality::{OfMeter, PhaseQuarter, StringQuarter};
+pub(crate) use settlement::{Schedule, SettlementRow};
 
 /// The sun is low below this elevation: shade and diffuse light tell more about the place than about the plant.
 const SUN_LOW_DEG: f64 = 5.0;
 /// How many quarter-hours a yield is compared over.
 const PEER_QUARTERS: i64 = 4;
 /// A quarter-hour is closed this long after its end: by then the polls after its end have arrived.
-const CLOSED_AFTER_MS: i64 = 5 * 60_000;
+pub(crate) const CLOSED_AFTER_MS: i64 = 5 * 60_000;
 
 /// So many counts of a register are compared at least: one more or less is a tenth then.
 const COUNTS_MIN: f64 = 10.0;
@@ -105,26 +120,16 @@ fn least_yield_h(plant: &Plant) -> f64 {
 
 /// Wh per W of rated DC power over the window; `None` when a quarter of an inverter isn't known whole or the sun is low.
 fn specific_yield_h(plant: &Plant, window: &[(i64, i64)], quarters: &[Vec<Contribution>]) -> Option<f64> {
-    let place = Place {
-        latitude_deg: plant.latitude_deg,
-        longitude_deg: plant.longitude_deg,
-        altitude_m: plant.altitude_m,
-    };
+    let place = place_of(plant);
     let high = |time_ms: i64| elevation_deg(place, time_ms) >= SUN_LOW_DEG;
-    let whole = |part: &Contribution| part.known_ms == QUARTER_MS && part.spread == 0 && part.resets == 0;
     if !window
         .iter()
         .all(|&(start_ms, end_ms)| high(start_ms) && high(end_ms))
     {
         return None;
     }
-    if quarters
-        .iter()
-        .any(|parts| parts.is_empty() || !parts.iter().all(whole))
-    {
-        return None;
-    }
-    let energy_wh: i64 = quarters.iter().flatten().map(|part| part.energy_wh).sum();
+    let energies: Option<Vec<i64>> = quarters.iter().map(|parts| whole_wh(parts)).collect();
+    let energy_wh: i64 = energies?.into_iter().sum();
     // Both far below 2^53.
     (plant.peak_w() > 0).then(|| energy_wh as f64 / plant.peak_w() as f64)
 }

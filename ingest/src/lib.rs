@@ -16,6 +16,7 @@ mod page;
 mod receive;
 mod registers;
 mod run;
+mod schedules;
 mod sinks;
 mod store;
 mod view;
@@ -32,6 +33,7 @@ pub use live::Live;
 pub use page::PERSIAN_FONT_WOFF2;
 pub use receive::{ReceiveError, Receiver};
 pub use run::{Ingest, RunError, RunningIngest, StartError};
+pub use schedules::{Imported, SCHEDULE_PERIODS_MAX, SCHEDULE_ROWS_MAX, ScheduleError, Schedules};
 pub use sinks::SinkError;
 pub use store::{
     Archive, Compacted, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, PlacedReading, Progress,
@@ -39,6 +41,7 @@ pub use store::{
     held_records, verify,
 };
 pub use view::{
-    DeviceHealth, DeviceView, IntervalFlags, IntervalRow, MeterHealth, MeterView, PlantView, SiteView, Step,
-    StoredReading, View,
+    DeviceHealth, DeviceView, ExpectationMethod, IntervalFlags, IntervalRow, MeterHealth, MeterView,
+    PhaseImbalance, PlantExpected, PlantView, SiteView, Step, StoredReading, StringImbalance, View,
+    VoltageFormula,
 };

@@ -3,15 +3,18 @@
 //! In: what each commit brought, and every few seconds the figures of today from the store. Out: a [`View`] as of an
 //! instant, from memory. A value is `None` once three polls of its meter were missed; it never outlives its reading.
 
+mod expected;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use taraz_analytics::imbalance::EnergyBalance;
 use taraz_fleet::{Device, Fleet, Meter, Plant, Site};
 use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Quantities};
 
-use crate::analytics::{Place, day_start_ms, elevation_deg};
+use crate::analytics::{PlantModel, day_start_ms, phase_imbalance};
 use crate::arrivals::{Arrivals, keep_newer};
-use crate::figures::Figures;
+use crate::figures::{Figures, Outlook};
 use crate::gaps::Gaps;
 use crate::store::{Store, StoreError};
 use crate::view::{DeviceHealth, DeviceView, MeterView, PlantView, SiteView, View};
@@ -30,11 +33,15 @@ const LATE_MS: i64 = 15 * 60_000;
 const DRAINED_AFTER_MS: i64 = 10_000;
 /// Figures older than this are unknown.
 const FIGURES_AGE_MS_MAX: i64 = 60_000;
+/// An outlook older than this is unknown: it changes with quarter-hours, and costs more.
+const OUTLOOK_AGE_MS_MAX: i64 = 20 * 60_000;
 
 /// A handle on the present; cheap to clone, never blocks on the disk.
 #[derive(Clone, Debug)]
 pub struct Live {
     fleet: Arc<Fleet>,
+    /// What each plant's expectation is made with, in the registry's order.
+    models: Arc<Vec<PlantModel>>,
     present: Arc<Mutex<Present>>,
     gaps: Gaps,
 }
@@ -46,6 +53,7 @@ struct Present {
     /// When a reading of a backlog came last, by plant.
     late_ms: HashMap<String, i64>,
     figures: Arc<Figures>,
+    outlook: Arc<Outlook>,
 }
 
 #[derive(Debug, Default)]
@@ -59,8 +67,7 @@ struct DeviceState {
 #[derive(Debug)]
 struct MeterState {
     time_ms: i64,
-    ac_power_w: Option<i64>,
-    state: Option<u8>,
+    values: Quantities,
     /// The last distances between newest readings in ms, a ring.
     intervals_ms: Vec<i64>,
     next: usize,
@@ -70,8 +77,7 @@ impl MeterState {
     fn new(time_ms: i64, values: &Quantities) -> Self {
         let mut state = Self {
             time_ms,
-            ac_power_w: None,
-            state: None,
+            values: Quantities::default(),
             intervals_ms: Vec::new(),
             next: 0,
         };
@@ -81,8 +87,11 @@ impl MeterState {
 
     fn set(&mut self, time_ms: i64, values: &Quantities) {
         self.time_ms = time_ms;
-        self.ac_power_w = values.ac_power_w.map(i64::from);
-        self.state = values.state;
+        self.values.clone_from(values);
+    }
+
+    fn ac_power_w(&self) -> Option<i64> {
+        self.values.ac_power_w.map(i64::from)
     }
 
     fn learn(&mut self, interval_ms: i64) {
@@ -128,7 +137,9 @@ impl Live {
                 },
             );
         }
+        let models = fleet.plants.iter().map(|plant| PlantModel::of(&fleet, plant));
         Self {
+            models: Arc::new(models.collect()),
             fleet,
             present: Arc::new(Mutex::new(present)),
             gaps: Gaps::default(),
@@ -149,7 +160,8 @@ impl Live {
             .fleet
             .plants
             .iter()
-            .map(|plant| plant_view(&present, plant, now_ms))
+            .zip(&*self.models)
+            .map(|(plant, model)| plant_view(&present, plant, model, now_ms))
             .collect();
         let sites = self
             .fleet
@@ -225,6 +237,17 @@ impl Live {
         Ok(())
     }
 
+    /// Computes from the store what is expected of today and how its sites balance, which blocks on the disk for longer than
+    /// [`Self::refresh`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old outlook stays until it is too old to be shown.
+    pub fn refresh_outlook(&self, store: &Store, now_ms: i64) -> Result<(), StoreError> {
+        let outlook = Outlook::compute(store, now_ms)?;
+        self.lock().outlook = Arc::new(outlook);
+        Ok(())
+    }
+
     /// A panic of another holder can't leave it half-changed in a way that matters: every field is replaced whole.
     fn lock(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
@@ -280,7 +303,7 @@ impl Present {
             .map(|(device, meter)| {
                 self.meter(device, meter)
                     .filter(|state| !state.is_stale(now_ms))
-                    .and_then(|state| state.ac_power_w)
+                    .and_then(MeterState::ac_power_w)
             });
         let first = powers.next()??;
         powers.try_fold(first, |sum, power| Some(sum + power?))
@@ -291,35 +314,54 @@ impl Present {
     }
 }
 
-fn plant_view(present: &Present, plant: &Plant, now_ms: i64) -> PlantView {
+impl Present {
+    /// The outlook, while it is of today and not too old.
+    fn fresh_outlook(&self, now_ms: i64) -> Option<&Outlook> {
+        let is_fresh = |outlook: &&Outlook| {
+            (now_ms - outlook.at_ms).abs() <= OUTLOOK_AGE_MS_MAX
+                && outlook.day_start_ms == day_start_ms(now_ms)
+        };
+        Some(&*self.outlook).filter(is_fresh)
+    }
+
+    /// What a meter of this plant says now; `None` after three missed polls.
+    fn fresh(&self, device: &Device, meter: &Meter, now_ms: i64) -> Option<&Quantities> {
+        let state = self.meter(device, meter)?;
+        (!state.is_stale(now_ms)).then_some(&state.values)
+    }
+}
+
+fn plant_view(present: &Present, plant: &Plant, model: &PlantModel, now_ms: i64) -> PlantView {
     let figures = present.fresh_figures(now_ms);
     let own = figures.and_then(|figures| figures.plants.get(&plant.id));
     let today = own.filter(|_| figures.is_some_and(|figures| figures.day_start_ms == day_start_ms(now_ms)));
     let draining = present.is_draining(&plant.id, now_ms);
-    let place = Place {
-        latitude_deg: plant.latitude_deg,
-        longitude_deg: plant.longitude_deg,
-        altitude_m: plant.altitude_m,
-    };
-    let meters = plant
-        .devices
-        .iter()
-        .flat_map(|device| device.meters.iter().map(move |meter| (device, meter)));
+    let sky = model.sky(now_ms);
+    let mut meters: Vec<MeterView> = meters_of(plant)
+        .map(|(device, meter)| meter_view(present, device, meter, now_ms))
+        .collect();
+    expected::add_strings(present, plant, &mut meters, now_ms);
     PlantView {
         id: plant.id.clone(),
         site: plant.site_id().to_owned(),
         power_w: present.power_w(std::iter::once(plant), MeterRole::Inverter, now_ms),
-        meters: meters
-            .map(|(device, meter)| meter_view(present, device, meter, now_ms))
-            .collect(),
+        meters,
         energy_today_wh: today.and_then(|own| own.energy_today_wh),
         completeness_today: today.map_or(0.0, |own| own.completeness_today),
         energy_total_wh: own.filter(|_| !draining).and_then(|own| own.energy_total_wh),
         peer_yield_ratio: own.and_then(|own| own.peer_yield_ratio),
-        sun_elevation_deg: elevation_deg(place, now_ms),
+        expected: expected::plant_expected(present, plant, model, sky.as_ref(), now_ms),
+        sun_elevation_deg: sky.map_or(f64::NAN, |sky| sky.sun.elevation_deg()),
         draining,
         last_reading_ms: present.newest_of(plant),
     }
+}
+
+fn meters_of(plant: &Plant) -> impl Iterator<Item = (&Device, &Meter)> {
+    plant
+        .devices
+        .iter()
+        .flat_map(|device| device.meters.iter().map(move |meter| (device, meter)))
 }
 
 fn meter_view(present: &Present, device: &Device, meter: &Meter, now_ms: i64) -> MeterView {
@@ -329,8 +371,10 @@ fn meter_view(present: &Present, device: &Device, meter: &Meter, now_ms: i64) ->
         device: device.id.clone(),
         meter: meter.address,
         role: meter.role,
-        ac_power_w: fresh.and_then(|state| state.ac_power_w),
-        state: fresh.and_then(|state| state.state),
+        ac_power_w: fresh.and_then(MeterState::ac_power_w),
+        state: fresh.and_then(|state| state.values.state),
+        phases: fresh.and_then(|state| phase_imbalance(&state.values)),
+        strings: Vec::new(),
         last_ms: newest.map(|state| state.time_ms),
     }
 }
@@ -365,6 +409,9 @@ fn site_view(fleet: &Fleet, present: &Present, site: &Site, now_ms: i64) -> Site
         .and_then(|figures| figures.sites.get(&site.id))
         .copied()
         .unwrap_or_default();
+    let balance = present
+        .fresh_outlook(now_ms)
+        .and_then(|outlook| outlook.sites.get(&site.id));
     SiteView {
         id: site.id.clone(),
         imbalance_w,
@@ -375,6 +422,8 @@ fn site_view(fleet: &Fleet, present: &Present, site: &Site, now_ms: i64) -> Site
         import_today_wh: today.import_wh,
         export_today_wh: today.export_wh,
         imbalance_today_wh: today.imbalance_wh,
+        self_consumption_today: balance.and_then(EnergyBalance::self_consumption),
+        self_sufficiency_today: balance.and_then(EnergyBalance::self_sufficiency),
         last_reading_ms: fleet
             .plants_at(&site.id)
             .filter_map(|plant| present.newest_of(plant))

@@ -16,9 +16,10 @@ use crate::counters::CounterSnapshot;
 use crate::gaps::DeviceGaps;
 use crate::sinks::{SinkSnapshot, SinkStatus};
 use crate::store::{Now, Store};
-use crate::view::{DeviceHealth, DeviceView, View};
+use crate::view::{DeviceHealth, DeviceView, MeterView, PlantView, View};
 
 const JOULES_PER_WH: f64 = 3_600.0;
+const PERCENT: f64 = 100.0;
 
 /// Everything the metrics are read from.
 pub(crate) struct Sources {
@@ -119,6 +120,32 @@ families! {
         "Geometric elevation of the sun at a plant.";
     peer_ratio: GaugeVec "solar_peer_yield_ratio" ["plant"]
         "Specific yield of a plant over the median of its district's other plants, last four closed quarter-hours.";
+    expected_power: GaugeVec "solar_expected_power_watts" ["plant", "method"]
+        "Power that a model expects of a plant now, and by what. measured: its irradiance sensor; neighbours: clear sky times how clear they found it; night.";
+    expected_today: GaugeVec "solar_expected_energy_today_joules" ["plant"]
+        "Energy expected of a plant in those of today's closed quarter-hours whose expectation is known.";
+    expected_ratio: GaugeVec "solar_expected_yield_ratio" ["plant"]
+        "Energy made over energy expected, of those of today's closed quarter-hours of which both are known.";
+    performance_ratio: GaugeVec "solar_performance_ratio" ["plant"]
+        "Performance ratio after IEC 61724-1 of today's closed quarter-hours; absent without an irradiance sensor.";
+    clear_sky_index: GaugeVec "solar_clear_sky_index" ["plant"]
+        "Light over the clear sky's in the newest closed quarter-hour, 1 is a clear sky.";
+    plane_irradiance: GaugeVec "solar_plane_irradiance_watts_per_square_meter" ["plant"]
+        "Irradiance in the plane of the array, as the plant's sensor states it.";
+    self_consumption: GaugeVec "solar_self_consumption_ratio" ["site"]
+        "Share of the energy generated since midnight in Tehran that was used on the spot.";
+    self_sufficiency: GaugeVec "solar_self_sufficiency_ratio" ["site"]
+        "Share of the energy consumed since midnight in Tehran that was generated on the spot at the same time.";
+    settlement: GaugeVec "solar_settlement_deviation_watts" ["plant", "schedule"]
+        "Generation minus schedule in the newest closed quarter-hour, as mean power; above zero is over-delivery. uploaded; persistence: as yesterday.";
+    voltage_unbalance: GaugeVec "solar_voltage_unbalance_ratio" ["plant", "device", "meter", "formula"]
+        "Negative over positive sequence of a meter's voltages (IEC 61000-4-30), by the formula that its statements allow.";
+    current_unbalance: GaugeVec "solar_current_unbalance_ratio" ["plant", "device", "meter"]
+        "Largest deviation of a meter's three currents from their mean, over the mean.";
+    neutral_current: GaugeVec "solar_neutral_current_amperes" ["plant", "device", "meter"]
+        "Current in the neutral conductor of a meter, measured or from its three currents.";
+    string_imbalance: GaugeVec "solar_string_imbalance_ratio" ["plant", "device", "meter", "string"]
+        "Power of an MPPT input over the median of its orientation, minus 1; below zero is too little. Absent in weak light.";
     draining: GaugeVec "solar_backlog_draining" ["plant"]
         "1 while readings far behind the newest keep arriving from a plant.";
     capacity: GaugeVec "solar_plant_capacity_watts" ["plant"]
@@ -207,6 +234,7 @@ impl Families {
                 &labels,
                 Some(if plant.draining { 1.0 } else { 0.0 }),
             );
+            self.expected(plant);
             if let Some(total_wh) = plant.energy_total_wh.filter(|&wh| wh >= 0) {
                 self.energy_total
                     .with_label_values(&labels)
@@ -219,6 +247,7 @@ impl Families {
                 if meter.role == MeterRole::Inverter {
                     set(&self.inverter_state, &labels, meter.state.map(f64::from));
                 }
+                self.quality(&labels, meter);
             }
         }
         for site in &view.sites {
@@ -226,6 +255,8 @@ impl Families {
             set(&self.imbalance, &labels, site.imbalance_w.map(float));
             set(&self.grid_power, &labels, site.grid_w.map(float));
             set(&self.consumed_power, &labels, site.consumed_w.map(float));
+            set(&self.self_consumption, &labels, site.self_consumption_today);
+            set(&self.self_sufficiency, &labels, site.self_sufficiency_today);
         }
         for device in &view.devices {
             let seconds = device.last_reading_ms.map(|ms| float(ms) / 1_000.0);
@@ -241,6 +272,56 @@ impl Families {
             if let Some(health) = &device.health {
                 self.device_counters(&device.plant, device.id.as_str(), health);
             }
+        }
+    }
+
+    fn expected(&self, plant: &PlantView) {
+        let (id, expected) = (plant.id.as_str(), &plant.expected);
+        if let Some(method) = expected.method {
+            set(&self.expected_power, &[id, method.as_str()], expected.power_w);
+        }
+        let both = expected.made_today_wh.zip(expected.made_of_today_wh);
+        let ratio = both.filter(|&(_, of_wh)| of_wh > 0);
+        set(&self.expected_today, &[id], expected.today_wh.map(joules));
+        set(
+            &self.expected_ratio,
+            &[id],
+            ratio.map(|(made_wh, of_wh)| float(made_wh) / float(of_wh)),
+        );
+        set(&self.performance_ratio, &[id], expected.performance_ratio_today);
+        set(&self.clear_sky_index, &[id], expected.clear_sky_index);
+        set(&self.plane_irradiance, &[id], expected.plane_w_m2);
+        for (schedule, deviation_w) in [
+            ("uploaded", expected.uploaded_deviation_w),
+            ("persistence", expected.persistence_deviation_w),
+        ] {
+            set(&self.settlement, &[id, schedule], deviation_w);
+        }
+    }
+
+    /// Phases and strings of a meter; `labels` are plant, device and meter.
+    fn quality(&self, labels: &[&str; 3], meter: &MeterView) {
+        let [plant, device, address] = *labels;
+        if let Some(phases) = &meter.phases {
+            if let Some(formula) = phases.voltage_formula {
+                let ratio = phases.voltage_pct.map(|pct| pct / PERCENT);
+                set(
+                    &self.voltage_unbalance,
+                    &[plant, device, address, formula.as_str()],
+                    ratio,
+                );
+            }
+            set(
+                &self.current_unbalance,
+                labels,
+                phases.current_pct.map(|pct| pct / PERCENT),
+            );
+            set(&self.neutral_current, labels, phases.neutral_current_a);
+        }
+        for string in &meter.strings {
+            let input = string.input.to_string();
+            let ratio = string.imbalance_pct.map(|pct| pct / PERCENT);
+            set(&self.string_imbalance, &[plant, device, address, &input], ratio);
         }
     }
 

@@ -7,7 +7,10 @@ use taraz_telemetry::MeterAddress;
 use super::*;
 use crate::counters::Counters;
 use crate::gaps::{DeviceGaps, GapCounts};
-use crate::view::{DeviceHealth, DeviceView, MeterHealth, MeterView, PlantView, SiteView};
+use crate::view::{
+    DeviceHealth, DeviceView, ExpectationMethod, MeterHealth, MeterView, PhaseImbalance, PlantExpected,
+    PlantView, SiteView, StringImbalance, VoltageFormula,
+};
 
 const NOW_MS: i64 = 1_795_000_000_000;
 
@@ -22,6 +25,14 @@ fn view() -> View {
         role,
         ac_power_w: Some(power),
         state,
+        phases: (address == 2).then_some(PhaseImbalance {
+            voltage_pct: Some(0.75),
+            voltage_formula: Some(VoltageFormula::Lines),
+            current_pct: Some(12.5),
+            neutral_current_a: Some(3.25),
+            ..PhaseImbalance::default()
+        }),
+        strings: if address == 1 { strings() } else { Vec::new() },
         last_ms: Some(NOW_MS - 1_500),
     };
     let plant = PlantView {
@@ -36,6 +47,7 @@ fn view() -> View {
         completeness_today: 1.0,
         energy_total_wh: Some(123_456_789),
         peer_yield_ratio: Some(0.97),
+        expected: expected(),
         sun_elevation_deg: -3.25,
         draining: false,
         last_reading_ms: Some(NOW_MS - 1_500),
@@ -50,6 +62,8 @@ fn view() -> View {
         import_today_wh: None,
         export_today_wh: None,
         imbalance_today_wh: None,
+        self_consumption_today: Some(0.5),
+        self_sufficiency_today: Some(0.25),
         last_reading_ms: Some(NOW_MS),
     };
     let device = DeviceView {
@@ -66,6 +80,31 @@ fn view() -> View {
         sites: vec![site],
         devices: vec![device],
     }
+}
+
+fn expected() -> PlantExpected {
+    PlantExpected {
+        power_w: Some(13_000.5),
+        method: Some(ExpectationMethod::Measured),
+        today_wh: Some(50_000),
+        made_today_wh: Some(30_000),
+        made_of_today_wh: Some(40_000),
+        completeness_today: 1.0,
+        clear_sky_index: Some(0.75),
+        plane_w_m2: Some(612.5),
+        performance_ratio_today: Some(0.8125),
+        uploaded_deviation_w: Some(-250.0),
+        persistence_deviation_w: None,
+    }
+}
+
+fn strings() -> Vec<StringImbalance> {
+    let of = |(input, imbalance_pct)| StringImbalance {
+        input,
+        power_w: Some(1_000.0),
+        imbalance_pct,
+    };
+    [(1, Some(-50.0)), (2, None)].map(of).to_vec()
 }
 
 fn health() -> DeviceHealth {
@@ -156,6 +195,19 @@ fn what_is_known_is_stated_in_base_units() {
         r#"solar_bus_errors_total{device="sari-01",kind="timeout",meter="1",plant="sari-roof-1"} 20"#,
         r#"solar_bus_errors_total{device="sari-01",kind="exception",meter="1",plant="sari-roof-1"} 1"#,
         r#"solar_bus_errors_total{device="sari-01",kind="crc",meter="2",plant="sari-roof-1"} 0"#,
+        r#"solar_expected_power_watts{method="measured",plant="sari-roof-1"} 13000.5"#,
+        r#"solar_expected_energy_today_joules{plant="sari-roof-1"} 180000000"#,
+        r#"solar_expected_yield_ratio{plant="sari-roof-1"} 0.75"#,
+        r#"solar_performance_ratio{plant="sari-roof-1"} 0.8125"#,
+        r#"solar_clear_sky_index{plant="sari-roof-1"} 0.75"#,
+        r#"solar_plane_irradiance_watts_per_square_meter{plant="sari-roof-1"} 612.5"#,
+        r#"solar_self_consumption_ratio{site="sari-town-hall"} 0.5"#,
+        r#"solar_self_sufficiency_ratio{site="sari-town-hall"} 0.25"#,
+        r#"solar_settlement_deviation_watts{plant="sari-roof-1",schedule="uploaded"} -250"#,
+        r#"solar_voltage_unbalance_ratio{device="sari-01",formula="iec_61000_4_30_lines",meter="2",plant="sari-roof-1"} 0.0075"#,
+        r#"solar_current_unbalance_ratio{device="sari-01",meter="2",plant="sari-roof-1"} 0.125"#,
+        r#"solar_neutral_current_amperes{device="sari-01",meter="2",plant="sari-roof-1"} 3.25"#,
+        r#"solar_string_imbalance_ratio{device="sari-01",meter="1",plant="sari-roof-1",string="1"} -0.5"#,
         r#"ingest_readings_total{result="stored"} 0"#,
         r#"ingest_sink_lag_readings{sink="local"} 7"#,
         r#"ingest_sink_readings_total{result="quarantined",sink="local"} 1"#,
@@ -169,6 +221,10 @@ fn what_is_known_is_stated_in_base_units() {
     for line in lines {
         assert!(has(&text, line), "missing: {line}\nin:\n{text}");
     }
+    assert!(
+        !text.contains(r#"string="2""#) && !text.contains(r#"schedule="persistence""#),
+        "not known"
+    );
     assert!(
         !text.contains(r#"solar_inverter_state{device="sari-01",meter="2""#),
         "a grid meter has no state"
@@ -188,7 +244,9 @@ fn what_is_not_known_is_absent_and_never_zero() {
     plant.energy_total_wh = None;
     plant.peer_yield_ratio = None;
     plant.draining = true;
+    plant.expected = PlantExpected::default();
     for meter in &mut plant.meters {
+        (meter.phases, meter.strings) = (None, Vec::new());
         (meter.ac_power_w, meter.state) = (None, None);
     }
     (
@@ -225,6 +283,15 @@ fn what_is_not_known_is_absent_and_never_zero() {
         "solar_grid_power_watts{",
         "solar_consumed_power_watts{",
         "solar_last_reading_timestamp_seconds{",
+        "solar_expected",
+        "solar_performance_ratio{",
+        "solar_clear_sky_index{",
+        "solar_plane_irradiance",
+        "solar_settlement_deviation_watts{",
+        "solar_voltage_unbalance_ratio{",
+        "solar_current_unbalance_ratio{",
+        "solar_neutral_current_amperes{",
+        "solar_string_imbalance_ratio{",
     ];
     for name in absent {
         assert!(

@@ -27,6 +27,10 @@ const GAPS_PERIOD: Duration = Duration::from_secs(10);
 
 /// How often days that are over are looked for. The first time is as long after the start: a backlog comes first.
 const KEEP_PERIOD: Duration = Duration::from_secs(600);
+/// How often the outlook is computed: it changes every quarter-hour.
+const OUTLOOK_PERIOD: Duration = Duration::from_secs(30);
+/// It takes at most a tenth of the time.
+const OUTLOOK_REST: u32 = 9;
 
 /// Ingest as a whole.
 #[derive(Debug)]
@@ -140,7 +144,13 @@ impl Ingest {
         tasks.spawn(watch_writer(store.commits(), cancel.clone(), Arc::clone(&why)));
         tasks.spawn(keep_gaps(store.clone(), cancel.clone()));
         tasks.spawn(keep_figures(store.clone(), Arc::clone(&now), cancel.clone()));
-        tasks.spawn(keep_store(store.clone(), config.store, now, cancel.clone()));
+        tasks.spawn(keep_store(
+            store.clone(),
+            config.store,
+            Arc::clone(&now),
+            cancel.clone(),
+        ));
+        tasks.spawn(keep_outlook(store.clone(), now, cancel.clone()));
         for sink in sinks {
             tasks.spawn(sink.run(cancel.clone()));
         }
@@ -272,6 +282,22 @@ async fn keep_store(store: Store, policy: StoreConfig, now: Now, cancel: Cancell
         };
         if let Err(error) = kept {
             tracing::warn!(%error, "days that are over can't be sealed; trying again");
+        }
+    }
+}
+
+async fn keep_outlook(store: Store, now: Now, cancel: CancellationToken) {
+    loop {
+        let (live, of, now_ms) = (store.live(), store.clone(), now());
+        let began = std::time::Instant::now();
+        let computed = tokio::task::spawn_blocking(move || live.refresh_outlook(&of, now_ms)).await;
+        if let Ok(Err(error)) = computed {
+            tracing::warn!(%error, "the outlook can't be computed; trying again");
+        }
+        let rest = OUTLOOK_PERIOD.max(began.elapsed() * OUTLOOK_REST);
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }

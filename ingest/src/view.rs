@@ -40,6 +40,8 @@ pub struct PlantView {
     /// Its specific yield over the last four closed quarter-hours against the median of its district's other plants;
     /// `None` when the sun is low, data are incomplete or there are too few peers.
     pub peer_yield_ratio: Option<f64>,
+    /// What is expected of it.
+    pub expected: PlantExpected,
     /// Geometric elevation of the sun in degrees, −90 to 90.
     pub sun_elevation_deg: f64,
     /// Readings far behind the newest keep arriving.
@@ -61,8 +63,143 @@ pub struct MeterView {
     pub ac_power_w: Option<i64>,
     /// SunSpec operating state; `None` after three missed polls.
     pub state: Option<u8>,
+    /// How unequal its phases are now; `None` after three missed polls and where it does not state three phases.
+    pub phases: Option<PhaseImbalance>,
+    /// How its MPPT inputs do now beside those of their orientation, in the inverter's order; empty after three missed polls.
+    pub strings: Vec<StringImbalance>,
     /// The newest answered poll, UTC ms.
     pub last_ms: Option<i64>,
+}
+
+/// What is expected of a plant: a model's word, never a measurement of its energy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PlantExpected {
+    /// Power in W that it should have now; `None` where nothing says how clear the sky is.
+    pub power_w: Option<f64>,
+    /// By what that is said.
+    pub method: Option<ExpectationMethod>,
+    /// Energy in Wh that it should have made in the closed quarter-hours of today whose expectation is known.
+    pub today_wh: Option<i64>,
+    /// What it made in those of them whose energy is known too, in Wh.
+    pub made_today_wh: Option<i64>,
+    /// What was expected of those in Wh.
+    pub made_of_today_wh: Option<i64>,
+    /// Share of today's closed quarter-hours whose expectation is known, 0 to 1.
+    pub completeness_today: f64,
+    /// Light over the clear sky's in the newest quarter-hour, 1 is a clear sky; `None` at night and where nobody says it.
+    pub clear_sky_index: Option<f64>,
+    /// Irradiance that its own sensor states now in W/m².
+    pub plane_w_m2: Option<f64>,
+    /// Performance ratio (IEC 61724-1) of today's closed quarter-hours; `None` without a sensor.
+    pub performance_ratio_today: Option<f64>,
+    /// Generation minus the uploaded schedule in the newest closed quarter-hour, as mean power in W; > 0 is over-delivery.
+    pub uploaded_deviation_w: Option<f64>,
+    /// Generation minus that of the same quarter-hour yesterday, as mean power in W.
+    pub persistence_deviation_w: Option<f64>,
+}
+
+/// By what an expectation is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectationMethod {
+    /// The plant's own irradiance sensor.
+    Measured,
+    /// The clear sky, times how clear the healthy plants of the district found it.
+    Neighbours,
+    /// The sun is below the horizon: nothing is expected.
+    Night,
+}
+
+impl ExpectationMethod {
+    /// The word that stands for it in labels and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Neighbours => "neighbours",
+            Self::Night => "night",
+        }
+    }
+}
+
+/// By which formula a voltage unbalance was computed (both IEC 61000-4-30 §5.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VoltageFormula {
+    /// From the voltages between the lines, which the meter states: exact.
+    #[serde(rename = "iec_61000_4_30_lines")]
+    Lines,
+    /// From phase voltages, taken as 120° apart, because the meter states neither angles nor line voltages: what stands in the angles is
+    /// missing.
+    #[serde(rename = "iec_61000_4_30_phases_120_deg")]
+    Phases120Deg,
+}
+
+impl VoltageFormula {
+    /// The word that stands for it in labels and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lines => "iec_61000_4_30_lines",
+            Self::Phases120Deg => "iec_61000_4_30_phases_120_deg",
+        }
+    }
+}
+
+/// How unequal three phases are. Every ratio is 0 or more, in percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PhaseImbalance {
+    /// Negative over positive sequence of the voltages.
+    pub voltage_pct: Option<f64>,
+    /// By which formula.
+    pub voltage_formula: Option<VoltageFormula>,
+    /// Largest deviation of a line voltage from their mean (NEMA MG 1, LVUR).
+    pub lvur_pct: Option<f64>,
+    /// Largest deviation of a phase voltage from their mean (IEEE 141, PVUR).
+    pub pvur_pct: Option<f64>,
+    /// Largest deviation of a current from their mean; `None` at zero current.
+    pub current_pct: Option<f64>,
+    /// Current in the neutral conductor in A.
+    pub neutral_current_a: Option<f64>,
+    /// It was measured; else it follows from the three currents, taken in phase with voltages 120° apart.
+    pub neutral_is_measured: bool,
+}
+
+/// How one MPPT input does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct StringImbalance {
+    /// Its number on the inverter, counted from 1.
+    pub input: u8,
+    /// Its power in W.
+    pub power_w: Option<f64>,
+    /// Its distance from the median of its orientation in percent of that median, < 0 is too little; `None` in weak light, with fewer than
+    /// three inputs of its orientation, and where it is not known how it lies.
+    pub imbalance_pct: Option<f64>,
+}
+
+/// What a plant should have made in an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct ExpectationRow {
+    /// Its begin, UTC ms, included.
+    pub(crate) start_ms: i64,
+    /// Its end, UTC ms, excluded.
+    pub(crate) end_ms: i64,
+    /// Expected energy in Wh, over the quarter-hours whose expectation is known; `None` where none is.
+    pub(crate) expected_wh: Option<i64>,
+    /// By what that is said; of a longer interval, by what most of its energy is.
+    pub(crate) method: Option<ExpectationMethod>,
+    /// Energy under a clear sky in Wh.
+    pub(crate) clear_sky_wh: i64,
+    /// Light over the clear sky's, weighted with its energy; `None` at night and where nobody says it.
+    pub(crate) clear_sky_index: Option<f64>,
+    /// Mean irradiance in the plane of the arrays in W/m², as measured or as expected.
+    pub(crate) plane_w_m2: Option<f64>,
+    /// Share of its quarter-hours whose expectation is known, 0 to 1.
+    pub(crate) completeness: f64,
+    /// What was made in Wh in the quarter-hours of which both are known.
+    pub(crate) made_wh: Option<i64>,
+    /// What was expected in Wh of those quarter-hours.
+    pub(crate) made_of_wh: Option<i64>,
 }
 
 /// The present of one site: the plants and the consumption behind one grid connection.
@@ -86,6 +223,10 @@ pub struct SiteView {
     pub export_today_wh: Option<i64>,
     /// Consumption − generation since midnight in Tehran in Wh.
     pub imbalance_today_wh: Option<i64>,
+    /// Share of what was generated since midnight in Tehran that was used on the spot, 0 to 1.
+    pub self_consumption_today: Option<f64>,
+    /// Share of what was consumed since midnight in Tehran that was generated on the spot at the same time, 0 to 1.
+    pub self_sufficiency_today: Option<f64>,
     /// The newest reading of its meters, UTC ms.
     pub last_reading_ms: Option<i64>,
 }

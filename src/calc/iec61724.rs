@@ -70,6 +70,7 @@ fn plant(params: &Params, intervals: &[Interval]) -> anyhow::Result<Plant> {
         gamma_per_k: gamma_per_k.unwrap_or(0.0),
         annual_module_c: params.number("Tann", WITHIN)?,
         irradiance_min_w_m2: params.number("Gmin", WITHIN)?.unwrap_or(IRRADIANCE_MIN_W_M2),
+        has_sensor: true,
     })
 }
 

@@ -9,6 +9,10 @@ pub mod duty;
 pub mod energy;
 pub mod imbalance;
 pub mod means;
+mod median;
 pub mod performance;
+pub mod sampling;
 pub mod solar;
 mod varint;
+
+pub use median::median;

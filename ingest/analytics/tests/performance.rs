@@ -22,10 +22,10 @@ fn figures(figures: &Report) -> Vec<(&'static str, Option<f64>)> {
         ("n_intervals", Some(figures.intervals as f64)),
         ("n_valid", Some(figures.valid as f64)),
         ("data_completeness", figures.completeness),
-        ("H_poa_kwh_m2", Some(figures.irradiation_kwh_m2)),
+        ("H_poa_kwh_m2", figures.irradiation_kwh_m2),
         ("E_dc_kwh", figures.dc_kwh),
         ("E_ac_kwh", Some(figures.ac_kwh)),
-        ("Yr_h", Some(figures.reference_yield_h)),
+        ("Yr_h", figures.reference_yield_h),
         ("Ya_h", figures.array_yield_h),
         ("Yf_h", Some(figures.final_yield_h)),
         ("Lc_h", figures.capture_loss_h),
@@ -51,6 +51,7 @@ fn three_days_with_a_trip_and_missing_intervals() {
         gamma_per_k: number("gamma"),
         annual_module_c: Some(number("Tann")),
         irradiance_min_w_m2: number("Gmin"),
+        has_sensor: true,
     };
     let intervals: Vec<Interval> = rows(&data("iec61724_example.csv")).iter().map(interval).collect();
     let periods = expected["expected"].as_array().unwrap();
@@ -87,6 +88,7 @@ fn the_ratios_of_a_real_plant() {
         gamma_per_k: 0.0,
         annual_module_c: None,
         irradiance_min_w_m2: 50.0,
+        has_sensor: true,
     };
     let rows = rows(&recorded("pvanalytics_MIT/nrel_RSF_II.csv.gz"));
     let mut days: Vec<(&str, Vec<Interval>)> = Vec::new();

@@ -6,7 +6,7 @@
 
 use taraz_telemetry::MeterRole;
 
-use super::Contribution;
+use super::{Contribution, QUARTER_MS};
 
 /// What the registers of a site's meters state about one period.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,15 @@ pub(crate) fn site_balance(site: &SiteEnergies) -> Balance {
         export_wh,
         imbalance_wh,
     }
+}
+
+/// What all registers together counted in a quarter-hour in Wh; `None` unless each of them is known for the whole of it.
+pub(crate) fn whole_wh(registers: &[Contribution]) -> Option<i64> {
+    let is_whole = |part: &Contribution| part.known_ms == QUARTER_MS && part.spread == 0 && part.resets == 0;
+    if registers.is_empty() || !registers.iter().all(is_whole) {
+        return None;
+    }
+    sum(registers)
 }
 
 fn sum(parts: &[Contribution]) -> Option<i64> {

@@ -1,51 +1,22 @@
-//! Local days: Asia/Tehran from the tz data that is compiled in, so that every machine has the same days.
+//! Local days as ingest asks for them; the calendar itself is `taraz_analytics::calendar`.
 
-use std::sync::LazyLock;
+pub(crate) use taraz_analytics::calendar::date_start_ms;
+use taraz_analytics::calendar::day_bounds_ms;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-
-/// +03:30 since 2022-09-21, with daylight-saving time before: a day has 23, 24 or 25 h and begins at 00:00 or 01:00.
-// The data are part of the program, not of the machine; a test reads them.
-static TEHRAN: LazyLock<TimeZone> = LazyLock::new(|| {
-    TimeZoneDatabase::bundled()
-        .get("Asia/Tehran")
-        .expect("Asia/Tehran is compiled in")
-});
-
-/// The begin of the day that an instant lies in, UTC ms.
+/// The begin of the day in Tehran that an instant lies in, UTC ms.
 pub(crate) fn day_start_ms(time_ms: i64) -> i64 {
-    bounds(time_ms).0
+    day_bounds_ms(time_ms).0
 }
 
-/// The end of the day that an instant lies in, UTC ms, excluded.
+/// The end of the day in Tehran that an instant lies in, UTC ms, excluded.
 pub(crate) fn day_end_ms(time_ms: i64) -> i64 {
-    bounds(time_ms).1
+    day_bounds_ms(time_ms).1
 }
-
-/// The begin of a date, UTC ms.
-pub(crate) fn date_start_ms(date: Date) -> i64 {
-    date.to_zoned(TEHRAN.clone())
-        .map_or(CALENDAR_MS.0, |midnight| midnight.timestamp().as_millisecond())
-}
-
-/// Begin and end; an instant outside the calendar (years −9999 to 9999) is taken as the calendar's nearest.
-fn bounds(time_ms: i64) -> (i64, i64) {
-    let clamped = time_ms.clamp(CALENDAR_MS.0, CALENDAR_MS.1);
-    let instant = Timestamp::from_millisecond(clamped).unwrap_or(Timestamp::UNIX_EPOCH);
-    let date = instant.to_zoned(TEHRAN.clone()).date();
-    (
-        date_start_ms(date),
-        date.tomorrow().map_or(clamped, date_start_ms),
-    )
-}
-
-/// 1900-01-01 to 2400-01-01: wider than anything a meter has seen.
-const CALENDAR_MS: (i64, i64) = (-2_208_988_800_000, 13_569_465_600_000);
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn ms(text: &str) -> i64 {

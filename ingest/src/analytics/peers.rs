@@ -1,5 +1,7 @@
 //! How a plant does beside its neighbours: specific yield against the median of its district.
 
+use taraz_analytics::median;
+
 /// The fewest complete peers that a ratio needs.
 pub(crate) const PEERS_MIN: usize = 2;
 
@@ -24,23 +26,13 @@ pub(crate) fn peer_ratios(plants: &[PeerPlant<'_>]) -> Vec<Option<f64>> {
             .iter()
             .enumerate()
             .filter(|&(other, peer)| other != at && peer.district == plant.district);
-        let median = median(others.filter_map(|(_, peer)| peer.specific_yield_h).collect())?;
+        let median = median(
+            others.filter_map(|(_, peer)| peer.specific_yield_h).collect(),
+            PEERS_MIN,
+        )?;
         (median > 0.0 && median >= plant.least_yield_h).then(|| own / median)
     };
     plants.iter().enumerate().map(ratio).collect()
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    if values.len() < PEERS_MIN {
-        return None;
-    }
-    values.sort_by(f64::total_cmp);
-    let upper = values[values.len() / 2];
-    Some(if values.len() % 2 == 1 {
-        upper
-    } else {
-        f64::midpoint(values[values.len() / 2 - 1], upper)
-    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! What a plant would generate under a clear sky: the measure by which the rest of a year is projected.
 
-use taraz_analytics::solar::{
-    ALBEDO_DEFAULT, Array, LOSSES_DEFAULT, Place, Site, SolarError, Surface, Weather, expect, pvwatts_losses,
-};
+use taraz_analytics::solar::{Site, SolarError, Weather, expect};
 use taraz_fleet::Plant;
+
+use crate::analytics::{place_of, system_of};
 
 /// Linke turbidity. Only the course of the year counts here: the level cancels against what was generated.
 const LINKE: f64 = 3.5;
@@ -17,25 +17,10 @@ const STEP_H: f64 = 1.0;
 /// Energy under a clear sky in Wh on each day (begin and end in UTC ms).
 pub(super) fn clear_sky_wh(plant: &Plant, days: &[(i64, i64)]) -> Result<Vec<f64>, SolarError> {
     let site = Site {
-        place: Place {
-            latitude_deg: plant.latitude_deg,
-            longitude_deg: plant.longitude_deg,
-            altitude_m: plant.altitude_m,
-        },
+        place: place_of(plant),
         linke: LINKE,
     };
-    let arrays: Vec<Array> = plant
-        .arrays
-        .iter()
-        .map(|array| Array {
-            surface: Surface {
-                tilt_deg: array.tilt_deg,
-                azimuth_deg: array.azimuth_deg,
-                albedo: ALBEDO_DEFAULT,
-            },
-            peak_w: f64::from(array.peak_w),
-        })
-        .collect();
+    let system = system_of(plant);
     let weather = Weather {
         air_c: AIR_C,
         wind_m_s: WIND_M_S,
@@ -43,15 +28,12 @@ pub(super) fn clear_sky_wh(plant: &Plant, days: &[(i64, i64)]) -> Result<Vec<f64
         module_c: None,
         clear_sky_index: 1.0,
     };
-    let losses = pvwatts_losses(&LOSSES_DEFAULT);
-    let rated_ac_w = f64::from(plant.inverter_ac_w);
-    let gamma = plant.temperature_coefficient_per_k;
     let mut energies = Vec::with_capacity(days.len());
     for &(start_ms, end_ms) in days {
         let mut energy_wh = 0.0;
         let mut at_ms = start_ms + STEP_MS / 2;
         while at_ms < end_ms {
-            let made = expect(&site, &arrays, rated_ac_w, gamma, losses, &weather, at_ms)?;
+            let made = expect(&site, &system, &weather, at_ms)?;
             energy_wh += made.ac_w * STEP_H;
             at_ms += STEP_MS;
         }

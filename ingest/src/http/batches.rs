@@ -19,7 +19,7 @@ use crate::receive::ReceiveError;
 /// The most batches that are held in memory at once; more are told to come again.
 pub(super) const BATCHES_AT_ONCE_MAX: usize = 16;
 /// How long the bytes of a batch may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn receive(State(api): State<Arc<Api>>, request: Request) -> Result<Response, ApiError> {
     // Before the body is read: who has no token can't make us hold 4 MiB.
@@ -79,7 +79,7 @@ fn too_large() -> ApiError {
 }
 
 /// The scheme's name in any case (RFC 9110, section 11.1), then the token, compared without telling where it differs.
-fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
+pub(super) fn is_bearer(headers: &HeaderMap, token: &str) -> bool {
     let given = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
     let Some((scheme, presented)) = given.and_then(|value| value.split_at_checked("Bearer ".len())) else {
         return false;

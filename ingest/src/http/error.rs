@@ -93,6 +93,13 @@ impl From<tokio::task::JoinError> for ApiError {
     }
 }
 
+/// The program is stopping.
+impl From<tokio::sync::AcquireError> for ApiError {
+    fn from(_: tokio::sync::AcquireError) -> Self {
+        Self::unavailable("the program is stopping; ask again later")
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Envelope { error: self.body })).into_response();

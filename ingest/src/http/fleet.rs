@@ -10,15 +10,15 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use taraz_fleet::{Fleet, Plant};
-use taraz_telemetry::MeterRole;
 
 use super::Api;
 use super::error::ApiError;
 use super::judge::{Need, State as PlantState, judge};
 use crate::analytics::day_start_ms;
+use crate::figures::is_metered;
 use crate::gaps::{DeviceGaps, GapCounts};
 use crate::sinks::SinkSnapshot;
-use crate::view::{DeviceHealth, IntervalRow, PlantView, SiteView, Step, View};
+use crate::view::{DeviceHealth, IntervalRow, PlantExpected, PlantView, SiteView, Step, View};
 
 /// How old today's quarter-hours may be: every page asks every few seconds, and a quarter-hour lasts 900.
 const TODAY_AGE_MS: i64 = 10_000;
@@ -97,6 +97,8 @@ struct PlantJson {
     last_reading_age_s: Option<i64>,
     peer_yield_ratio: Option<f64>,
     sun_elevation_deg: f64,
+    /// What a model expects of it; never a measurement of its energy.
+    expected: PlantExpected,
     /// Generated in each quarter-hour since midnight in Tehran; `null` also where only the sum over a longer gap is known.
     generated_quarters_wh: Vec<Option<i64>>,
     devices: Vec<DeviceJson>,
@@ -133,6 +135,8 @@ struct SiteJson {
     import_today_wh: Option<i64>,
     export_today_wh: Option<i64>,
     imbalance_today_wh: Option<i64>,
+    self_consumption_today: Option<f64>,
+    self_sufficiency_today: Option<f64>,
     last_reading_ms: Option<i64>,
 }
 
@@ -297,6 +301,7 @@ fn plant_json(
         last_reading_age_s: plant.last_reading_ms.map(|ms| (view.now_ms - ms).max(0) / 1_000),
         peer_yield_ratio: plant.peer_yield_ratio.map(|ratio| rounded(ratio, 1e3)),
         sun_elevation_deg: rounded(plant.sun_elevation_deg, 1e2),
+        expected: shown(&plant.expected),
         generated_quarters_wh,
         devices: devices.collect(),
         gaps: None,
@@ -315,6 +320,18 @@ fn add_gaps(plants: &mut [PlantJson], ledger: &[DeviceGaps]) {
     }
 }
 
+fn shown(expected: &PlantExpected) -> PlantExpected {
+    let to = |value: Option<f64>, scale| value.map(|value| rounded(value, scale));
+    PlantExpected {
+        power_w: to(expected.power_w, 1.0),
+        completeness_today: rounded(expected.completeness_today, 1e3),
+        clear_sky_index: to(expected.clear_sky_index, 1e3),
+        plane_w_m2: to(expected.plane_w_m2, 1e1),
+        performance_ratio_today: to(expected.performance_ratio_today, 1e4),
+        ..*expected
+    }
+}
+
 fn site_json(fleet: &Fleet, site: &SiteView) -> SiteJson {
     let registered = fleet.sites.iter().find(|registered| registered.id == site.id);
     SiteJson {
@@ -329,6 +346,8 @@ fn site_json(fleet: &Fleet, site: &SiteView) -> SiteJson {
         import_today_wh: site.import_today_wh,
         export_today_wh: site.export_today_wh,
         imbalance_today_wh: site.imbalance_today_wh,
+        self_consumption_today: site.self_consumption_today.map(|ratio| rounded(ratio, 1e4)),
+        self_sufficiency_today: site.self_sufficiency_today.map(|ratio| rounded(ratio, 1e4)),
         last_reading_ms: site.last_reading_ms,
     }
 }
@@ -347,17 +366,6 @@ fn backlog(view: &View, most: &mut u64) -> Backlog {
     }
 }
 
-/// The site has a meter that tells its balance.
-fn is_metered(fleet: &Fleet, site: &str) -> bool {
-    let meters = fleet
-        .plants_at(site)
-        .flat_map(|plant| &plant.devices)
-        .flat_map(|device| &device.meters);
-    meters
-        .into_iter()
-        .any(|meter| matches!(meter.role, MeterRole::Grid | MeterRole::Consumption))
-}
-
 fn named(id: &str, names: Option<(&String, &String)>) -> Named {
     let (name, name_fa) = names.map_or((id, id), |(name, name_fa)| (name.as_str(), name_fa.as_str()));
     Named {
@@ -372,7 +380,7 @@ fn sum(values: impl Iterator<Item = Option<i64>>) -> Option<i64> {
 }
 
 /// Rounded for people: more digits than a number is worth only look exact.
-fn rounded(value: f64, scale: f64) -> f64 {
+pub(super) fn rounded(value: f64, scale: f64) -> f64 {
     (value * scale).round() / scale
 }
 

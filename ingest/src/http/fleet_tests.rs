@@ -13,6 +13,7 @@ fn plant(id: &str, power_w: Option<i64>, draining: bool) -> PlantView {
         completeness_today: 0.0,
         energy_total_wh: None,
         peer_yield_ratio: None,
+        expected: PlantExpected::default(),
         sun_elevation_deg: 30.0,
         draining,
         last_reading_ms: Some(NOON_MS - 60_000),

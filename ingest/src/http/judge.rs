@@ -111,7 +111,7 @@ mod tests {
     use taraz_telemetry::MeterAddress;
 
     use super::*;
-    use crate::view::MeterView;
+    use crate::view::{MeterView, PlantExpected};
 
     const NOW_MS: i64 = 1_795_000_000_000;
 
@@ -126,12 +126,15 @@ mod tests {
                 role: MeterRole::Inverter,
                 ac_power_w: power_w,
                 state,
+                phases: None,
+                strings: Vec::new(),
                 last_ms: Some(NOW_MS - 60_000),
             }],
             energy_today_wh: None,
             completeness_today: 0.0,
             energy_total_wh: None,
             peer_yield_ratio: None,
+            expected: PlantExpected::default(),
             sun_elevation_deg,
             draining: false,
             last_reading_ms: Some(NOW_MS - 60_000),

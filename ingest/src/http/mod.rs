@@ -5,12 +5,17 @@
 
 mod batches;
 mod error;
+mod expectation;
 mod fleet;
 mod gaps;
+mod imbalances;
 mod intervals;
 mod judge;
 mod page;
+mod performance;
+mod period;
 mod probes;
+mod settlement;
 
 use std::io;
 use std::sync::Arc;
@@ -21,9 +26,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use prometheus::Registry;
-use taraz_fleet::Fleet;
+use taraz_fleet::{Fleet, Plant};
 use taraz_telemetry::BATCH_LEN_MAX;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
@@ -32,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::Counters;
 use crate::live::Live;
 use crate::receive::Receiver;
+use crate::schedules::Schedules;
 use crate::sinks::SinkStatus;
 use crate::store::{Now, Store};
 
@@ -47,7 +53,7 @@ pub(crate) struct Parts {
     pub(crate) sinks: Vec<Arc<SinkStatus>>,
     /// The time.
     pub(crate) now: Now,
-    /// What a gateway must present.
+    /// What a gateway must present, and who uploads schedules.
     pub(crate) token: String,
 }
 
@@ -63,10 +69,15 @@ struct Api {
     now: Now,
     token: String,
     batches_at_once: Semaphore,
+    /// Turns of answers that read years.
+    heavy: Semaphore,
+    schedules: Schedules,
     readiness: Mutex<probes::Readiness>,
     today: Mutex<fleet::Today>,
 }
 
+/// The most answers that read years at once; others wait for their turn.
+const HEAVY_AT_ONCE_MAX: usize = 2;
 /// How long requests that are under way may take once the server is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -94,26 +105,20 @@ fn router(parts: Parts) -> Router {
         receiver: parts.store.receiver(),
         live: parts.store.live(),
         counters: parts.store.counters(),
+        schedules: parts.store.schedules(),
         store: parts.store,
         registry: parts.registry,
         sinks: parts.sinks,
         now: parts.now,
         token: parts.token,
         batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
+        heavy: Semaphore::new(HEAVY_AT_ONCE_MAX),
         readiness: Mutex::default(),
         today: Mutex::default(),
     });
-    let batches = post(batches::receive).layer(DefaultBodyLimit::max(BATCH_LEN_MAX));
-    Router::new()
-        .route("/api/v1/batches", batches)
-        .route("/api/v1/plants", get(fleet::plants))
-        .route("/api/v1/plants/{plant}/intervals", get(intervals::intervals))
-        .route("/api/v1/sites", get(fleet::sites))
-        .route("/api/v1/sinks", get(fleet::sinks))
-        .route("/api/v1/gaps", get(gaps::gaps))
-        .route("/healthz", get(probes::health))
-        .route("/readyz", get(probes::ready))
-        .route("/metrics", get(probes::metrics))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, method)| router.route(path, method))
         .merge(page::routes())
         .fallback(|| async { ApiError::not_found("nothing is served here; the API begins with /api/v1/") })
         .method_not_allowed_fallback(|| async {
@@ -125,6 +130,48 @@ fn router(parts: Parts) -> Router {
         })
         .layer(map_response(secure))
         .with_state(api)
+}
+
+/// Every route but the page's files; `docs/api/openapi.yaml` describes each.
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
+    let batches = post(batches::receive).layer(DefaultBodyLimit::max(BATCH_LEN_MAX));
+    let schedules = post(settlement::upload).layer(DefaultBodyLimit::max(settlement::UPLOAD_LEN_MAX));
+    vec![
+        ("/api/v1/batches", batches),
+        ("/api/v1/plants", get(fleet::plants)),
+        ("/api/v1/plants/{plant}/intervals", get(intervals::intervals)),
+        (
+            "/api/v1/plants/{plant}/expectation",
+            get(expectation::expectation),
+        ),
+        (
+            "/api/v1/plants/{plant}/performance",
+            get(performance::performance),
+        ),
+        ("/api/v1/imbalances/energy", get(imbalances::energy)),
+        ("/api/v1/imbalances/phase", get(imbalances::phase)),
+        ("/api/v1/imbalances/string", get(imbalances::string)),
+        ("/api/v1/imbalances/settlement", get(settlement::settlement)),
+        ("/api/v1/schedules", schedules),
+        ("/api/v1/sites", get(fleet::sites)),
+        ("/api/v1/sinks", get(fleet::sinks)),
+        ("/api/v1/gaps", get(gaps::gaps)),
+        ("/api/v1/openapi.yaml", get(probes::openapi)),
+        ("/healthz", get(probes::health)),
+        ("/readyz", get(probes::ready)),
+        ("/metrics", get(probes::metrics)),
+    ]
+}
+
+impl Api {
+    /// The plant of this id, or 404.
+    fn must_have(&self, plant: &str) -> Result<&Plant, ApiError> {
+        self.fleet.plant(plant).ok_or_else(|| {
+            ApiError::not_found(format!(
+                "no plant \"{plant}\" in the registry; /api/v1/plants lists them"
+            ))
+        })
+    }
 }
 
 /// What every answer carries: nothing is guessed, framed or fetched from elsewhere, and numbers are never from a cache.

@@ -83,3 +83,9 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Api
     })?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())
 }
+
+/// The description of this API, as it was built.
+pub(super) async fn openapi() -> Response {
+    const TEXT: &str = include_str!("../../../docs/api/openapi.yaml");
+    ([(header::CONTENT_TYPE, "application/yaml")], TEXT).into_response()
+}

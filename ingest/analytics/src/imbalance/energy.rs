@@ -100,6 +100,23 @@ impl EnergyBalance {
     }
 }
 
+/// Sites side by side: sums add up; the largest import and export are those of one site.
+impl core::ops::AddAssign for EnergyBalance {
+    fn add_assign(&mut self, other: Self) {
+        self.intervals += other.intervals;
+        self.valid += other.valid;
+        self.generation_kwh += other.generation_kwh;
+        self.load_kwh += other.load_kwh;
+        self.imbalance_kwh += other.imbalance_kwh;
+        self.import_kwh += other.import_kwh;
+        self.export_kwh += other.export_kwh;
+        self.self_consumed_kwh += other.self_consumed_kwh;
+        self.abs_imbalance_kwh += other.abs_imbalance_kwh;
+        self.import_max_kw = self.import_max_kw.max(other.import_max_kw);
+        self.export_max_kw = self.export_max_kw.max(other.export_max_kw);
+    }
+}
+
 /// The balance of equal intervals of `interval_h` hours.
 #[must_use]
 pub fn energy_balance(intervals: &[EnergyInterval], interval_h: f64) -> EnergyBalance {

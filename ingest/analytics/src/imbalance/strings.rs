@@ -1,5 +1,7 @@
 //! String imbalance: each string or MPPT input against the median of those that face the same way.
 
+use crate::median::median;
+
 /// The fewest strings of one orientation that can be compared.
 pub const PEERS_MIN: usize = 3;
 
@@ -29,23 +31,10 @@ pub fn string_imbalance(strings: &[StringPower], gate: f64) -> Vec<Option<f64>> 
         let peers = strings
             .iter()
             .filter(|peer| peer.orientation == string.orientation);
-        let median = median(peers.filter_map(per_peak).collect())?;
+        let median = median(peers.filter_map(per_peak).collect(), PEERS_MIN)?;
         (median > 0.0 && median >= gate).then(|| (own / median - 1.0) * 100.0)
     };
     strings.iter().map(deviation).collect()
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    if values.len() < PEERS_MIN {
-        return None;
-    }
-    values.sort_by(f64::total_cmp);
-    let upper = values[values.len() / 2];
-    Some(if values.len() % 2 == 1 {
-        upper
-    } else {
-        f64::midpoint(values[values.len() / 2 - 1], upper)
-    })
 }
 
 #[cfg(test)]

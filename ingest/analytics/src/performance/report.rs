@@ -19,6 +19,8 @@ pub struct Plant {
     pub annual_module_c: Option<f64>,
     /// Irradiance in the plane in W/m² from which on the plant should be running.
     pub irradiance_min_w_m2: f64,
+    /// It measures irradiance in the plane. One that does not has no figures that need it, and all others.
+    pub has_sensor: bool,
 }
 
 /// One interval; `None` is not known, never 0.
@@ -45,14 +47,14 @@ pub struct Report {
     pub valid: usize,
     /// Their share (§13.4, data availability), 0 to 1.
     pub completeness: Option<f64>,
-    /// Irradiation in the plane in kWh/m² (§9.1).
-    pub irradiation_kwh_m2: f64,
+    /// Irradiation in the plane in kWh/m² (§9.1); `None` without a sensor.
+    pub irradiation_kwh_m2: Option<f64>,
     /// DC energy.
     pub dc_kwh: Option<f64>,
     /// AC energy.
     pub ac_kwh: f64,
     /// Reference yield Yr (§10.2.5).
-    pub reference_yield_h: f64,
+    pub reference_yield_h: Option<f64>,
     /// Array yield Ya (§10.2.2).
     pub array_yield_h: Option<f64>,
     /// Final yield Yf (§10.2.3).
@@ -82,15 +84,17 @@ pub struct Report {
 /// The figures of equal intervals of `interval_h` hours.
 #[must_use]
 pub fn report(plant: &Plant, intervals: &[Interval], interval_h: f64) -> Report {
-    let wanted = Wanted::of(intervals);
+    let wanted = Wanted::of(plant, intervals);
     let valid: Vec<&Interval> = intervals.iter().filter(|one| wanted.is_valid(one)).collect();
     let sum = |quantity: fn(&Interval) -> Option<f64>| -> f64 {
         valid.iter().filter_map(|one| quantity(one)).sum()
     };
-    let irradiation = sum(|one| one.plane_w_m2) * interval_h / W_PER_KW;
+    let irradiation = wanted
+        .plane
+        .then(|| sum(|one| one.plane_w_m2) * interval_h / W_PER_KW);
     let ac_kwh = sum(|one| one.ac_kwh);
     let dc_kwh = wanted.dc.then(|| sum(|one| one.dc_kwh));
-    let reference_yield_h = irradiation / STC_KW_M2;
+    let reference_yield_h = irradiation.map(|kwh_m2| kwh_m2 / STC_KW_M2);
     let final_yield_h = ac_kwh / plant.dc_rated_kw;
     let array_yield_h = dc_kwh.map(|dc| dc / plant.dc_rated_kw);
     let at = |cell_c: f64| -> f64 {
@@ -99,7 +103,11 @@ pub fn report(plant: &Plant, intervals: &[Interval], interval_h: f64) -> Report 
             .map(|one| rated_kwh(plant, one, cell_c, interval_h))
             .sum()
     };
-    let of_temperature = |cell_c: f64| wanted.module.then(|| ratio(ac_kwh, at(cell_c))).flatten();
+    let of_temperature = |cell_c: f64| {
+        (wanted.module && wanted.plane)
+            .then(|| ratio(ac_kwh, at(cell_c)))
+            .flatten()
+    };
     let hours = valid.len() as f64 * interval_h;
     let lost_kwh = lost_kwh(plant, &valid, &wanted, interval_h);
     Report {
@@ -112,9 +120,11 @@ pub fn report(plant: &Plant, intervals: &[Interval], interval_h: f64) -> Report 
         reference_yield_h,
         array_yield_h,
         final_yield_h,
-        capture_loss_h: array_yield_h.map(|array| reference_yield_h - array),
+        capture_loss_h: reference_yield_h
+            .zip(array_yield_h)
+            .map(|(reference, array)| reference - array),
         bos_loss_h: array_yield_h.map(|array| array - final_yield_h),
-        pr: ratio(final_yield_h, reference_yield_h),
+        pr: reference_yield_h.and_then(|reference| ratio(final_yield_h, reference)),
         pr_stc: of_temperature(STC_CELL_C),
         pr_annual: plant.annual_module_c.and_then(of_temperature),
         capacity_factor_dc: ratio(ac_kwh, plant.dc_rated_kw * hours),
@@ -129,14 +139,16 @@ pub fn report(plant: &Plant, intervals: &[Interval], interval_h: f64) -> Report 
 
 /// Which quantities the plant measures at all in the period.
 struct Wanted {
+    plane: bool,
     module: bool,
     dc: bool,
     up: bool,
 }
 
 impl Wanted {
-    fn of(intervals: &[Interval]) -> Self {
+    fn of(plant: &Plant, intervals: &[Interval]) -> Self {
         Self {
+            plane: plant.has_sensor,
             module: intervals.iter().any(|one| one.module_c.is_some()),
             dc: intervals.iter().any(|one| one.dc_kwh.is_some()),
             up: intervals.iter().any(|one| one.is_up.is_some()),
@@ -145,8 +157,8 @@ impl Wanted {
 
     fn is_valid(&self, one: &Interval) -> bool {
         let finite = |value: Option<f64>| value.is_some_and(f64::is_finite);
-        finite(one.plane_w_m2)
-            && finite(one.ac_kwh)
+        finite(one.ac_kwh)
+            && (!self.plane || finite(one.plane_w_m2))
             && (!self.module || finite(one.module_c))
             && (!self.dc || finite(one.dc_kwh))
             && (!self.up || one.is_up.is_some())
@@ -185,7 +197,7 @@ fn availability_time(plant: &Plant, valid: &[&Interval]) -> Option<f64> {
 
 /// What was lost while the inverter was down; `None` where state or temperature is not measured, or it never ran.
 fn lost_kwh(plant: &Plant, valid: &[&Interval], wanted: &Wanted, interval_h: f64) -> Option<f64> {
-    if !wanted.up || !wanted.module {
+    if !wanted.up || !wanted.module || !wanted.plane {
         return None;
     }
     let day: Vec<_> = valid.iter().filter(|one| is_day(plant, one)).collect();
@@ -210,6 +222,7 @@ mod tests {
         gamma_per_k: -0.004,
         annual_module_c: None,
         irradiance_min_w_m2: 50.0,
+        has_sensor: true,
     };
 
     fn interval(plane_w_m2: f64, ac_kwh: f64) -> Interval {
@@ -244,6 +257,21 @@ mod tests {
                 figures.availability_time
             ),
             (None, None, None, None)
+        );
+        let blind = Interval {
+            plane_w_m2: None,
+            ..interval(0.0, 6.4)
+        };
+        let unseeing = Plant {
+            has_sensor: false,
+            ..PLANT
+        };
+        assert_eq!(report(&PLANT, &[blind], 1.0).valid, 0);
+        let figures = report(&unseeing, &[blind], 1.0);
+        assert_eq!((figures.valid, figures.final_yield_h), (1, 0.64));
+        assert_eq!(
+            (figures.irradiation_kwh_m2, figures.reference_yield_h, figures.pr),
+            (None, None, None)
         );
         let night = report(&PLANT, &[interval(0.0, 0.0)], 1.0);
         assert_eq!((night.pr, night.ac_kwh), (None, 0.0));

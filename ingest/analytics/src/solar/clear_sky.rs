@@ -37,6 +37,11 @@ impl TurbidityByMonth {
     }
 }
 
+/// The Caspian coast of Iran by the worldwide map of Remund et al. 2003 (SoDa), as pvlib 0.16.1 carries it, at Sari (36.56° N
+/// 53.06° E); Amol and Nowshahr are within 0.5.
+pub const TURBIDITY_DEFAULT: TurbidityByMonth =
+    TurbidityByMonth([1.95, 2.0, 2.15, 3.35, 3.95, 4.2, 4.5, 4.55, 4.05, 3.35, 3.2, 1.95]);
+
 /// Air mass relative to the zenith's, 1 to 38 (Kasten and Young 1989); `None` below the horizon.
 #[must_use]
 pub fn relative_air_mass(apparent_zenith_deg: f64) -> Option<f64> {

@@ -15,10 +15,13 @@ pub use array::{
     SapmMount, cell_faiman_c, cell_sapm_c, pvwatts_ac_w, pvwatts_dc_w, pvwatts_losses,
 };
 pub use clear_sky::{
-    ClearSky, SOLAR_CONSTANT_W_M2, TurbidityByMonth, absolute_air_mass, haurwitz_w_m2, ineichen,
-    relative_air_mass,
+    ClearSky, SOLAR_CONSTANT_W_M2, TURBIDITY_DEFAULT, TurbidityByMonth, absolute_air_mass, haurwitz_w_m2,
+    ineichen, relative_air_mass,
 };
-pub use expectation::{Array, Expectation, INDEX_PLANTS_MIN, Site, Weather, clear_sky_index, expect};
+pub use expectation::{
+    Array, CellModel, Expectation, INDEX_PLANTS_MIN, Site, Sky, System, Weather, clear_sky_index, expect,
+    expect_under, sky,
+};
 pub use plane::{ALBEDO_DEFAULT, Plane, Surface, haydavies, isotropic};
 pub use position::{
     Atmosphere, DELTA_T_S, Place, SEA_LEVEL_PA, SunPosition, extraterrestrial_w_m2, pressure_pa, sun_position,

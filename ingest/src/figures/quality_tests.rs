@@ -1,0 +1,81 @@
+use taraz_telemetry::Mppt;
+
+use super::super::testing::{START_MS, start, synced};
+use super::*;
+use crate::store::testing::{Run, deliver};
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[tokio::test]
+async fn phases_are_means_of_each_meter_that_has_three() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path());
+    let records: Vec<_> = (0..=12_i64)
+        .flat_map(|step| {
+            let at_ms = START_MS + step * 300_000;
+            let three = Quantities {
+                voltage_an_dv: Some(2_300),
+                voltage_bn_dv: Some(2_300),
+                voltage_cn_dv: Some(if step % 2 == 0 { 2_300 } else { 2_240 }),
+                current_n_ca: Some(150),
+                ..Quantities::default()
+            };
+            let one = Quantities {
+                voltage_an_dv: Some(2_300),
+                ..Quantities::default()
+            };
+            [synced(1, at_ms, one), synced(2, at_ms, three)]
+        })
+        .collect();
+    deliver(&store, &[Run::new("c-01", 1, 0, &records)]).await;
+    let found = store.phases("c", START_MS, START_MS + HOUR_MS).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].meter.get(), found[0].quarters.len()), (2, 4));
+    let quarter = &found[0].quarters[1];
+    assert_eq!(quarter.mean.voltage_formula, Some(VoltageFormula::Phases120Deg));
+    let (mean, most) = (
+        quarter.mean.voltage_pct.unwrap(),
+        quarter.voltage_max_pct.unwrap(),
+    );
+    // Half the readings are even: the root of the mean square lies between their mean and the largest.
+    assert!(mean > most / 2.0 && mean < most && most > 0.5, "{mean} {most}");
+    assert!(quarter.mean.neutral_is_measured);
+    assert!((quarter.mean.neutral_current_a.unwrap() - 1.5).abs() < 1e-9);
+    assert!(matches!(
+        store.phases("nobody", START_MS, START_MS + HOUR_MS),
+        Err(StoreError::UnknownPlant(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_dead_string_stands_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path());
+    let input = |power_w| Mppt {
+        voltage_dv: Some(6_000),
+        current_ca: None,
+        power_w: Some(power_w),
+    };
+    let records: Vec<_> = (0..=12)
+        .map(|step| {
+            let mut values = Quantities::default();
+            for power_w in [2_000, 2_000, 0, 2_100] {
+                values.mppt.push(input(power_w)).unwrap();
+            }
+            synced(1, START_MS + step * 300_000, values)
+        })
+        .collect();
+    deliver(&store, &[Run::new("a-01", 1, 0, &records)]).await;
+    let found = store.strings("a", START_MS, START_MS + 2 * HOUR_MS).unwrap();
+    let imbalances = |at: usize| -> Vec<Option<f64>> {
+        found[0].quarters[at]
+            .inputs
+            .iter()
+            .map(|input| input.imbalance_pct)
+            .collect()
+    };
+    assert_eq!(imbalances(0)[..3], [Some(0.0), Some(0.0), Some(-100.0)]);
+    assert!((imbalances(3)[3].unwrap() - 5.0).abs() < 1e-9);
+    // Nothing was read in the second hour.
+    assert_eq!(imbalances(5), [None; 4]);
+}

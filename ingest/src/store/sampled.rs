@@ -1,0 +1,40 @@
+//! What figures are computed from beyond registers: the values of one meter in the order of their time, and what lies beside the store.
+
+use std::sync::Arc;
+
+use taraz_telemetry::{DeviceId, MeterAddress, Outcome, Quantities};
+
+use super::{Snapshot, Store, history};
+use crate::schedules::Schedules;
+
+/// What a read from a [`Snapshot`] gives, for who does not speak SQL.
+pub(crate) type ReadResult<T> = rusqlite::Result<T>;
+
+impl Snapshot<'_> {
+    /// Shows `visitor` the time (UTC ms) and the values of every reading of a meter in `from_ms..to_ms` that counts, in the order of
+    /// their time.
+    pub(crate) fn readings_between(
+        &self,
+        device: &DeviceId,
+        meter: MeterAddress,
+        from_ms: i64,
+        to_ms: i64,
+        visitor: &mut dyn FnMut(i64, &Quantities),
+    ) -> ReadResult<()> {
+        history::readings_between(self.connection, device, from_ms, to_ms, |placed| {
+            if let (true, Outcome::Values(values)) = (placed.reading.meter == meter, &placed.reading.outcome)
+            {
+                visitor(placed.time_ms, values);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Store {
+    /// The schedules that lie beside it in its folder.
+    pub(crate) fn schedules(&self) -> Schedules {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        Schedules::new(folder, Arc::clone(self.fleet()))
+    }
+}
