@@ -17,6 +17,7 @@ mod progress;
 mod quarantine;
 mod replay;
 mod report;
+mod schedule;
 mod services;
 mod simulate;
 mod spool;
@@ -56,6 +57,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Energy(command) => energy::run(&command),
         Command::Gaps(args) => gaps::run(&args),
         Command::Report(command) => report::run(&command),
+        Command::Schedule(command) => schedule::run(&command),
         Command::Device(command) => device::run(command),
         Command::Up(args) => up::run(args),
         Command::Gateway(args) => services::gateway(&args),

@@ -42,11 +42,11 @@ enum Variant {
 impl Bus {
     pub(crate) fn new(config: DeviceConfig) -> Self {
         let first = config.commissioned.unwrap_or_default();
-        let days = Arc::new(SolarDays::new(
-            config.longitude_deg.unwrap_or_default(),
-            first,
-            LAST_DAY,
-        ));
+        let days = Arc::new(if config.source.is_verbatim() {
+            SolarDays::of_the_clock(first, LAST_DAY)
+        } else {
+            SolarDays::new(config.longitude_deg.unwrap_or_default(), first, LAST_DAY)
+        });
         let blocks = config.units.iter().map(|unit| blocks(&config, unit)).collect();
         Self {
             id: config.id.as_str().to_owned(),

@@ -7,7 +7,8 @@ const INSTANT: &str = "an instant in quotes, as \"2026-11-01T06:00:00Z\"";
 const PLANT: &str = "a plant's id in quotes, as \"sari-roof-1\"";
 const REGISTER: &str = "0 to 1000000000000 Wh, as 1250000";
 const SCALE: &str = "0 to 100000, as 1.0";
-const SOURCE: &str = "one of: trio27k6, sma7k, ac_power01, inv30339, nrel_rsf_ii, ausgrid_house";
+const SOURCE: &str =
+    "one of: trio27k6, sma7k, ac_power01, inv30339, nrel_rsf_ii, nrel_rsf_ii_inv2, ausgrid_house";
 
 /// `simulation.toml`.
 pub(crate) const SIMULATION: &[Section] = &[

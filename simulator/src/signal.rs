@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_year_at_noon_is_bright_and_at_midnight_dark() {
         let days = days();
-        for source in SourceName::ALL {
+        for source in SourceName::ALL.into_iter().filter(|source| !source.is_verbatim()) {
             let signal = Signal::replay(&days, source, Channel::Generation, 1_000.0);
             let noons = (0..days.len())
                 .filter(|&day| signal.value_at(days.bound_ms(day) + DAY_MS / 2) > 0)

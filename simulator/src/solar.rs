@@ -11,6 +11,8 @@ pub(crate) const DAY_MS: i64 = 86_400_000;
 pub(crate) const DAY_S: i64 = 86_400;
 /// Seconds by which one degree of longitude moves solar noon: 86,400 s / 360°.
 const SECONDS_PER_DEGREE: f64 = 240.0;
+/// Iran's time is UTC+03:30 all year since 1402.
+const TEHRAN_S: i64 = 12_600;
 /// Days of a mean Gregorian year.
 const YEAR_DAYS: f64 = 365.2425;
 
@@ -66,6 +68,17 @@ impl SolarDays {
             })
             .collect();
         Self { bounds_ms, first }
+    }
+
+    /// The days of the clock in Tehran from `first` to `last`, 24 hours each.
+    pub(crate) fn of_the_clock(first: Date, last: Date) -> Self {
+        let from = midnight_unix_s(first);
+        let days = (midnight_unix_s(last) - from) / DAY_S + 1;
+        let bounds_ms = (0..=days.max(1)).map(|day| (from + day * DAY_S - TEHRAN_S) * 1_000);
+        Self {
+            bounds_ms: bounds_ms.collect(),
+            first,
+        }
     }
 
     /// How many days there are, at least 1.

@@ -11,6 +11,7 @@ mod energy;
 mod gaps;
 mod quarantine;
 mod report;
+mod schedule;
 mod spool;
 mod store;
 
@@ -20,6 +21,7 @@ pub(crate) use energy::{EnergyCommand, ExplainArgs, ExplainFormat};
 pub(crate) use gaps::{GAPS_HELP, GapsArgs};
 pub(crate) use quarantine::{Chosen, ItemId, QuarantineCommand};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
+pub(crate) use schedule::ScheduleCommand;
 pub(crate) use spool::{ExportArgs, ImportArgs, SpoolArgs, SpoolCommand, SpoolPlace};
 pub(crate) use store::{Installation, StoreCommand};
 
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// What the store's registers say about an energy.
     #[command(subcommand)]
     Energy(EnergyCommand),
+    /// What plants are scheduled to generate.
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Of every record that the devices have written, what became of it; ingest may be running.
     #[command(after_help = GAPS_HELP)]
     Gaps(GapsArgs),

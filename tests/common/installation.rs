@@ -15,7 +15,8 @@ pub(crate) const TARAZ: &str = env!("CARGO_BIN_EXE_taraz");
 /// How long a program of ours may take to serve.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 
-const TOKEN: &str = "end-to-end-test-token";
+/// What a gateway presents.
+pub(crate) const TOKEN: &str = "end-to-end-test-token";
 
 /// Which way devices reach the gateway.
 #[derive(Clone, Debug)]

@@ -55,18 +55,25 @@ impl Outlook {
     pub(crate) fn compute(store: &Store, now_ms: i64) -> Result<Self, StoreError> {
         let start_ms = day_start_ms(now_ms);
         let closed_ms = quarter_of(now_ms - CLOSED_AFTER_MS) * QUARTER_MS;
-        let quarters = periods(start_ms, closed_ms, PeriodStep::Quarter);
+        // The sky of the last hour is looked at too just after midnight, which need not be dark where a clock is another's.
+        let first_ms = start_ms.min(closed_ms - INDEX_AGE_MS_MAX);
+        let quarters = periods(first_ms, closed_ms, PeriodStep::Quarter);
+        let today = quarters.partition_point(|quarter| quarter.0 < start_ms);
         let fleet = store.fleet();
         let (plants, sites) = store.snapshot(|snapshot| {
             let mut board = Board::new(snapshot, fleet, &quarters);
             let (mut plants, mut sites) = (HashMap::new(), HashMap::new());
             for plant in &fleet.plants {
                 let expected = board.expected(plant)?;
-                let day = row((start_ms, closed_ms), &expected.quarters, &expected.made_wh);
+                let day = row(
+                    (start_ms, closed_ms),
+                    &expected.quarters[today..],
+                    &expected.made_wh[today..],
+                );
                 let performance_ratio = match sensor_of(plant) {
-                    Some(_) if !quarters.is_empty() => {
-                        let today = [(start_ms, closed_ms)];
-                        reports(snapshot, plant, &today)?
+                    Some(_) if today < quarters.len() => {
+                        let periods = [(start_ms, closed_ms)];
+                        reports(snapshot, plant, &periods)?
                             .first()
                             .and_then(|report| report.pr)
                     }
@@ -94,7 +101,7 @@ impl Outlook {
                 plants.insert(plant.id.clone(), own);
             }
             for site in &fleet.sites {
-                let intervals = site_quarters(snapshot, &site.id, &quarters)?;
+                let intervals = site_quarters(snapshot, &site.id, &quarters[today..])?;
                 let balance = taraz_analytics::imbalance::energy_balance(&intervals, QUARTER_H);
                 sites.insert(site.id.clone(), balance);
             }

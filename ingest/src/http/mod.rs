@@ -132,7 +132,7 @@ fn router(parts: Parts) -> Router {
         .with_state(api)
 }
 
-/// Every route but the page's files; `docs/api/openapi.yaml` describes each.
+/// Every route but the page's files; `docs/api/openapi.json` describes each.
 fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
     let batches = post(batches::receive).layer(DefaultBodyLimit::max(BATCH_LEN_MAX));
     let schedules = post(settlement::upload).layer(DefaultBodyLimit::max(settlement::UPLOAD_LEN_MAX));
@@ -156,7 +156,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/v1/sites", get(fleet::sites)),
         ("/api/v1/sinks", get(fleet::sinks)),
         ("/api/v1/gaps", get(gaps::gaps)),
-        ("/api/v1/openapi.yaml", get(probes::openapi)),
+        ("/api/v1/openapi.json", get(probes::openapi)),
         ("/healthz", get(probes::health)),
         ("/readyz", get(probes::ready)),
         ("/metrics", get(probes::metrics)),

@@ -86,6 +86,6 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Api
 
 /// The description of this API, as it was built.
 pub(super) async fn openapi() -> Response {
-    const TEXT: &str = include_str!("../../../docs/api/openapi.yaml");
-    ([(header::CONTENT_TYPE, "application/yaml")], TEXT).into_response()
+    const TEXT: &str = include_str!("../../../docs/api/openapi.json");
+    ([(header::CONTENT_TYPE, "application/json")], TEXT).into_response()
 }

@@ -362,3 +362,17 @@ async fn the_gap_ledger_is_told_to_whoever_asks() {
     assert_eq!(running.get("/api/v1/gaps?device=nobody-01").await.0, 404);
     assert_eq!(running.get("/api/v1/gaps?plant=sari-roof-1").await.0, 400);
 }
+
+#[test]
+fn every_route_is_described_and_everything_described_is_a_route() {
+    let document: Value = serde_json::from_str(include_str!("../../../docs/api/openapi.json")).unwrap();
+    let described: std::collections::BTreeSet<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let served: std::collections::BTreeSet<&str> =
+        super::routes().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(described, served);
+}

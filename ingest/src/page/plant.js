@@ -60,11 +60,22 @@ function drawHead(made) {
   made.facts.replaceChildren(
     fact('power_now', p.ac_power_w === null ? '—' : power(p.ac_power_w), p.ac_power_w === null ? null : t('of_peak', percent(p.ac_power_w / Math.max(1, p.peak_w)), peak(p.peak_w))),
     fact('energy_today', p.generated_today_wh === null ? '—' : energy(p.generated_today_wh), p.generated_today_wh === null ? null : t('specific', number(p.generated_today_wh / Math.max(1, p.peak_w), 2))),
+    ...expectedFacts(p, fact),
     fact('balance', balanceText(p)),
     fact('col_peers', p.peer_yield_ratio === null ? '—' : percent(p.peer_yield_ratio)),
     h('div', null, h('dt', null, t('col_age')), made.age));
   drawMore(made);
   drawAge();
+}
+
+/** What a model expected of today so far, and the performance ratio where a sensor measures it. */
+function expectedFacts(p, fact) {
+  const e = p.expected;
+  const share = e.made_of_today_wh > 0 ? t('of_expected', percent(e.made_today_wh / e.made_of_today_wh)) : null;
+  return [
+    e.today_wh === null ? null : fact('expected_today', energy(e.today_wh), share),
+    e.performance_ratio_today === null ? null : fact('performance_ratio', percent(e.performance_ratio_today)),
+  ].filter((one) => one !== null);
 }
 
 function drawMore(made) {

@@ -34,6 +34,16 @@ impl DayChoice {
         Self { candidates }
     }
 
+    /// Every recorded day in turn, whatever the date.
+    pub(super) fn in_turn(days: usize) -> Self {
+        let all: Vec<u32> = (0..days)
+            .map(|day| u32::try_from(day).unwrap_or(u32::MAX))
+            .collect();
+        Self {
+            candidates: (0..YEAR_DAYS).map(|_| all.clone()).collect(),
+        }
+    }
+
     /// The index of the recorded day that is replayed on a date.
     pub(crate) fn day_for(&self, date: Date) -> usize {
         let day = usize::try_from(date.day_of_year()).unwrap_or(0) % self.candidates.len();

@@ -18,6 +18,8 @@ struct File {
     format: &'static str,
     /// Column and channel.
     columns: &'static [(usize, Channel)],
+    /// What the file's generation says for 1 kW.
+    generation_per_kw: f64,
 }
 
 const ISO: &str = "%Y-%m-%d %H:%M:%S";
@@ -29,24 +31,28 @@ const fn file(source: SourceName) -> File {
             time: 2,
             format: ISO,
             columns: &[(4, Channel::Generation)],
+            generation_per_kw: 1.0,
         },
         SourceName::Sma7k => File {
             bytes: include_bytes!("../../data/sdt_BSD2/TAEFC1044741_7kW_5min.csv.gz"),
             time: 2,
             format: ISO,
             columns: &[(4, Channel::Generation)],
+            generation_per_kw: 1.0,
         },
         SourceName::AcPower01 => File {
             bytes: include_bytes!("../../data/sdt_BSD2/ac_power_01_2015_5min.csv.gz"),
             time: 0,
             format: ISO,
             columns: &[(1, Channel::Generation)],
+            generation_per_kw: 1.0,
         },
         SourceName::Inv30339 => File {
             bytes: include_bytes!("../../data/sdt_BSD2/inv_30339_2016_5min.csv.gz"),
             time: 0,
             format: "%m/%d/%y %H:%M",
             columns: &[(1, Channel::Generation)],
+            generation_per_kw: 1.0,
         },
         SourceName::NrelRsfIi => File {
             bytes: include_bytes!("../../data/pvanalytics_MIT/nrel_RSF_II.csv.gz"),
@@ -58,12 +64,24 @@ const fn file(source: SourceName) -> File {
                 (8, Channel::ModuleTemperature),
                 (9, Channel::Irradiance),
             ],
+            generation_per_kw: 1.0,
+        },
+        SourceName::NrelRsfIiInv2 => File {
+            columns: &[
+                (2, Channel::AmbientTemperature),
+                (3, Channel::Generation),
+                (8, Channel::ModuleTemperature),
+                (9, Channel::Irradiance),
+            ],
+            generation_per_kw: 1_000.0,
+            ..file(SourceName::NrelRsfIi)
         },
         SourceName::AusgridHouse => File {
             bytes: include_bytes!("../../data/ausgrid_CCBY/customer12_2011-2012_30min.csv.gz"),
             time: 0,
             format: ISO,
             columns: &[(1, Channel::Load), (2, Channel::Generation)],
+            generation_per_kw: 1.0,
         },
     }
 }
@@ -96,7 +114,11 @@ fn row(file: &File, record: &csv::StringRecord) -> Option<Row> {
     let clock_s = parse_clock_s(file.format, record.get(file.time)?)?;
     let mut values = [f64::NAN; CHANNELS];
     for &(column, channel) in file.columns {
-        let value: f64 = record.get(column)?.trim().parse().ok()?;
+        let stated: f64 = record.get(column)?.trim().parse().ok()?;
+        let value = match channel {
+            Channel::Generation => stated / file.generation_per_kw,
+            _ => stated,
+        };
         values[channel.index()] = match channel {
             Channel::Generation | Channel::Load if value < MISSING_BELOW_KW => return None,
             // A sensor's offset in the dark is no power and no light.

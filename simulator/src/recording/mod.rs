@@ -102,8 +102,33 @@ impl Recording {
                 .map(|_| std::sync::OnceLock::new())
                 .collect()
         });
-        let read = || Arc::new(Self::from_rows(&file::read(source), source.is_southern()));
+        let read = || {
+            let rows = file::read(source);
+            Arc::new(if source.is_verbatim() {
+                Self::verbatim(&rows)
+            } else {
+                Self::from_rows(&rows, source.is_southern())
+            })
+        };
         Arc::clone(CACHE[source as usize].get_or_init(read))
+    }
+
+    /// The days of the file's own clock as they are, the ones on which nothing ran included.
+    fn verbatim(rows: &[Row]) -> Self {
+        let step_s = noon::step_s(rows);
+        let mut days = Vec::new();
+        let mut before: Option<&Row> = None;
+        for day in rows.chunk_by(|a, b| a.clock_s.div_euclid(DAY_S) == b.clock_s.div_euclid(DAY_S)) {
+            let day_s = day[0].clock_s.div_euclid(DAY_S) * DAY_S;
+            days.push(recorded_day(day, before, step_s, day_s, |row| row.clock_s));
+            before = day.last();
+        }
+        let choice = DayChoice::in_turn(days.len());
+        Self {
+            noon_s: DAY_S / 2,
+            days,
+            choice,
+        }
     }
 
     /// Cuts rows (ascending in time) into solar days and keeps the complete ones.

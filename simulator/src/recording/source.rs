@@ -16,18 +16,22 @@ pub enum SourceName {
     Inv30339,
     /// 207 kW with irradiance and module temperature, 15 min, five days of January (pvanalytics, MIT).
     NrelRsfIi,
+    /// Its second inverter alone, 204.12 kWp, all five days, on one of which it was off: replayed by the clock in Tehran, day after day, and not
+    /// by the sun, so that a day of the replay is a day of the file, value by value.
+    NrelRsfIiInv2,
     /// A house with 0.9 kW and its consumption, 30 min, a whole year, southern hemisphere (Ausgrid, CC BY 4.0).
     AusgridHouse,
 }
 
 impl SourceName {
     /// Every source.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Trio27k6,
         Self::Sma7k,
         Self::AcPower01,
         Self::Inv30339,
         Self::NrelRsfIi,
+        Self::NrelRsfIiInv2,
         Self::AusgridHouse,
     ];
 
@@ -40,6 +44,7 @@ impl SourceName {
             Self::AcPower01 => "ac_power01",
             Self::Inv30339 => "inv30339",
             Self::NrelRsfIi => "nrel_rsf_ii",
+            Self::NrelRsfIiInv2 => "nrel_rsf_ii_inv2",
             Self::AusgridHouse => "ausgrid_house",
         }
     }
@@ -53,6 +58,7 @@ impl SourceName {
             Self::AcPower01 => 7_100,
             Self::Inv30339 => 3_850,
             Self::NrelRsfIi => 207_000,
+            Self::NrelRsfIiInv2 => 204_000,
             Self::AusgridHouse => 900,
         }
     }
@@ -66,7 +72,12 @@ impl SourceName {
     /// Whether it has an irradiance sensor.
     #[must_use]
     pub const fn has_irradiance(self) -> bool {
-        matches!(self, Self::NrelRsfIi)
+        matches!(self, Self::NrelRsfIi | Self::NrelRsfIiInv2)
+    }
+
+    /// Its days are replayed by the clock, not by the sun.
+    pub(crate) const fn is_verbatim(self) -> bool {
+        matches!(self, Self::NrelRsfIiInv2)
     }
 
     /// Its seasons are half a year off ours.

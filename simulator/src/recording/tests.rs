@@ -92,7 +92,7 @@ fn every_file_gives_the_complete_days_that_it_has() {
 /// The steps of a day hold what the file's rows of that day add up to.
 #[test]
 fn a_day_holds_the_energy_of_its_rows() {
-    for source in SourceName::ALL {
+    for source in SourceName::ALL.into_iter().filter(|source| !source.is_verbatim()) {
         let rows = file::read(source);
         let recording = Recording::of(source);
         let step_s = noon::step_s(&rows);
@@ -181,4 +181,40 @@ fn days_follow_each_other_with_weather() {
             );
         }
     }
+}
+
+#[test]
+fn a_verbatim_day_is_the_files_day_and_every_day_has_its_turn() {
+    let recording = Recording::of(SourceName::NrelRsfIiInv2);
+    let rows = file::read(SourceName::NrelRsfIiInv2);
+    assert_eq!((recording.days.len(), rows.len()), (5, 480));
+    for (day, rows) in recording.days.iter().zip(rows.chunks(96)) {
+        for (channel, unit) in [(Channel::Generation, 204.12), (Channel::Irradiance, 1_000.0)] {
+            let at = |start_s: u32| {
+                let held = day
+                    .samples(channel)
+                    .iter()
+                    .rev()
+                    .find(|sample| sample.start_s <= start_s);
+                held.map_or(0.0, |sample| sample.value)
+            };
+            for row in rows {
+                let start_s = u32::try_from(row.clock_s.rem_euclid(DAY_S)).unwrap();
+                assert!(
+                    (at(start_s) - row.values[channel.index()]).abs() < 1e-12 * unit,
+                    "{} {start_s}",
+                    day.date
+                );
+            }
+        }
+    }
+    let first = jiff::civil::date(2026, 11, 1);
+    let turns: std::collections::BTreeSet<usize> = (0..5)
+        .map(|day| {
+            recording
+                .choice
+                .day_for(first.saturating_add(jiff::Span::new().days(day)))
+        })
+        .collect();
+    assert_eq!(turns.len(), 5);
 }

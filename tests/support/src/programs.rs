@@ -38,7 +38,7 @@ pub fn require(program: &str) -> PathBuf {
     })
 }
 
-/// The Python with `paho-mqtt`, `pysunspec2` and `pyserial`: the one that TARAZ_PYTHON names, else that of `target/venv`.
+/// The Python with `jsonschema`, `paho-mqtt`, `pysunspec2` and `pyserial`: the one that TARAZ_PYTHON names, else that of `target/venv`.
 ///
 /// # Panics
 /// When there is none: says how to make it.
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_python_of_the_tests_has_its_libraries() {
-        let script = "import paho.mqtt.client, serial, sunspec2.modbus.client";
+        let script = "import jsonschema, paho.mqtt.client, serial, sunspec2.modbus.client";
         let output = std::process::Command::new(python())
             .args(["-c", script])
             .output()

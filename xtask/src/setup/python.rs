@@ -18,9 +18,13 @@ pub(crate) fn prepare() -> Result<String> {
     let python = text(&venv.join("bin/python"))?.to_owned();
     // Written last: a venv without it was not finished.
     let stamp = venv.join("requirements.installed");
-    let works = CommandLine::new(&[&python, "-c", "import paho.mqtt.client, serial, sunspec2"])
-        .output()
-        .is_ok();
+    let works = CommandLine::new(&[
+        &python,
+        "-c",
+        "import jsonschema, paho.mqtt.client, serial, sunspec2",
+    ])
+    .output()
+    .is_ok();
     if works && fs::read_to_string(&stamp).is_ok_and(|installed| installed == REQUIREMENTS) {
         println!("python: {python}");
         return Ok(python);
