@@ -79,3 +79,35 @@ async fn a_dead_string_stands_out() {
     // Nothing was read in the second hour.
     assert_eq!(imbalances(5), [None; 4]);
 }
+
+#[tokio::test]
+async fn the_present_shows_phases_and_strings_until_three_polls_are_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path());
+    let mut values = Quantities {
+        voltage_ab_dv: Some(4_000),
+        voltage_bc_dv: Some(4_000),
+        voltage_ca_dv: Some(3_960),
+        ..Quantities::default()
+    };
+    for power_w in [2_000, 2_000, 1_000] {
+        let input = Mppt {
+            voltage_dv: None,
+            current_ca: None,
+            power_w: Some(power_w),
+        };
+        values.mppt.push(input).unwrap();
+    }
+    deliver(&store, &[Run::new("a-01", 1, 0, &[synced(1, START_MS, values)])]).await;
+    let meter = |at_ms: i64| {
+        let view = store.live().view(at_ms);
+        let plant = view.plants.iter().find(|plant| plant.id == "a").unwrap();
+        plant.meters[0].clone()
+    };
+    let now = meter(START_MS + 1_000);
+    assert_eq!(now.phases.unwrap().voltage_formula, Some(VoltageFormula::Lines));
+    let imbalances: Vec<_> = now.strings.iter().map(|string| string.imbalance_pct).collect();
+    assert_eq!(imbalances, [Some(0.0), Some(0.0), Some(-50.0)]);
+    let later = meter(START_MS + 120_000);
+    assert_eq!((later.phases, later.strings.len()), (None, 0));
+}
