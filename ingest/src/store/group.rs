@@ -10,6 +10,7 @@ use taraz_telemetry::{
 
 use super::anchors::Anchors;
 use super::facts::{decode, kind_of, meter_of, registers, unstated};
+use super::notes;
 use super::plausible::oldest_ms as oldest_ms_of;
 use super::points::{Changes, Gathered};
 use super::rows::{self, Row};
@@ -304,6 +305,6 @@ impl<'a> Group<'a> {
                 rows::write_runs(self.connection, *boot, before, received)?;
             }
         }
-        rows::write_newest(self.connection, self.state, &self.arrivals)
+        notes::keep(self.connection, self.state, &self.arrivals)
     }
 }

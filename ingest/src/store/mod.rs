@@ -14,6 +14,7 @@ mod group;
 mod history;
 mod keeping;
 mod naming;
+mod notes;
 mod placing;
 mod plausible;
 mod points;

@@ -4,8 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
 use super::facts::DROPPED;
-use super::state::{BootKey, Register, State};
-use crate::arrivals::Arrivals;
+use super::state::{BootKey, Register};
 use crate::counters::RecordKind;
 
 /// A record to be written.
@@ -242,38 +241,6 @@ pub(super) fn count_unstated(
                 "DELETE FROM unstated WHERE device = ? AND meter = ? AND register = ? AND quarter = ?",
             )?
             .execute(key)?;
-    }
-    Ok(())
-}
-
-/// Remembers the newest reading of each meter, and when each device was heard.
-pub(super) fn write_newest(
-    connection: &Connection,
-    state: &State,
-    arrivals: &Arrivals,
-) -> rusqlite::Result<()> {
-    let mut heard = connection.prepare_cached(
-        "UPDATE device SET last_received_ms = ?2, last_reading_ms = nullif(max(coalesce(last_reading_ms, ?4), ?3), ?4)
-         WHERE id = ?1",
-    )?;
-    for (id, heard_of) in arrivals.devices() {
-        if let Some(&device) = state.devices.get(id) {
-            heard.execute((
-                device,
-                arrivals.now_ms(),
-                heard_of.newest_ms.unwrap_or(i64::MIN),
-                i64::MIN,
-            ))?;
-        }
-    }
-    let mut newest = connection.prepare_cached(
-        "INSERT INTO newest (device, meter, time_ms, bytes) VALUES (?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, bytes = excluded.bytes WHERE excluded.time_ms > time_ms",
-    )?;
-    for (id, meter, time_ms, bytes) in arrivals.newest() {
-        if let Some(&device) = state.devices.get(id) {
-            newest.execute((device, meter.get(), time_ms, bytes))?;
-        }
     }
     Ok(())
 }

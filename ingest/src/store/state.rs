@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, Incarnation, RangeSet};
 
+use super::notes::Notes;
 use super::{feed, unsynced_rows};
 
 /// One start of a device.
@@ -56,6 +57,8 @@ pub(super) struct State {
     pub(super) received: HashMap<BootKey, RangeSet>,
     /// Boots with records that wait to be settled; perhaps some whose last one was settled since.
     pub(super) waiting: HashSet<BootKey>,
+    /// What the next start begins with, as far as it is not written yet.
+    pub(super) notes: Notes,
     /// Nothing older is believed of a device, UTC ms; of those that were asked for.
     pub(super) oldest_ms: HashMap<i64, i64>,
     /// The highest place of the feed that was given.
@@ -69,6 +72,7 @@ impl State {
             series: load_series(connection)?,
             received: load_received(connection)?,
             waiting: unsynced_rows::boots_with_waiting(connection)?,
+            notes: Notes::default(),
             oldest_ms: HashMap::new(),
             end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })

@@ -181,6 +181,7 @@ impl Writer {
                 }
                 Command::Close { reply } => {
                     queue.close();
+                    self.write_notes();
                     drop(self);
                     let _ = reply.send(());
                     return;
@@ -200,6 +201,17 @@ impl Writer {
                     self.commit(group, committed);
                 }
             }
+        }
+    }
+
+    /// Best done, and nothing is lost without it: they only serve the next start.
+    fn write_notes(&mut self) {
+        let written = self.connection.transaction().and_then(|transaction| {
+            self.state.notes.write(&transaction)?;
+            transaction.commit()
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "the newest readings could not be noted; the next start takes older ones");
         }
     }
 

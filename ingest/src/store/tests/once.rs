@@ -4,6 +4,7 @@ use std::path::Path;
 
 use taraz_telemetry::{Hold, Record, ResetCause, Stamp, Start};
 
+use super::super::notes::NOTES_PERIOD_MS;
 use super::super::testing::*;
 use crate::receive::ReceiveError;
 use crate::view::Step;
@@ -283,7 +284,7 @@ async fn a_commit_that_fails_leaves_nothing_behind_in_tables_or_memory() {
     let other = raw(folder.path());
     other
         .execute_batch(
-            "CREATE TRIGGER full BEFORE INSERT ON newest BEGIN SELECT raise(ABORT, 'disk is full'); END",
+            "CREATE TRIGGER full BEFORE INSERT ON received BEGIN SELECT raise(ABORT, 'disk is full'); END",
         )
         .unwrap();
     let runs = [Run::new("b-01", 1, 0, &ten_minutes())];
@@ -298,4 +299,34 @@ async fn a_commit_that_fails_leaves_nothing_behind_in_tables_or_memory() {
         (20, 0)
     );
     assert_eq!(count(&store.counters().snapshot().batches, "failed"), 1);
+}
+
+#[tokio::test]
+async fn the_present_is_noted_now_and_then_and_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let noted = || rows(&raw(folder.path()), "SELECT time_ms FROM newest");
+    let deliver_at = async |minute: i64| {
+        let first = u32::try_from(minute).unwrap();
+        let time_ms = NOON_MS + minute * MINUTE_MS;
+        deliver(&store, &[Run::new("a-01", 1, first, &[inverter(time_ms, 1, 1)])]).await;
+    };
+    let integer = |minute: i64| [format!("[Integer({})]", NOON_MS + minute * MINUTE_MS)];
+    deliver_at(0).await;
+    assert_eq!(noted(), integer(0));
+    deliver_at(1).await;
+    assert_eq!(noted(), integer(0), "not with every commit");
+    clock.set(NOON_MS + NOTES_PERIOD_MS);
+    deliver_at(2).await;
+    assert_eq!(noted(), integer(2));
+    deliver_at(3).await;
+    store.close().await;
+    assert_eq!(noted(), integer(3));
+    let heard = "SELECT last_reading_ms, last_received_ms FROM device";
+    let (newest_ms, heard_ms) = (NOON_MS + NOTES_PERIOD_MS, NOON_MS + NOTES_PERIOD_MS);
+    assert_eq!(
+        rows(&raw(folder.path()), heard),
+        [format!("[Integer({newest_ms}), Integer({heard_ms})]")]
+    );
 }

@@ -1,0 +1,83 @@
+//! The newest reading of each meter and when each device was heard: what the present begins with at the next start.
+//!
+//! In: what each commit brought. Out: rows of `newest` and the times in `device`, written now and then and when the store is closed: a
+//! row per meter and commit would cost as much as its readings. After a crash they may be [`NOTES_PERIOD_MS`] old; every record is
+//! there all the same, and the next poll makes them new.
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use super::state::State;
+use crate::arrivals::Arrivals;
+
+/// How often they are written while something arrives.
+pub(super) const NOTES_PERIOD_MS: i64 = 10_000;
+/// They are written at once when they are about so many meters.
+const NOTES_MAX: usize = 50_000;
+
+/// What is not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    written_ms: Option<i64>,
+    /// Device → newest reading and when it was heard, UTC ms.
+    heard: HashMap<i64, (Option<i64>, i64)>,
+    /// (device, meter) → UTC ms and bytes of its newest reading.
+    newest: HashMap<(i64, u8), (i64, Vec<u8>)>,
+}
+
+impl Notes {
+    fn is_due(&self, now_ms: i64) -> bool {
+        // A clock that was set back makes them due as well.
+        let is_fresh = |written_ms: i64| (written_ms..written_ms + NOTES_PERIOD_MS).contains(&now_ms);
+        self.newest.len() >= NOTES_MAX || !self.written_ms.is_some_and(is_fresh)
+    }
+
+    fn take_in(&mut self, devices: &HashMap<taraz_telemetry::DeviceId, i64>, arrivals: &Arrivals) {
+        for (id, heard_of) in arrivals.devices() {
+            if let Some(&device) = devices.get(id) {
+                let note = self.heard.entry(device).or_insert((None, 0));
+                *note = (note.0.max(heard_of.newest_ms), arrivals.now_ms());
+            }
+        }
+        for (id, meter, time_ms, bytes) in arrivals.newest() {
+            let Some(&device) = devices.get(id) else { continue };
+            let note = self.newest.entry((device, meter.get()));
+            let (newest_ms, newest) = note.or_insert((i64::MIN, Vec::new()));
+            if time_ms > *newest_ms {
+                *newest_ms = time_ms;
+                newest.clear();
+                newest.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    /// Writes them all down.
+    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut heard = connection.prepare_cached(
+            "UPDATE device SET last_received_ms = ?2, last_reading_ms = nullif(max(coalesce(last_reading_ms, ?4), ?3), ?4)
+             WHERE id = ?1",
+        )?;
+        for (device, (newest_ms, received_ms)) in self.heard.drain() {
+            heard.execute((device, received_ms, newest_ms.unwrap_or(i64::MIN), i64::MIN))?;
+        }
+        let mut newest = connection.prepare_cached(
+            "INSERT INTO newest (device, meter, time_ms, bytes) VALUES (?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, bytes = excluded.bytes WHERE excluded.time_ms > time_ms",
+        )?;
+        for ((device, meter), (time_ms, bytes)) in self.newest.drain() {
+            newest.execute((device, meter, time_ms, bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes in what a commit brought, and writes what is due.
+pub(super) fn keep(connection: &Connection, state: &mut State, arrivals: &Arrivals) -> rusqlite::Result<()> {
+    state.notes.take_in(&state.devices, arrivals);
+    if !state.notes.heard.is_empty() && state.notes.is_due(arrivals.now_ms()) {
+        state.notes.write(connection)?;
+        state.notes.written_ms = Some(arrivals.now_ms());
+    }
+    Ok(())
+}
