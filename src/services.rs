@@ -10,7 +10,7 @@ use crate::{runtime, stop};
 
 /// `taraz gateway`
 pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
-    let config = read_apart(&args.config)?;
+    let config = Config::read(&args.config)?;
     let part = config.gateway()?.clone();
     let master = config.master_key()?.clone();
     let ingest = config.gateway_ingest()?;
@@ -30,18 +30,6 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
         );
         running.stopped().await?;
         Ok(())
-    })
-}
-
-/// Reads the configuration in a thread of its own. The registry is not needed once the gateway has taken from it what it wants to
-/// know of each device; what a thread has allocated stands together, and goes back to the system when all of it is freed. Amid
-/// everything else it would stay: 110 MiB for ten thousand devices.
-fn read_apart(path: &std::path::Path) -> anyhow::Result<Config> {
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(|| Config::read(path));
-        reading
-            .join()
-            .unwrap_or_else(|_| anyhow::bail!("reading {} panicked", path.display()))
     })
 }
 

@@ -3,16 +3,22 @@
 use std::collections::BTreeSet;
 
 use taraz_telemetry::Channel;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::raw::{DISCONNECT, Hello, PINGRESP, PUBACK, Raw, SUBACK, UNSUBACK, V3, V5, packet, text};
 use crate::rig::{Device, Rig, until};
 
-/// The other side says nothing but perhaps goodbye, and closes.
-async fn ends(what: &str, mut raw: Raw, bytes: &[u8]) {
+/// Whether the other side says nothing but perhaps goodbye, and closes.
+async fn ends(mut raw: Raw, bytes: &[u8]) -> bool {
     raw.send(bytes).await;
+    // Whoever lets it pass answers this.
+    let _ = raw.stream.write_all(&[0xC0, 0]).await;
     while let Some((kind, _)) = raw.next().await {
-        assert_eq!(kind, DISCONNECT, "{what}");
+        if kind != DISCONNECT {
+            return false;
+        }
     }
+    true
 }
 
 /// CONNECT with these flags and this payload.
@@ -102,6 +108,7 @@ async fn a_malformed_packet_ends_the_session() {
     let rig = Rig::start().await;
     let device = Device::new(1);
     let up = device.up();
+    let mut passed: Vec<(u8, &str)> = Vec::new();
     for version in [V3, V5] {
         let none: &[u8] = if version == V5 { &[0] } else { &[] };
         let body = |topic: &[u8], id: [u8; 2]| [&binary(topic)[..], &id, none, b"x"].concat();
@@ -160,9 +167,12 @@ async fn a_malformed_packet_ends_the_session() {
         }
         for (what, bytes) in cases {
             let raw = Raw::session(rig.mqtt(), version, &device).await;
-            ends(&format!("{version}: {what}"), raw, &bytes).await;
+            if !ends(raw, &bytes).await {
+                passed.push((version, what));
+            }
         }
     }
+    assert_eq!(passed, [], "let pass");
     until("all gone", || rig.metric("gateway_connections") == 0).await;
 }
 
@@ -258,6 +268,7 @@ fn the_table_of_conformance_names_tests_that_exist() {
     let mut tests = BTreeSet::new();
     for folder in [
         "gateway/tests/gateway",
+        "gateway/src/doors",
         "gateway/src/doors/listener",
         "gateway/src/doors/listener/protocol",
     ] {

@@ -24,6 +24,9 @@ impl<E: Engine> Session<E> {
             Event::Broken(what) => Err(Leave::Broken(what)),
             Event::Connect(connect) => self.on_connect(connect),
             _ if self.signed_in.is_none() => Err(Leave::Broken("a packet before CONNECT".to_owned())),
+            event if is_malformed(&event) => {
+                Err(Leave::Broken("packet id 0, or an impossible topic".to_owned()))
+            }
             Event::Publish(publish) => self.on_publish(publish),
             Event::Subscribe(subscribe) => {
                 self.on_subscribe(&subscribe);
@@ -295,6 +298,21 @@ impl<E: Engine> Session<E> {
             });
         }
         self.engine.unsuback(packet_id, &existed);
+    }
+}
+
+/// What the protocol crate lets through: packet id 0 (MQTT-2.2.1-3), texts with U+0000 (MQTT-1.5.4-2), empty topics (MQTT-4.7.3-1).
+fn is_malformed(event: &Event) -> bool {
+    let is_text = |text: &str| !text.is_empty() && !text.contains('\0');
+    match event {
+        Event::Publish(publish) => publish.packet_id == Some(0) || !is_text(&publish.topic),
+        Event::Subscribe(subscribe) => {
+            subscribe.packet_id == 0 || !subscribe.filters.iter().all(|(filter, _)| is_text(filter))
+        }
+        Event::Unsubscribe { packet_id, filters } => {
+            *packet_id == 0 || !filters.iter().all(|filter| is_text(filter))
+        }
+        _ => false,
     }
 }
 

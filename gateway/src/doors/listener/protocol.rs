@@ -124,6 +124,9 @@ impl Engine for ProtocolCore {
         if bytes.is_empty() {
             return None;
         }
+        if !self.is_within_packet && !fast::may_come(bytes[0]) {
+            return Some(self.malformed(bytes[0]));
+        }
         let mut cursor = Cursor::new(*bytes);
         let events = self.connection.recv(&mut cursor);
         let taken = usize::try_from(cursor.position())
@@ -360,6 +363,15 @@ impl ProtocolCore {
 }
 
 impl ProtocolCore {
+    /// The crate lets some of these through.
+    fn malformed(&mut self, first: u8) -> Event {
+        if self.version == Version::V5 && self.keep_alive.is_some() {
+            let reason = DisconnectReasonCode::MalformedPacket;
+            self.send_built(v5_0::Disconnect::builder().reason_code(reason).build());
+        }
+        Event::Broken(format!("a packet can't begin with {first:#04x}"))
+    }
+
     fn published(&mut self, topic: &str, payload: &[u8], qos: u8, packet_id: Option<u16>) -> Event {
         self.through_crate.extend(packet_id);
         Event::Publish(Publish {

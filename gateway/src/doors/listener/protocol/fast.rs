@@ -11,6 +11,16 @@ const DUPLICATE: u8 = 0x08;
 const PUBLISH_QOS_0: u8 = 0x30;
 const PUBACK: u8 = 0x40;
 
+/// A client's packet may begin with this byte: a type that clients send, with the flags that it must have (MQTT 5, 2.1.3: "MUST be set
+/// to the value listed"), and no duplicate of `QoS` 0 (3.3.1.1).
+pub(super) const fn may_come(first: u8) -> bool {
+    match first {
+        0x30..=0x3F => first & 0x06 != 0 || first & DUPLICATE == 0,
+        0x10 | 0x40 | 0x50 | 0x62 | 0x70 | 0x82 | 0xA2 | 0xC0 | 0xE0 | 0xF0 => true,
+        _ => false,
+    }
+}
+
 /// Takes a publish under `topic` from the front of `bytes`.
 pub(super) fn publish_under<'a>(bytes: &mut &'a [u8], topic: &[u8], version: Version) -> Fast<'a> {
     let all: &'a [u8] = bytes;
