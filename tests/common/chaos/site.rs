@@ -23,6 +23,8 @@ pub(crate) const SMALL: &str = DEVICES[2];
 const SMALL_QUEUE: &str = "queue_records = 1000\n";
 /// Generous: two cores may be busy with other tests, in an unoptimised build.
 const LIMIT: Duration = Duration::from_secs(300);
+/// From one round of a history to the next.
+pub(crate) const HISTORY_STEP_S: i64 = 60;
 /// A device asks again soon, so that a round is short; a board takes its time.
 const DEVICE: &str = "ack_timeout_s = 2\nkeep_alive_s = 10\npoll_interval_s = 5\n";
 /// What a device's road carries while things fail, bytes a second: so much that there is history left for every fault.
@@ -98,7 +100,8 @@ impl Site {
             .iter()
             .enumerate()
             .map(|(at, id)| {
-                let history = format!("{DEVICE}history = {{ days = {history_days}, step_s = 60 }}\n");
+                let history =
+                    format!("{DEVICE}history = {{ days = {history_days}, step_s = {HISTORY_STEP_S} }}\n");
                 installation.configure_device(&DeviceId::new(id).unwrap(), &buses[*id], &history);
                 let (file, state) = (format!("{id}.toml"), folder.join(format!("device-{id}")));
                 let fault = fault(Target::Device).filter(|_| at == 0);

@@ -9,7 +9,9 @@ use crate::common::ledger::{Ledger, QueueLeft};
 use crate::common::oracle::{self, Polls};
 
 use super::schedule::Round;
-use super::site::{DEVICES, SMALL};
+use super::site::{DEVICES, HISTORY_STEP_S, SMALL};
+
+const HISTORY_STEP_MS: i64 = HISTORY_STEP_S * 1_000;
 
 /// The most records that are no readings of the history and that a small queue may overwrite: a start, a few polls of the present.
 const OTHERS_DROPPED_MAX: u64 = 60;
@@ -194,11 +196,12 @@ fn take_lost(journal: &mut oracle::Journal, stored: &Polls) -> u64 {
     lost
 }
 
-/// A device whose clock is off polls at times that the journal names otherwise; what its history covers is compared.
+/// A device polls the present too, and while its clock is a day behind it stamps that as the past, as any computer would. The history's
+/// rounds stand at whole steps.
 fn only_of_history(journal: &oracle::Journal, polls: &mut Polls) {
     for (meter, polls) in polls {
         let until_ms = journal.history_until_ms(meter);
-        polls.retain(|at_ms, _| *at_ms < until_ms);
+        polls.retain(|at_ms, _| *at_ms < until_ms && at_ms % HISTORY_STEP_MS == 0);
     }
 }
 
