@@ -133,6 +133,8 @@ def check_mistakes(document, server, plant):
             nobody = {**{name: "nobody" for name in must}}
             if any(parameter["name"] == "scope" for parameter in queries):
                 nobody = {"scope": "owner", "id": "nobody"}
+            if any(parameter["name"] == "device" for parameter in queries):
+                nobody = {"device": "nobody-01"}
             document.check(operation, server.ask(filled(path, "nobody"), nobody), f"GET {path} of nobody", [404])
     status, _, body = server.ask("/api/v1/nothing")
     document.validate({"$ref": "#/components/schemas/Error"}, json.loads(body), "an unknown address")
