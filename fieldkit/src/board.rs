@@ -26,8 +26,8 @@ pub enum Medium {
     Uf2 {
         /// The family in its blocks: a boot loader passes over any other.
         family: u32,
-        /// The address of the configuration page, the beginning of an erase sector.
-        page: u32,
+        /// The addresses of the configuration page's two erase sectors: an image writes the first and erases the second.
+        pages: [u32; 2],
         /// The addresses of the queue: an image touches them only to erase them, when told to.
         queue: Range<u32>,
         /// The drive.
@@ -52,7 +52,7 @@ pub struct BootDrive {
 const FAMILY_RP2040: u32 = 0xe48b_ff56;
 const RP2040: Medium = Medium::Uf2 {
     family: FAMILY_RP2040,
-    page: FLASH_MAP_W5500_EVB_PICO.page_address(),
+    pages: FLASH_MAP_W5500_EVB_PICO.page_addresses(),
     queue: FLASH_MAP_W5500_EVB_PICO.queue_addresses(),
     // RP2040 datasheet, section 2.8.4: the boot ROM's drive and its INFO_UF2.TXT.
     drive: BootDrive {
@@ -67,7 +67,7 @@ const FAMILY_NRF52840: u32 = 0xada5_2840;
 
 const FEATHER: Medium = Medium::Uf2 {
     family: FAMILY_NRF52840,
-    page: FLASH_MAP_FEATHER_NRF52840.page_address(),
+    pages: FLASH_MAP_FEATHER_NRF52840.page_addresses(),
     queue: FLASH_MAP_FEATHER_NRF52840.queue_addresses(),
     drive: BootDrive {
         board_id: "nRF52840-Feather-revD",

@@ -46,14 +46,16 @@ pub enum ImageError {
 /// # Errors
 /// [`ImageError`] when the page is for another board or can't be written, or the board takes no UF2.
 pub fn pack(program: &Program, page: &DevicePage, board: &Board, format: bool) -> Result<Image, ImageError> {
-    let Medium::Uf2 { page: at, queue, .. } = &board.medium else {
+    let Medium::Uf2 { pages, queue, .. } = &board.medium else {
         return Err(ImageError::NoUf2(board.name));
     };
     page.check_board(board.name)?;
     let mut bytes = [0; PAGE_LEN];
     page.encode(&mut bytes)?;
     let mut content = program.content.clone();
-    content.put(*at, &bytes);
+    content.put(pages[0], &bytes);
+    // A page that was saved on the board before must not count any more.
+    content.put(pages[1], &[0xff; FLASH_SECTOR_LEN as usize]);
     if format {
         content.put(queue.start, &vec![0xff; queue.len()]);
     }
@@ -86,7 +88,12 @@ pub fn bare_image(program: &Program, board: &Board) -> Result<Image, ImageError>
 pub fn device_of(bytes: &[u8]) -> Result<(&'static Board, DevicePage), ImageError> {
     let (mut fits_a_family, mut problem) = (false, None);
     for board in BOARDS {
-        let Medium::Uf2 { family, page: at, .. } = board.medium else {
+        let Medium::Uf2 {
+            family,
+            pages: [at, _],
+            ..
+        } = board.medium
+        else {
             continue;
         };
         let content = match Uf2::parse(bytes, family) {

@@ -76,8 +76,10 @@ impl Program {
             Medium::Uf2 { family, .. } => Uf2::parse(bytes, *family)?,
             Medium::FlashFile => return Err(ProgramError::NotElf),
         };
-        if let Medium::Uf2 { page, queue, .. } = &board.medium {
-            content.remove(&(*page..*page + FLASH_SECTOR_LEN));
+        if let Medium::Uf2 { pages, queue, .. } = &board.medium {
+            for page in pages {
+                content.remove(&(*page..*page + FLASH_SECTOR_LEN));
+            }
             if content
                 .get(queue)
                 .is_some_and(|queue| queue.iter().all(|&byte| byte == 0xff))

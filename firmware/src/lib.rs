@@ -24,8 +24,8 @@ pub use app::{
     MeterBus, MeterStatus, Notify, Observer, PollGlance, TimeServerState,
 };
 pub use board::{
-    Health, HealthProblem, LastRun, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed, TRAIL_LEN_MAX, Trail,
-    hardware_address, identity, settings,
+    Health, HealthProblem, LastRun, PageLoadError, PageSectors, RETAINED_LEN, RETAINED_TEXT_LEN_MAX, Seed,
+    TRAIL_LEN_MAX, Trail, hardware_address, identity, settings,
 };
 pub use clock::{ClockStatus, DRIFT_PPM, DeviceClock, SyncOutcome, Synced};
 pub use config::{DeviceSettings, Identity, MeterSettings, SettingsError};
@@ -58,7 +58,8 @@ pub use poll::{
 };
 pub use queue::{
     DROPPED_RESERVE_RECORDS, DroppedRanges, FLASH_AREA_LEN_MAX, FLASH_PAGE_LEN_MAX, FLASH_PAGES_MAX,
-    FlashQueue, FlashQueueError, Position, Queue, Recovery, StoreError, Stored, store,
+    FLASH_RETIRED_MAX, FlashQueue, FlashQueueError, Found, Position, Queue, QueueOwner, Recovery, StoreError,
+    Stored, store,
 };
 pub use sntp::{
     KissCode, SNTP_ANSWER_TIMEOUT_MS, SNTP_INTERVAL_MS_MAX, SNTP_LEN, SNTP_PAUSE_DENIED_MS, SNTP_SAMPLES,

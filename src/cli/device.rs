@@ -89,7 +89,7 @@ Examples:
   taraz device image sari-02 --board qemu-lm3s6965 --broker 10.0.2.2 --config taraz.toml --out device/flash.img
 
 The image holds the device's key: only you can read the file, and it belongs onto that one board. A queue that is on the board
-already stays there and is delivered as this device's: use --format for a board that was another device.")]
+already stays there, if it is this device's: the board erases another one's, and says how many readings were lost.")]
 pub(crate) struct ImageArgs {
     /// The device's id, as in fleet.toml.
     pub(crate) device: DeviceId,

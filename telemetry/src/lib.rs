@@ -48,7 +48,7 @@ pub use page::{
     FLASH_MAP_QEMU_LM3S6965, FLASH_MAP_W5500_EVB_PICO, FLASH_SECTOR_LEN, FlashMap, HOST_LEN_MAX,
     PAGE_BAUD_MAX, PAGE_BAUD_MIN, PAGE_LEN, PAGE_METERS_MAX, PAGE_POLL_INTERVAL_MS_MAX,
     PAGE_POLL_INTERVAL_MS_MIN, PAGE_RESPONSE_TIMEOUT_MS_MAX, PAGE_RESPONSE_TIMEOUT_MS_MIN, PAGE_VERSION,
-    PageBus, PageError, PageNetwork, PageParity, board_markers,
+    PageBus, PageError, PageNetwork, PageParity, board_markers, second_page_counts,
 };
 pub use quantities::{Field, MPPT_MAX, Mppt, Quantities};
 #[cfg(feature = "alloc")]

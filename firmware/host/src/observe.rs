@@ -183,6 +183,9 @@ impl Observer for Narrator<'_> {
                     tracing::warn!(%device, %error, "what came is no acknowledgement for this device");
                 }
             }
+            DeviceEvent::QueueWorn { retired_blocks } => {
+                tracing::warn!(retired_blocks, "the queue gave up blocks that failed");
+            }
             DeviceEvent::QueueFailed { error } => {
                 if due(&mut self.said.borrow_mut().queue) {
                     tracing::error!(%device, %error, "the queue failed");

@@ -79,6 +79,8 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             runs: FailureRuns::new(),
             backlog: Backlog::new(),
             dropped_records: 0,
+            lost_more_from: None,
+            retired_blocks: 0,
             link_connects: 0,
             meters: parts
                 .settings

@@ -90,6 +90,11 @@ pub enum DeviceEvent<'e> {
     Clock(ClockEvent),
     /// Something that is no acknowledgement for this device came on its channel.
     AckRefused(taraz_telemetry::AckError),
+    /// The queue has given up more blocks of its memory, which failed; it goes on with the others.
+    QueueWorn {
+        /// How many are not used any more.
+        retired_blocks: u32,
+    },
     /// The queue's memory failed: what should have been written waits, or nothing can be read.
     QueueFailed {
         /// What the memory said.

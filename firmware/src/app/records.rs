@@ -2,8 +2,8 @@
 
 use heapless::Vec;
 use taraz_telemetry::{
-    Diagnostics, Dropped, FirmwareVersion, PollStatus, Quantities, RECORD_LEN_MAX, Record, ResetCause, Stamp,
-    Start,
+    Boot, Diagnostics, Dropped, FirmwareVersion, PollStatus, Quantities, RECORD_LEN_MAX, Record, ResetCause,
+    Stamp, Start,
 };
 
 use super::backlog::Backlog;
@@ -25,6 +25,10 @@ pub(super) struct Core<Q> {
     pub(super) backlog: Backlog,
     /// Records that were dropped, by a full queue or for want of memory.
     pub(super) dropped_records: u32,
+    /// Losses of this boot and later ones, found at the start, are not named yet.
+    pub(super) lost_more_from: Option<Boot>,
+    /// Blocks of the queue's memory that failed, as far as that was said.
+    pub(super) retired_blocks: u32,
     pub(super) link_connects: u32,
     /// Those of the settings, then those that the bus found.
     pub(super) meters: Vec<MeterState, METERS_MAX>,
@@ -53,12 +57,38 @@ impl<Q: Queue> Core<Q> {
             firmware,
         };
         self.record(&Record::Start(start), stamp, observer);
-        if !recovery.lost.is_empty() {
+        self.lost_more_from = recovery.lost_more_from;
+        self.record_lost(recovery.lost, stamp, observer);
+    }
+
+    /// Names what was found lost at the start, as far as it was told; the queue is told when that is all.
+    fn record_lost(&mut self, lost: DroppedRanges, stamp: Stamp, observer: &impl Observer) {
+        if !lost.is_empty() {
             let dropped = Dropped {
                 stamp,
-                ranges: recovery.lost.into_inner(),
+                ranges: lost.into_inner(),
             };
             self.record(&Record::Dropped(dropped), stamp, observer);
+        }
+        self.lost_is_named();
+    }
+
+    fn lost_is_named(&mut self) {
+        if self.lost_more_from.is_none() && self.backlog.is_settled() {
+            self.queue.lost_is_named();
+        }
+    }
+
+    /// Names some more of what was found lost at the start, where one `Dropped` does not hold all of it.
+    fn record_more_lost(&mut self, from: Boot, stamp: Stamp, observer: &impl Observer) {
+        match self.queue.lost_from(from) {
+            Ok((lost, more_from)) => {
+                self.lost_more_from = more_from;
+                self.record_lost(lost, stamp, observer);
+            }
+            Err(error) => observer.event(&DeviceEvent::QueueFailed {
+                error: format_args!("{error}"),
+            }),
         }
     }
 
@@ -133,11 +163,15 @@ impl<Q: Queue> Core<Q> {
         outcome
     }
 
-    /// Tries again to write what the memory did not take.
+    /// Tries again to write what the memory did not take, and says what of the losses was not said yet.
     pub(super) fn retry(&mut self, now_ms: u64, observer: &impl Observer) {
+        let stamp = self.clock.stamp(now_ms);
         if !self.backlog.is_settled() {
-            let stamp = self.clock.stamp(now_ms);
             self.settle(stamp, observer);
+            self.lost_is_named();
+        }
+        if let Some(from) = self.lost_more_from {
+            self.record_more_lost(from, stamp, observer);
         }
     }
 
@@ -228,6 +262,10 @@ impl<Q: Queue> Core<Q> {
             observer.event(&DeviceEvent::QueueFailed {
                 error: format_args!("{error}"),
             });
+        }
+        let retired_blocks = self.queue.retired_blocks();
+        if core::mem::replace(&mut self.retired_blocks, retired_blocks) < retired_blocks {
+            observer.event(&DeviceEvent::QueueWorn { retired_blocks });
         }
         outcome.is_ok()
     }

@@ -1,6 +1,6 @@
 //! A memory that fails: what it does not take waits, and what can't wait is named.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::string::ToString;
@@ -15,7 +15,7 @@ use taraz_telemetry::{
 use super::{Device, DeviceEvent, DeviceParts, Observer};
 use crate::config::{DeviceSettings, Identity, MeterSettings};
 use crate::link::{CourierSettings, LinkSettings};
-use crate::queue::{MemoryQueue, Position, Queue, Recovery};
+use crate::queue::{DroppedRanges, MemoryQueue, Position, Queue, Recovery};
 
 /// The memory does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,11 @@ struct Flaky {
     queue: MemoryQueue,
     /// Which of the next writes fail, the last one first; when there are none left, none fails.
     failing: Rc<RefCell<Vec<bool>>>,
+    /// What it found lost at its start, of which boots.
+    lost: Recovery,
+    lost_boots: core::ops::Range<Boot>,
+    /// It was told that all of that is named.
+    named: Rc<Cell<bool>>,
 }
 
 impl Flaky {
@@ -54,7 +59,16 @@ impl Queue for Flaky {
     }
 
     fn recovery(&self) -> &Recovery {
-        self.queue.recovery()
+        &self.lost
+    }
+
+    fn lost_from(&mut self, from: Boot) -> Result<(DroppedRanges, Option<Boot>), Dead> {
+        assert!(self.lost_boots.contains(&from) && !self.named.get());
+        Ok(lost_of(from..self.lost_boots.end))
+    }
+
+    fn lost_is_named(&mut self) {
+        self.named.set(true);
     }
 
     fn append(&mut self, record: &[u8]) -> Result<Sequence, Dead> {
@@ -98,6 +112,13 @@ impl Queue for Flaky {
     }
 }
 
+/// One record of each of these boots, as many as one `Dropped` holds.
+fn lost_of(boots: core::ops::Range<Boot>) -> (DroppedRanges, Option<Boot>) {
+    let mut ranges = DroppedRanges::new();
+    let left = boots.clone().find(|boot| !ranges.add(*boot, 3, 3));
+    (ranges, left)
+}
+
 /// What the device said about its memory.
 #[derive(Clone, Default)]
 struct Heard(Rc<RefCell<(Vec<String>, u32)>>);
@@ -116,6 +137,7 @@ struct Bench {
     device: Device<Flaky, Heard>,
     heard: Heard,
     failing: Rc<RefCell<Vec<bool>>>,
+    named: Rc<Cell<bool>>,
     polls: u64,
 }
 
@@ -128,6 +150,13 @@ fn meter() -> MeterSettings {
 
 impl Bench {
     fn new(blocks_max: usize) -> Self {
+        Self::with_lost(blocks_max, 0..0)
+    }
+
+    /// Its queue found a record of each of these boots lost.
+    fn with_lost(blocks_max: usize, lost_boots: core::ops::Range<Boot>) -> Self {
+        let (lost, lost_more_from) = lost_of(lost_boots.clone());
+        let named = Rc::new(Cell::new(false));
         let id = DeviceId::new("sari-01").unwrap();
         let identity = Identity::new(id.clone(), MasterKey::new([7; 32]).device_key(&id, 1));
         let (heard, failing) = (Heard::default(), Rc::new(RefCell::new(Vec::new())));
@@ -142,6 +171,13 @@ impl Bench {
             queue: Flaky {
                 queue: MemoryQueue::new(blocks_max, 32),
                 failing: failing.clone(),
+                lost: Recovery {
+                    lost,
+                    lost_more_from,
+                    ..Recovery::default()
+                },
+                lost_boots,
+                named: named.clone(),
             },
             observer: heard.clone(),
             started: Instant::from_millis(0),
@@ -153,6 +189,7 @@ impl Bench {
             device: Device::new(parts, &identity),
             heard,
             failing,
+            named,
             polls: 0,
         }
     }
@@ -263,6 +300,39 @@ fn what_waits_is_written_without_a_new_record() {
         core.retry(5_000, &bench.heard);
     }
     assert_eq!(bench.stored().0, [1]);
+}
+
+#[test]
+fn losses_of_more_boots_than_a_dropped_holds_are_named_in_several() {
+    let bench = Bench::with_lost(100, 1..41);
+    bench.start();
+    let retry = || bench.device.core.borrow_mut().retry(5_000, &bench.heard);
+    assert!(!bench.named.get());
+    retry();
+    // The last of them waits: it is not named yet.
+    bench.fail([true; 3]);
+    retry();
+    assert!(!bench.named.get());
+    bench.fail([]);
+    retry();
+    assert!(bench.named.get());
+    retry();
+    let named = bench.device.with_queue(|queue| {
+        let (mut named, mut buffer, mut from) = (Vec::new(), [0; RECORD_LEN_MAX], Position::START);
+        while let Some(position) = queue.next_pending(from).unwrap() {
+            let bytes = queue.read(position, &mut buffer).unwrap().unwrap();
+            if let Record::Dropped(dropped) = Record::decode(bytes).unwrap().0 {
+                named.push(dropped.ranges.to_vec());
+            }
+            from = position.after();
+        }
+        named
+    });
+    assert_eq!(named.iter().map(Vec::len).collect::<Vec<_>>(), [16, 16, 8]);
+    assert_eq!(
+        named.concat(),
+        (1..41).map(|boot| (boot, 3, 3)).collect::<Vec<_>>()
+    );
 }
 
 proptest! {

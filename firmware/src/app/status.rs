@@ -10,7 +10,7 @@ use crate::config::{DeviceSettings, MeterSettings};
 use crate::link::LinkError;
 use crate::modbus::BusCounters;
 use crate::poll::METERS_MAX;
-use crate::queue::Queue;
+use crate::queue::{Found, Queue};
 use crate::sntp::SntpFailure;
 
 /// How a device is right now.
@@ -28,6 +28,10 @@ pub struct DeviceStatus {
     pub capacity_records: u32,
     /// Records dropped since the start.
     pub dropped_records: u32,
+    /// Blocks of the queue's memory that are not used any more because they failed.
+    pub retired_blocks: u32,
+    /// What the queue found in its memory at the start.
+    pub found: Found,
     /// Frames in flight.
     pub frames_in_flight: usize,
     /// Frames published more than once.
@@ -143,6 +147,8 @@ impl<Q: Queue, O: Observer> Device<Q, O> {
             pending_records: core.queue.pending_records(),
             capacity_records: core.queue.capacity_records(),
             dropped_records: core.dropped_records,
+            retired_blocks: core.queue.retired_blocks(),
+            found: core.queue.recovery().found,
             frames_in_flight: core.courier.in_flight(),
             repeated_frames: core.courier.repeated_frames(),
             link_connects: core.link_connects,

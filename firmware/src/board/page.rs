@@ -40,12 +40,12 @@ pub fn hardware_address(device: &DeviceId) -> [u8; 6] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use taraz_telemetry::{MeterAddress, MeterDriver, PageBus, PageNetwork, PageParity};
 
     use super::*;
 
-    fn page() -> DevicePage {
+    pub(in crate::board) fn page() -> DevicePage {
         DevicePage {
             board: "b".try_into().unwrap(),
             device: DeviceId::new("dev-7").unwrap(),

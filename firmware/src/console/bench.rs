@@ -26,6 +26,7 @@ use crate::field::bench::{Pin, SimLine, SimUnit};
 use crate::field::{BusDesk, FieldBus, FieldBusSettings};
 use crate::modbus::BusCounters;
 use crate::poll::METERS_MAX;
+use crate::queue::Found;
 
 pub(super) const USUAL: LineSettings = LineSettings::new(9_600, Parity::None);
 
@@ -228,6 +229,8 @@ pub(super) fn bench() -> Bench {
             pending_records: 12,
             capacity_records: 30_000,
             dropped_records: 0,
+            retired_blocks: 0,
+            found: Found::Own,
             frames_in_flight: 1,
             repeated_frames: 2,
             link_connects: 3,

@@ -65,7 +65,7 @@ pub trait ConsoleHost {
     /// Writes the configuration page; it is used from the next start on.
     ///
     /// # Errors
-    /// [`PageSaveError`]: the page on the board is the old one, or damaged when the memory failed on the way.
+    /// [`PageSaveError`]: the page that counts on the board is the old one.
     fn save_page(&self, page: &DevicePage) -> Result<(), PageSaveError>;
 
     /// Starts anew, soon: what was said is still sent.
@@ -79,7 +79,7 @@ pub enum PageSaveError {
     #[error(transparent)]
     Page(#[from] PageError),
     /// The flash did not take it.
-    #[error("the flash did not take the page: save it again before the power goes")]
+    #[error("the flash did not take the page; the one from before stays: save it again")]
     Memory,
 }
 

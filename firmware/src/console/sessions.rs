@@ -12,6 +12,7 @@ use crate::clock::ClockStatus;
 use crate::field::bench::{Manner, SimUnit, sdm630, sunspec};
 use crate::link::LinkError;
 use crate::modbus::BusCounters;
+use crate::queue::Found;
 use crate::sntp::SntpFailure;
 
 #[test]
@@ -102,6 +103,22 @@ fn lines<'s>(said: &'s str, begin: &str) -> Vec<&'s str> {
     said.lines()
         .filter(|line| line.trim_start().starts_with(begin))
         .collect()
+}
+
+#[test]
+fn worn_flash_and_a_queue_of_another_device_are_said() {
+    let mut device = bench();
+    device.status.retired_blocks = 2;
+    device.status.found = Found::OtherOwner { pending_records: 345 };
+    let said = play(&[("> ", "queue\r")], Some(&device), &board(), Vec::new());
+    assert_eq!(
+        lines(&said, "worn"),
+        ["worn       2 blocks of the flash are not used any more: plan to replace the board"]
+    );
+    assert_eq!(
+        lines(&said, "formatted"),
+        ["formatted  at the start: it was another device's, 345 records that waited are gone"]
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::terminal::{Terminal, say};
 use crate::app::{DeviceStatus, LastPoll, LinkState, MeterStatus, PollGlance, TimeServerState};
 use crate::field::BusDesk;
 use crate::meters::poll_advice;
+use crate::queue::Found;
 
 const MS_PER_DAY: u64 = 86_400_000;
 /// A DHCP server that has not answered by then is missing: smoltcp asks every 10 s.
@@ -205,6 +206,16 @@ pub(super) async fn queue<W: Write, D: ConsoleDevice>(
         status.frames_in_flight,
         status.repeated_frames
     );
+    if status.retired_blocks > 0 {
+        say!(
+            terminal,
+            "worn       {} blocks of the flash are not used any more: plan to replace the board",
+            status.retired_blocks
+        );
+    }
+    if status.found != Found::Own {
+        say!(terminal, "formatted  at the start: {}", status.found);
+    }
     let per_day = MS_PER_DAY * meters as u64 / u64::from(device.poll_interval_ms().max(1));
     if let Some(tenths) = (u64::from(status.capacity_records) * 10).checked_div(per_day) {
         say!(

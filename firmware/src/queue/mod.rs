@@ -10,14 +10,20 @@
 mod flash;
 #[cfg(test)]
 mod memory;
+mod owner;
 mod ranges;
 mod store;
 
 use taraz_telemetry::{Boot, Incarnation, RecordRange, Recovered, Sequence};
 
-pub use flash::{FLASH_AREA_LEN_MAX, FLASH_PAGE_LEN_MAX, FLASH_PAGES_MAX, FlashQueue, FlashQueueError};
+#[cfg(test)]
+pub(crate) use flash::nor;
+pub use flash::{
+    FLASH_AREA_LEN_MAX, FLASH_PAGE_LEN_MAX, FLASH_PAGES_MAX, FLASH_RETIRED_MAX, FlashQueue, FlashQueueError,
+};
 #[cfg(test)]
 pub(crate) use memory::MemoryQueue;
+pub use owner::QueueOwner;
 pub use ranges::DroppedRanges;
 pub(crate) use store::store_encoded;
 pub use store::{DROPPED_RESERVE_RECORDS, StoreError, Stored, store};
@@ -58,6 +64,43 @@ pub struct Recovery {
     pub recovered: Option<Recovered>,
     /// Records that had been written and can't be read any more; to be named by a `Dropped` record.
     pub lost: DroppedRanges,
+    /// There is no room in it for those of this boot and later ones: [`Queue::lost_from`] tells them.
+    pub lost_more_from: Option<Boot>,
+    /// What stood in the memory.
+    pub found: Found,
+}
+
+/// What a queue found in its memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Found {
+    /// A queue of this device: it goes on.
+    #[default]
+    Own,
+    /// No queue: the memory was formatted.
+    Nothing,
+    /// A queue that this program can't read, of another version or size: the memory was formatted.
+    Unreadable,
+    /// The queue of another device: the memory was formatted, as nobody could have sent its records in that one's name.
+    OtherOwner {
+        /// How many records were pending in it; they are gone.
+        pending_records: u32,
+    },
+}
+
+impl core::fmt::Display for Found {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Own => f.write_str("it goes on"),
+            Self::Nothing => f.write_str("there was no queue"),
+            Self::Unreadable => f.write_str("there was a queue of another version or size"),
+            Self::OtherOwner { pending_records } => {
+                write!(
+                    f,
+                    "it was another device's, {pending_records} records that waited are gone"
+                )
+            }
+        }
+    }
 }
 
 /// A durable ring of encoded records.
@@ -80,6 +123,24 @@ pub trait Queue {
 
     /// What was found at the start.
     fn recovery(&self) -> &Recovery;
+
+    /// What was found lost at the start, of boots from `from` on: as many ranges as one `Dropped` holds, those of the earliest
+    /// boots, and the boot to go on with. To be asked behind [`Recovery::lost_more_from`].
+    ///
+    /// # Errors
+    /// The memory can't be read.
+    fn lost_from(&mut self, from: Boot) -> Result<(DroppedRanges, Option<Boot>), Self::Error> {
+        let _ = from;
+        Ok((DroppedRanges::new(), None))
+    }
+
+    /// All that was found lost at the start is named in the queue by now; until then, every opening tells it again.
+    fn lost_is_named(&mut self) {}
+
+    /// How many blocks of the memory are not used any more because they failed.
+    fn retired_blocks(&self) -> u32 {
+        0
+    }
 
     /// Appends one encoded record of at most `RECORD_LEN_MAX` bytes and returns its sequence. The record is durable when
     /// this returns.

@@ -107,6 +107,42 @@ impl DroppedRanges {
     }
 }
 
+/// As many ranges as one `Dropped` holds, those of the earliest boots from a given one on.
+#[derive(Clone, Debug)]
+pub(super) struct EarliestRanges {
+    /// The first boot that is still to be named.
+    from: Boot,
+    /// The first boot that has to wait for the next `Dropped`.
+    left_out: Option<Boot>,
+    ranges: DroppedRanges,
+}
+
+impl EarliestRanges {
+    pub(super) const fn new(from: Boot) -> Self {
+        Self {
+            from,
+            left_out: None,
+            ranges: DroppedRanges::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, boot: Boot, first: Sequence, last: Sequence) {
+        let is_later = self.left_out.is_some_and(|left_out| boot >= left_out);
+        if boot >= self.from && !is_later {
+            self.left_out = self.ranges.add_earliest(boot, first, last).or(self.left_out);
+        }
+    }
+
+    /// Where the next `Dropped` goes on.
+    pub(super) const fn left_out(&self) -> Option<Boot> {
+        self.left_out
+    }
+
+    pub(super) fn into_ranges(self) -> DroppedRanges {
+        self.ranges
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

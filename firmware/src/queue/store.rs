@@ -2,6 +2,7 @@
 
 use taraz_telemetry::{Boot, Dropped, RECORD_LEN_MAX, Record, RecordError, Sequence, Stamp};
 
+use super::ranges::EarliestRanges;
 use super::{DroppedRanges, Position, Queue};
 
 /// How many records must still fit into a full queue: the `Dropped` records of one eviction.
@@ -64,64 +65,73 @@ fn drop_oldest<Q: Queue>(queue: &mut Q, stamp: Stamp) -> Result<u32, StoreError<
     queue.evict().map_err(StoreError::Memory)
 }
 
-/// Appends the `Dropped` records that name what is pending in the oldest block: each boot once, so that names that are handed
-/// on again and again do not become more.
-pub(super) fn name_oldest<Q: Queue>(queue: &mut Q, stamp: Stamp) -> Result<(), StoreError<Q::Error>> {
+fn name_oldest<Q: Queue>(queue: &mut Q, stamp: Stamp) -> Result<(), StoreError<Q::Error>> {
     let end = queue.oldest_block_end().map_err(StoreError::Memory)?;
+    name_until(queue, end, &DroppedRanges::new(), stamp)
+}
+
+/// Appends the `Dropped` records that name what is pending in front of `end`, and `others`: each boot once, so that names
+/// that are handed on again and again do not become more.
+pub(super) fn name_until<Q: Queue>(
+    queue: &mut Q,
+    end: Position,
+    others: &DroppedRanges,
+    stamp: Stamp,
+) -> Result<(), StoreError<Q::Error>> {
     let mut boots_from = Some(0);
     while let Some(from) = boots_from {
-        let mut names = Names {
-            from,
-            left_out: None,
-            ranges: DroppedRanges::new(),
-        };
-        names.collect(queue, end)?;
-        boots_from = names.left_out;
-        write(queue, names.ranges, stamp)?;
+        let mut names = names_until(queue, from, end)?;
+        for &(boot, first, last) in others.as_slice() {
+            names.add(boot, first, last);
+        }
+        boots_from = names.left_out();
+        write_names(queue, names.into_ranges(), stamp)?;
     }
     Ok(())
 }
 
-/// As many names as one `Dropped` holds, those of the earliest boots.
-struct Names {
-    /// The first boot that is still to be named.
+/// The names of what is pending in front of `end`, of boots from `from` on: as many as one `Dropped` holds.
+pub(super) fn names_until<Q: Queue>(
+    queue: &mut Q,
     from: Boot,
-    /// The first boot that has to wait for the next `Dropped`.
-    left_out: Option<Boot>,
-    ranges: DroppedRanges,
+    end: Position,
+) -> Result<EarliestRanges, StoreError<Q::Error>> {
+    let mut names = EarliestRanges::new(from);
+    collect(&mut names, queue, end)?;
+    Ok(names)
 }
 
-impl Names {
-    fn collect<Q: Queue>(&mut self, queue: &mut Q, end: Position) -> Result<(), StoreError<Q::Error>> {
-        let mut at = Position::START;
-        while let Some(position) = queue
-            .next_pending(at)
-            .map_err(StoreError::Memory)?
-            .filter(|position| *position < end)
-        {
-            self.name(position.boot, position.sequence, position.sequence);
-            // A `Dropped` record that is dropped itself hands on what it names.
-            let mut buffer = [0; RECORD_LEN_MAX];
-            let bytes = queue.read(position, &mut buffer).map_err(StoreError::Memory)?;
-            if let Some(Ok((Record::Dropped(older), _))) = bytes.map(Record::decode) {
-                for (boot, first, last) in older.ranges {
-                    self.name(boot, first, last);
-                }
+fn collect<Q: Queue>(
+    names: &mut EarliestRanges,
+    queue: &mut Q,
+    end: Position,
+) -> Result<(), StoreError<Q::Error>> {
+    let mut at = Position::START;
+    while let Some(position) = queue
+        .next_pending(at)
+        .map_err(StoreError::Memory)?
+        .filter(|position| *position < end)
+    {
+        names.add(position.boot, position.sequence, position.sequence);
+        // A `Dropped` record that is dropped itself hands on what it names.
+        let mut buffer = [0; RECORD_LEN_MAX];
+        let bytes = queue.read(position, &mut buffer).map_err(StoreError::Memory)?;
+        if let Some(Ok((Record::Dropped(older), _))) = bytes.map(Record::decode) {
+            for (boot, first, last) in older.ranges {
+                names.add(boot, first, last);
             }
-            at = position.after();
         }
-        Ok(())
+        at = position.after();
     }
-
-    fn name(&mut self, boot: Boot, first: Sequence, last: Sequence) {
-        let is_later = self.left_out.is_some_and(|left_out| boot >= left_out);
-        if boot >= self.from && !is_later {
-            self.left_out = self.ranges.add_earliest(boot, first, last).or(self.left_out);
-        }
-    }
+    Ok(())
 }
 
-fn write<Q: Queue>(queue: &mut Q, ranges: DroppedRanges, stamp: Stamp) -> Result<(), StoreError<Q::Error>> {
+/// Appends a `Dropped` record, if there is anything to name.
+fn write_names<Q: Queue>(
+    queue: &mut Q,
+    ranges: DroppedRanges,
+    stamp: Stamp,
+) -> Result<(), StoreError<Q::Error>> {
     if ranges.is_empty() {
         return Ok(());
     }

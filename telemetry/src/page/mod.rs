@@ -1,4 +1,4 @@
-//! The configuration page of a board: who it is, where it connects and what it reads, in one erase sector of its flash.
+//! The configuration page of a board: who it is, where it connects and what it reads, in one of two erase sectors of its flash.
 //!
 //! In: a [`DevicePage`] that the field kit made from the registry. Out: [`PAGE_LEN`] bytes that a board reads at every
 //! start. The layout is frozen like a frame's (`docs/protocol.md`, "The configuration page"):
@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 0–7 | `TARAZ-PG` |
 //! | 8 | version, 1 |
-//! | 9 | 0 |
+//! | 9 | which save this is, modulo 256; an image has 0 |
 //! | 10–11 | length of the body, least significant byte first |
 //! | 12–15 | CRC-32 (ISO-HDLC) of bytes 0–11 and the body, least significant byte first |
 //! | 16– | body: the fields of [`DevicePage`] in their order, in the forms of the protocol |
@@ -50,7 +50,7 @@ pub const PAGE_METERS_MAX: usize = 8;
 const MAGIC: [u8; 8] = *b"TARAZ-PG";
 const MAGIC_AT: Range<usize> = 0..8;
 const VERSION_AT: usize = 8;
-const RESERVED_AT: usize = 9;
+const SAVE_AT: usize = 9;
 const LENGTH_AT: Range<usize> = 10..12;
 /// What the CRC counts of the head: everything in front of it.
 const HEAD_AT: Range<usize> = 0..12;
@@ -171,11 +171,19 @@ pub enum PageError {
 }
 
 impl DevicePage {
-    /// Writes the page.
+    /// Writes the page as an image has it.
     ///
     /// # Errors
     /// [`PageError::Value`] when a value can't work.
     pub fn encode(&self, page: &mut [u8; PAGE_LEN]) -> Result<(), PageError> {
+        self.encode_save(0, page)
+    }
+
+    /// Writes the page as this save of it: one more than that of the page in the other sector, modulo 256.
+    ///
+    /// # Errors
+    /// [`PageError::Value`] when a value can't work.
+    pub fn encode_save(&self, save: u8, page: &mut [u8; PAGE_LEN]) -> Result<(), PageError> {
         self.check()?;
         page.fill(ERASED);
         // Every field is bounded, and all of them together take less than a third of the page.
@@ -184,7 +192,7 @@ impl DevicePage {
         let length = u16::try_from(body.len()).map_err(|_| PageError::Malformed)?;
         page[MAGIC_AT].copy_from_slice(&MAGIC);
         page[VERSION_AT] = PAGE_VERSION;
-        page[RESERVED_AT] = 0;
+        page[SAVE_AT] = save;
         page[LENGTH_AT].copy_from_slice(&length.to_le_bytes());
         let crc = Crc32::new()
             .bytes(&page[HEAD_AT])
@@ -199,6 +207,14 @@ impl DevicePage {
     /// # Errors
     /// [`PageError`] says what is wrong, an erased page by its own name.
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
+        Self::decode_save(bytes).map(|(page, _)| page)
+    }
+
+    /// The same, with which save it is.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_save(bytes: &[u8]) -> Result<(Self, u8), PageError> {
         let page = bytes.get(..PAGE_LEN).ok_or(PageError::TooShort(bytes.len()))?;
         if page.iter().all(|&byte| byte == ERASED) {
             return Err(PageError::Erased);
@@ -206,7 +222,7 @@ impl DevicePage {
         if page[MAGIC_AT] != MAGIC {
             return Err(PageError::Magic);
         }
-        if page[VERSION_AT] != PAGE_VERSION || page[RESERVED_AT] != 0 {
+        if page[VERSION_AT] != PAGE_VERSION {
             return Err(PageError::Version(page[VERSION_AT]));
         }
         let length = u16::from_le_bytes([page[LENGTH_AT.start], page[LENGTH_AT.start + 1]]);
@@ -226,13 +242,23 @@ impl DevicePage {
             return Err(PageError::Malformed);
         }
         read.check()?;
-        Ok(read)
+        Ok((read, page[SAVE_AT]))
     }
 
     /// The key with its generation, as frames are signed with it.
     #[must_use]
     pub const fn device_key(&self) -> DeviceKey {
         DeviceKey::new(self.key, self.key_generation)
+    }
+}
+
+/// Of the pages in a board's two sectors, whether the second is the one that counts: it alone is whole, or it was saved later.
+#[must_use]
+pub fn second_page_counts(first: Option<u8>, second: Option<u8>) -> bool {
+    match (first, second) {
+        (Some(first), Some(second)) => (1..=u8::MAX / 2).contains(&second.wrapping_sub(first)),
+        (None, second) => second.is_some(),
+        (Some(_), None) => false,
     }
 }
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use taraz_telemetry::{
     DevicePage, MeterAddress, MeterDriver, PAGE_LEN, PageBus, PageError, PageNetwork, PageParity,
+    second_page_counts,
 };
 
 use crate::strategies;
@@ -312,4 +313,52 @@ fn the_key_is_not_printed() {
     assert!(!printed.contains(&hex::encode(page.key)[..8]));
     assert!(!printed.contains(as_numbers.trim_matches(['[', ']'])));
     assert!(!printed.contains("189"), "not even its first byte");
+}
+
+#[test]
+fn a_saved_page_differs_by_its_number_and_checksum_alone() {
+    let (image, _) = golden("v1-static");
+    let page = DevicePage::decode(&image).expect("a page");
+    for save in [1, 127, 255] {
+        let mut bytes = [0; PAGE_LEN];
+        page.encode_save(save, &mut bytes)
+            .expect("a page that can be written");
+        assert_eq!(DevicePage::decode_save(&bytes), Ok((page.clone(), save)));
+        assert_eq!(DevicePage::decode(&bytes), Ok(page.clone()));
+        let differs: std::vec::Vec<usize> = (0..PAGE_LEN).filter(|&at| bytes[at] != image[at]).collect();
+        assert!(differs.contains(&9) && differs.iter().all(|at| [9, 12, 13, 14, 15].contains(at)));
+        // Against the checksum of this file's own.
+        let body = &bytes[BODY_AT..BODY_AT + usize::from(bytes[10])];
+        let mut signed = signed(body);
+        signed[9] = save;
+        assert!(matches!(
+            DevicePage::decode(&signed),
+            Err(PageError::Checksum { .. })
+        ));
+    }
+    assert_eq!(DevicePage::decode_save(&image), Ok((page, 0)));
+}
+
+#[test]
+fn the_page_that_was_saved_last_counts() {
+    for (first, second, is_second) in [
+        (None, None, false),
+        (Some(0), None, false),
+        (None, Some(200), true),
+        (Some(0), Some(0), false),
+        (Some(0), Some(1), true),
+        (Some(2), Some(1), false),
+        (Some(255), Some(0), true),
+        (Some(0), Some(255), false),
+        (Some(127), Some(128), true),
+        (Some(128), Some(127), false),
+        (Some(0), Some(127), true),
+        (Some(0), Some(128), false),
+    ] {
+        assert_eq!(
+            second_page_counts(first, second),
+            is_second,
+            "{first:?}, {second:?}"
+        );
+    }
 }

@@ -60,7 +60,7 @@ macro_rules! device_tasks {
                 (map, flash): (&'static FlashMap, Option<$flash>),
                 wired: $crate::Wired<$uart, $driver_enable, $network, $watchdog>,
                 reader: $reader,
-            ) -> Result<(), $crate::SetupError> {
+            ) -> Result<(), $crate::Failed<$watchdog>> {
                 let base = $crate::Base::new(&ROOM, begun, map, flash);
                 let started = $crate::start(&ROOM, &base, wired);
                 let device = started

@@ -10,20 +10,19 @@ pub const GUARD_INTERVAL_MS: u64 = 2_000;
 
 /// Resets the chip when it was not fed for at least 2 × [`GUARD_INTERVAL_MS`] after the start.
 pub trait Watchdog {
-    /// Starts it; it can't be stopped.
+    /// Starts it; it can't be stopped, and starting it again changes nothing.
     fn start(&mut self);
 
     /// Counts from the start again.
     fn feed(&mut self);
 }
 
-/// Asks the tasks round by round, and feeds the watchdog while all are alive. `every_round` is called in each.
+/// Asks the tasks round by round, and feeds the watchdog, which is on, while all are alive. `every_round` is called in each.
 pub(crate) async fn guard<const N: usize>(
     mut watchdog: impl Watchdog,
     health: &Health<N>,
     mut every_round: impl FnMut(),
 ) -> ! {
-    watchdog.start();
     let mut said = None;
     loop {
         Timer::after(Duration::from_millis(GUARD_INTERVAL_MS)).await;

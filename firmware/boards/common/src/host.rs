@@ -9,13 +9,15 @@ use embassy_sync::signal::Signal;
 use embassy_time::Instant;
 use embedded_storage::nor_flash::NorFlash;
 use heapless::String;
-use taraz_firmware::{ConsoleHost, NetStatus, PageSaveError, RETAINED_TEXT_LEN_MAX};
-use taraz_telemetry::{DevicePage, PAGE_LEN, PageError};
+use taraz_firmware::{
+    ConsoleHost, NetStatus, PageLoadError, PageSaveError, PageSectors, RETAINED_TEXT_LEN_MAX,
+};
+use taraz_telemetry::{DevicePage, PageError};
 
 use crate::flash::SharedFlash;
 use crate::log::wait_until_said;
 use crate::retained::restart;
-use crate::setup::{Begun, read_page};
+use crate::setup::Begun;
 
 /// The board behind the console.
 pub struct BoardHost<F: 'static> {
@@ -23,7 +25,7 @@ pub struct BoardHost<F: 'static> {
     last_run: Option<String<RETAINED_TEXT_LEN_MAX>>,
     /// `None` where the flash does not work.
     flash: Option<SharedFlash<F>>,
-    page_at: u32,
+    page: PageSectors,
     network: Cell<Option<BoardStack>>,
     restart: Signal<NoopRawMutex, ()>,
 }
@@ -46,14 +48,14 @@ impl<F> core::fmt::Debug for BoardHost<F> {
 }
 
 impl<F> BoardHost<F> {
-    /// A board without a network so far, its page at `page_at`.
+    /// A board without a network so far, its page in these sectors.
     #[must_use]
-    pub fn new(begun: &Begun, flash: Option<SharedFlash<F>>, page_at: u32) -> Self {
+    pub fn new(begun: &Begun, flash: Option<SharedFlash<F>>, page: PageSectors) -> Self {
         Self {
             board: begun.marker.board,
             last_run: begun.last_run.clone(),
             flash,
-            page_at,
+            page,
             network: Cell::new(None),
             restart: Signal::new(),
         }
@@ -142,18 +144,15 @@ impl<F: NorFlash> ConsoleHost for BoardHost<F> {
 
     fn load_page(&self) -> Result<DevicePage, PageError> {
         let mut flash = self.flash.ok_or(PageError::Magic)?;
-        read_page(&mut flash, self.page_at).unwrap_or(Err(PageError::Magic))
+        self.page.load(&mut flash).map_err(|error| match error {
+            PageLoadError::Page(error) => error,
+            PageLoadError::Memory => PageError::Magic,
+        })
     }
 
     fn save_page(&self, page: &DevicePage) -> Result<(), PageSaveError> {
-        let mut bytes = [0; PAGE_LEN];
-        page.encode(&mut bytes)?;
         let mut flash = self.flash.ok_or(PageSaveError::Memory)?;
-        let sector_len = u32::try_from(F::ERASE_SIZE).map_err(|_| PageSaveError::Memory)?;
-        flash
-            .erase(self.page_at, self.page_at + sector_len)
-            .and_then(|()| flash.write(self.page_at, &bytes))
-            .map_err(|_| PageSaveError::Memory)
+        self.page.save(&mut flash, page)
     }
 
     fn reboot(&self) {

@@ -38,7 +38,7 @@ pub use host::BoardHost;
 pub use log::{ConsoleWriter, pump_console, say, wait_until_said};
 pub use narrator::Narrator;
 pub use retained::restart;
-pub use setup::{Begun, SetupError, begin, wait_for_help};
+pub use setup::{Begun, Failed, SetupError, begin, wait_for_help};
 pub use tasks::{BoardHealth, BoardLink, CLOCK_TASK, LINK_TASK, METERS_TASK};
 pub use time_server::TimeServer;
 #[cfg(feature = "w5500")]

@@ -143,6 +143,9 @@ impl Observer for Narrator {
                 }
             }
             DeviceEvent::AckRefused(error) => say!("link: no acknowledgement for this device: {error}"),
+            DeviceEvent::QueueWorn { retired_blocks } => {
+                say!("queue: {retired_blocks} blocks of the flash failed and are not used any more");
+            }
             DeviceEvent::QueueFailed { error } => {
                 if !core::mem::replace(&mut self.said.borrow_mut().queue_failed, true) {
                     say!("queue: {error}");

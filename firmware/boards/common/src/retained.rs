@@ -46,6 +46,12 @@ pub(crate) fn leave(last: &LastRun) {
     with_memory(|memory| last.write(memory));
 }
 
+/// Restarts the chip because it can't go on, and leaves word why.
+pub(crate) fn restart_because(problem: core::fmt::Arguments<'_>) -> ! {
+    leave(&LastRun::stalled(problem));
+    cortex_m::peripheral::SCB::sys_reset()
+}
+
 /// Restarts the chip because somebody asked for it.
 pub fn restart() -> ! {
     leave(&LastRun::Requested);

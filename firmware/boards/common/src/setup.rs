@@ -5,17 +5,20 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::String;
 use static_cell::StaticCell;
 use taraz_firmware::{
-    DeviceParts, DeviceSettings, Identity, LastRun, RETAINED_TEXT_LEN_MAX, Seed, identity, settings,
+    DeviceParts, DeviceSettings, Identity, LastRun, PageLoadError, PageSectors, RETAINED_TEXT_LEN_MAX, Seed,
+    identity, settings,
 };
-use taraz_telemetry::{BoardMarker, DevicePage, FirmwareVersion, PAGE_LEN, PageError, ResetCause};
+use taraz_telemetry::{BoardMarker, DevicePage, FirmwareVersion, PageError, ResetCause};
 
+use crate::guard::{GUARD_INTERVAL_MS, Watchdog};
+use crate::log::wait_until_said;
 use crate::narrator::Narrator;
-use crate::retained::take_last_run;
+use crate::retained::{restart_because, take_last_run};
 use crate::say;
 use crate::tasks::{BoardHealth, health};
 
-/// A problem that waits for somebody is said again this often.
-const REPEAT: Duration = Duration::from_secs(60);
+/// A problem that waits for somebody is said again this often; one that may pass is tried again so soon. In ms.
+const REPEAT_MS: u64 = 60_000;
 
 /// What is known when the program has begun.
 #[derive(Clone, Debug)]
@@ -65,14 +68,30 @@ pub fn begin(mark: &'static str, chip: Option<ResetCause>) -> Begun {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// The flash can't be read or opened.
-    #[error("the flash does not work; the board needs another one")]
+    #[error("the flash does not work; if it never does again, the board needs another one")]
     Flash,
     /// The page is missing, damaged or for another board.
     #[error(transparent)]
     Page(#[from] PageError),
     /// The queue can't be opened.
-    #[error("the queue can't be opened; the flash may be worn out")]
+    #[error("the queue can't be opened; if it never can again, the flash is worn out")]
     Queue,
+}
+
+impl SetupError {
+    /// It may pass by itself. A page that is wrong waits for somebody.
+    const fn may_pass(self) -> bool {
+        matches!(self, Self::Flash | Self::Queue)
+    }
+}
+
+/// A board that can't be a device.
+#[derive(Debug)]
+pub struct Failed<W> {
+    /// Why.
+    pub problem: SetupError,
+    /// Its watchdog, which may be on.
+    pub watchdog: W,
 }
 
 /// What the page says, for as long as the program runs.
@@ -105,7 +124,7 @@ impl Setup {
     }
 }
 
-/// Reads the page at `page_at`. The seed gathers the device's key.
+/// Reads the page. The seed gathers the device's key.
 ///
 /// # Errors
 /// [`SetupError`]: there is nothing to start with.
@@ -115,14 +134,17 @@ impl Setup {
 #[inline(never)]
 pub(crate) fn prepare<F: ReadNorFlash>(
     flash: &mut F,
-    page_at: u32,
+    sectors: PageSectors,
     begun: &Begun,
     seed: Seed,
 ) -> Result<Setup, SetupError> {
     static PAGE: StaticCell<DevicePage> = StaticCell::new();
     static IDENTITY: StaticCell<Identity> = StaticCell::new();
     static HEALTH: StaticCell<BoardHealth> = StaticCell::new();
-    let page = read_page(flash, page_at).map_err(|_| SetupError::Flash)??;
+    let page = sectors.load(flash).map_err(|error| match error {
+        PageLoadError::Page(error) => SetupError::Page(error),
+        PageLoadError::Memory => SetupError::Flash,
+    })?;
     page.check_board(begun.marker.board)?;
     let page = &*PAGE.init(page);
     let firmware = FirmwareVersion::try_from(begun.marker.version).unwrap_or_default();
@@ -141,20 +163,22 @@ pub(crate) fn prepare<F: ReadNorFlash>(
     })
 }
 
-/// Reads the page alone: the flash may fail, and what it holds may be none.
-pub(crate) fn read_page<F: ReadNorFlash>(
-    flash: &mut F,
-    page_at: u32,
-) -> Result<Result<DevicePage, PageError>, F::Error> {
-    let mut bytes = [0; PAGE_LEN];
-    flash.read(page_at, &mut bytes)?;
-    Ok(DevicePage::decode(&bytes))
-}
-
-/// Says what is wrong until somebody mends it and restarts the board.
-pub async fn wait_for_help(problem: SetupError) -> ! {
+/// Says what is wrong until somebody mends it and restarts the board; what may pass is tried again by a restart.
+pub async fn wait_for_help<W: Watchdog>(failed: Failed<W>) -> ! {
+    let Failed {
+        problem,
+        mut watchdog,
+    } = failed;
     loop {
         say!("not running: {problem}");
-        Timer::after(REPEAT).await;
+        for _ in 0..REPEAT_MS / GUARD_INTERVAL_MS {
+            Timer::after(Duration::from_millis(GUARD_INTERVAL_MS)).await;
+            watchdog.feed();
+        }
+        if problem.may_pass() {
+            say!("restarting to try again");
+            wait_until_said().await;
+            restart_because(format_args!("{problem}"));
+        }
     }
 }

@@ -14,8 +14,8 @@ use embedded_hal::digital::OutputPin;
 use embedded_storage::nor_flash::NorFlash;
 use static_cell::{ConstStaticCell, StaticCell};
 use taraz_firmware::{
-    BusDesk, Device, EmbassyTimer, FieldBus, FieldBusSettings, FlashQueue, Seed, SerialLine, Sntp,
-    hardware_address,
+    BusDesk, Device, EmbassyTimer, FieldBus, FieldBusSettings, FlashQueue, Found, PageSectors, Queue,
+    QueueOwner, Seed, SerialLine, Sntp, hardware_address,
 };
 use taraz_telemetry::FlashMap;
 
@@ -24,7 +24,8 @@ use crate::guard::{Watchdog, guard};
 use crate::host::BoardHost;
 use crate::narrator::Narrator;
 use crate::network::{NETWORK_SOCKETS, network_config};
-use crate::setup::{Begun, Setup, SetupError, prepare};
+use crate::say;
+use crate::setup::{Begun, Failed, Setup, SetupError, prepare};
 use crate::stack::stack_high_water_bytes;
 use crate::tasks::{BoardHealth, BoardLink, NETWORK_TASK, link, sntp};
 use crate::time_server::TimeServer;
@@ -136,7 +137,8 @@ impl<F: NorFlash> Base<F> {
     ) -> Self {
         static DESK: ConstStaticCell<BusDesk> = ConstStaticCell::new(BusDesk::new());
         let flash = flash.map(|flash| SharedFlash::new(room.flash.init(RefCell::new(flash))));
-        let host = room.host.init(BoardHost::new(&begun, flash, map.page_at));
+        let page = PageSectors { at: map.pages_at };
+        let host = room.host.init(BoardHost::new(&begun, flash, page));
         Self {
             begun,
             map,
@@ -159,7 +161,7 @@ pub struct Started<F: NorFlash + 'static, U: 'static, D: 'static, N: BoardNetwor
     pub sntp: &'static mut Sntp<TimeServer>,
     /// Its network.
     pub network: StartedNetwork<N>,
-    /// Its watchdog, off.
+    /// Its watchdog, on.
     pub watchdog: W,
     /// The health of its tasks.
     pub health: &'static BoardHealth,
@@ -183,28 +185,31 @@ impl<N: BoardNetwork> core::fmt::Debug for StartedNetwork<N> {
     }
 }
 
-/// Everything that needs a configuration page.
+/// Everything that needs a configuration page. The watchdog runs from here on.
 ///
 /// # Errors
-/// [`SetupError`]: there is nothing to start with.
+/// [`Failed`]: there is nothing to start with.
 ///
 /// # Panics
 /// Called again after it succeeded.
-pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W>(
+pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W: Watchdog>(
     room: &'static Room<F, U, D>,
     base: &Base<F>,
     wired: Wired<U, D, N, W>,
-) -> Result<Started<F, U, D, N, W>, SetupError> {
+) -> Result<Started<F, U, D, N, W>, Failed<W>> {
     let Wired {
         uart,
         driver_enable,
         network,
-        watchdog,
+        mut watchdog,
         seed,
     } = wired;
-    let mut flash = base.flash.ok_or(SetupError::Flash)?;
-    let setup = prepare(&mut flash, base.map.page_at, &base.begun, seed)?;
-    let device = make_device(&room.device, flash, base, &setup)?;
+    watchdog.start();
+    let made = make_device(&room.device, base, seed, &mut watchdog);
+    let (setup, device) = match made {
+        Ok(made) => made,
+        Err(problem) => return Err(Failed { problem, watchdog }),
+    };
     let bus = make_bus(&room.bus, uart, driver_enable, &setup, base.desk);
     let (stack, network) = make_network(network, &setup);
     base.host.set_network(stack, N::SEES_CABLE);
@@ -224,14 +229,41 @@ pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W>(
 #[inline(never)]
 fn make_device<F: NorFlash>(
     room: &'static StaticCell<BoardDevice<F>>,
+    base: &Base<F>,
+    seed: Seed,
+    watchdog: &mut impl Watchdog,
+) -> Result<(Setup, &'static BoardDevice<F>), SetupError> {
+    let mut flash = base.flash.ok_or(SetupError::Flash)?;
+    let sectors = PageSectors {
+        at: base.map.pages_at,
+    };
+    let setup = prepare(&mut flash, sectors, &base.begun, seed)?;
+    let queue = open_queue(flash, base, &setup, watchdog)?;
+    let device = room.init_with(|| Device::new(setup.device_parts(&base.begun, queue), setup.identity));
+    Ok((setup, device))
+}
+
+#[inline(never)]
+fn open_queue<F: NorFlash>(
     flash: SharedFlash<F>,
     base: &Base<F>,
     setup: &Setup,
-) -> Result<&'static BoardDevice<F>, SetupError> {
+    watchdog: &mut impl Watchdog,
+) -> Result<FlashQueue<SharedFlash<F>>, SetupError> {
+    let owner = QueueOwner::of(&setup.page.device);
     let incarnation = setup.seed.draw_u32("incarnation");
-    let queue =
-        FlashQueue::open(flash, base.map.queue.clone(), incarnation).map_err(|_| SetupError::Queue)?;
-    Ok(room.init_with(|| Device::new(setup.device_parts(&base.begun, queue), setup.identity)))
+    let queue = FlashQueue::open(flash, base.map.queue.clone(), owner, incarnation, &mut || {
+        watchdog.feed();
+    });
+    let queue = queue.map_err(|error| {
+        say!("queue: {error}");
+        SetupError::Queue
+    })?;
+    let found = queue.recovery().found;
+    if found != Found::Own {
+        say!("queue: formatted: {found}");
+    }
+    Ok(queue)
 }
 
 #[inline(never)]

@@ -125,7 +125,7 @@ async fn main(spawner: Spawner) {
         seed: Seed::new().with(&noise),
     };
     let flash = Nvmc::new(chip.NVMC);
-    if let Err(problem) = tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader) {
-        wait_for_help(problem).await;
+    if let Err(failed) = tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader) {
+        wait_for_help(failed).await;
     }
 }

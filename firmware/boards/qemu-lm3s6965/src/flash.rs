@@ -18,8 +18,8 @@ const NAME: &[u8] = b"flash.img\0";
 const SECTOR_LEN: usize = FLASH_SECTOR_LEN as usize;
 /// A word, written as a whole.
 const WORD_LEN: usize = 4;
-/// Up to the end of the queue.
-const LEN: usize = FLASH_MAP_QEMU_LM3S6965.queue.end as usize;
+/// Up to the end of the configuration page's second sector, behind the queue.
+const LEN: usize = FLASH_MAP_QEMU_LM3S6965.pages_at[1] as usize + SECTOR_LEN;
 /// How much is handled at a time.
 const CHUNK_LEN: usize = 128;
 

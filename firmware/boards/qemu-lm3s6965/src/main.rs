@@ -56,7 +56,7 @@ async fn start(spawner: Spawner) {
         watchdog: LmWatchdog::new(),
         seed: Seed::new().with_words(&semihosting::time_words()),
     };
-    if let Err(problem) = tasks::run(spawner, begun, (&MAP, flash), wired, reader) {
-        wait_for_help(problem).await;
+    if let Err(failed) = tasks::run(spawner, begun, (&MAP, flash), wired, reader) {
+        wait_for_help(failed).await;
     }
 }

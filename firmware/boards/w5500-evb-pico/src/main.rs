@@ -77,8 +77,8 @@ async fn main(spawner: Spawner) {
         seed: seed(),
     };
     let flash = Flash::new_blocking(chip.FLASH);
-    if let Err(problem) = tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader) {
-        wait_for_help(problem).await;
+    if let Err(failed) = tasks::run(spawner, begun, (&MAP, Some(flash)), wired, reader) {
+        wait_for_help(failed).await;
     }
 }
 

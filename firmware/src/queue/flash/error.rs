@@ -17,6 +17,12 @@ pub enum FlashQueueError<E: Debug> {
         /// Where, in the flash.
         address: u32,
     },
+    /// The driver reported success, but what was erased does not read so: the page is tried again, then retired.
+    #[error("the flash did not erase the page at {address:#x}")]
+    NotErased {
+        /// Where, in the flash.
+        address: u32,
+    },
     /// The area or the flash does not suit.
     #[error("the flash area does not suit: {0}")]
     Area(&'static str),

@@ -14,8 +14,11 @@ pub const FLASH_PAGES_MAX: usize = 512;
 pub const FLASH_AREA_LEN_MAX: u32 = 32 << 20;
 /// The longest erasable page in bytes.
 pub const FLASH_PAGE_LEN_MAX: u32 = 256 << 10;
-/// The fewest pages of an area: one is spare, one is written to, one may be given up.
-const PAGES_MIN: u32 = 4;
+/// Places that are kept free: dead by the word of a page that counts, so that one may fail and there is another.
+pub(super) const SPARE_PLACES: u32 = 2;
+/// The fewest pages of an area, those that were retired left out: some are spare, one is written to, one may be given up, and
+/// one more.
+const PAGES_MIN: u32 = SPARE_PLACES + 3;
 /// The flash is read in chunks of this many bytes.
 pub(super) const CHUNK_LEN: u32 = 256;
 /// The coarsest granularity of reads and writes.
@@ -71,14 +74,20 @@ impl Geometry {
             pages,
             unit,
         };
-        let longest = geometry.longest_per_page();
-        // Full means: what a `Dropped` may need still fits. With two more there is something to be full of.
-        if pages < PAGES_MIN || (pages - 2) * longest < DROPPED_RESERVE_RECORDS + 2 {
+        if geometry.longest_per_page() == 0 || pages < geometry.places_min() {
             return Err(
-                "expected at least four pages, with room for six records of the longest kind beyond two of them",
+                "expected at least five pages, with room for six records of the longest kind beyond three of them",
             );
         }
         Ok(geometry)
+    }
+
+    /// The fewest places that a ring works with: full means that what a `Dropped` may need still fits, and with two more there is
+    /// something to be full of.
+    pub(super) const fn places_min(&self) -> u32 {
+        let pages = (DROPPED_RESERVE_RECORDS + 2).div_ceil(self.longest_per_page());
+        let places = SPARE_PLACES + 1 + pages;
+        if places < PAGES_MIN { PAGES_MIN } else { places }
     }
 
     /// Where the page of this number begins.
@@ -118,7 +127,7 @@ impl Geometry {
     pub(super) const fn entry_len(&self, kind: Kind, len: u32) -> u32 {
         match kind {
             Kind::Record | Kind::Naming => self.body_at() + self.align(len + BODY_CRC_LEN),
-            Kind::Boot | Kind::Mark => self.align(ENTRY_HEAD_LEN + len + BODY_CRC_LEN),
+            Kind::Boot | Kind::Mark | Kind::Ends => self.align(ENTRY_HEAD_LEN + len + BODY_CRC_LEN),
         }
     }
 
@@ -131,14 +140,19 @@ impl Geometry {
         self.page_len.saturating_sub(offset) / self.entry_len(Kind::Record, LONGEST)
     }
 
-    /// … and into a whole page.
+    /// … and how many bytes they leave over.
+    pub(super) const fn left_over_behind(&self, offset: u32) -> u32 {
+        self.page_len.saturating_sub(offset) % self.entry_len(Kind::Record, LONGEST)
+    }
+
+    /// How many of them fit into a whole page.
     pub(super) const fn longest_per_page(&self) -> u32 {
         self.longest_behind(self.entries_at())
     }
 
-    /// How many records of this length fit into the whole ring.
-    pub(super) const fn records(&self, len: u32) -> u32 {
+    /// How many records of this length fit into the whole ring without the places that were retired.
+    pub(super) const fn records(&self, len: u32, retired: u32) -> u32 {
         let per_page = (self.page_len - self.entries_at()) / self.entry_len(Kind::Record, len);
-        (self.pages - 1) * per_page
+        self.pages.saturating_sub(SPARE_PLACES + retired) * per_page
     }
 }

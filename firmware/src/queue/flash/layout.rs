@@ -2,11 +2,14 @@
 
 use taraz_telemetry::{Boot, Crc32, Incarnation, Sequence};
 
-use crate::queue::Position;
+use super::places::Retired;
+use crate::queue::{Position, QueueOwner};
 
 /// The first word of a page, the layout's version in its last byte.
-const MAGIC: u32 = u32::from_le_bytes(*b"tzq\x01");
-pub(super) const PAGE_HEAD_LEN: u32 = 9 * 4;
+const MAGIC: u32 = u32::from_le_bytes(*b"tzq\x02");
+/// What the first word begins with in every layout.
+const MAGIC_PREFIX: &[u8] = b"tzq";
+pub(super) const PAGE_HEAD_LEN: u32 = 16 * 4;
 pub(super) const ENTRY_HEAD_LEN: u32 = 12;
 /// What follows the bytes of a body.
 pub(super) const BODY_CRC_LEN: u32 = 4;
@@ -14,6 +17,8 @@ pub(super) const BODY_CRC_LEN: u32 = 4;
 pub(super) const BOOT_BODY_LEN: u32 = 8;
 
 const CRC_AT: usize = PAGE_HEAD_LEN as usize - 4;
+/// The retired places of a page head begin behind eleven words.
+const RETIRED_AT: usize = 11 * 4;
 const LEN_BITS: u32 = 9;
 const BOOT_BITS: u32 = 20;
 const BOOT_MASK: u32 = (1 << BOOT_BITS) - 1;
@@ -32,12 +37,18 @@ pub(super) struct Seed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageHead {
     pub(super) seed: Seed,
+    /// Whose records these are.
+    pub(super) owner: QueueOwner,
     /// The oldest page that still counts.
     pub(super) tail: u32,
+    /// The position with which that page begins.
+    pub(super) tail_start: Position,
     /// The boot at the page's beginning.
     pub(super) boot: Boot,
     /// The newest record in front of the page.
     pub(super) last: Option<Position>,
+    /// The places that no page is put into any more.
+    pub(super) retired: Retired,
 }
 
 impl PageHead {
@@ -57,8 +68,11 @@ impl PageHead {
         let words = [
             MAGIC,
             self.seed.incarnation,
+            self.owner.word(),
             self.seed.page,
             self.tail,
+            self.tail_start.boot,
+            self.tail_start.sequence,
             self.boot,
             last_boot,
             last_sequence,
@@ -67,6 +81,12 @@ impl PageHead {
         let mut bytes = [0; PAGE_HEAD_LEN as usize];
         for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
+        }
+        for (place, retired) in bytes[RETIRED_AT..CRC_AT]
+            .chunks_exact_mut(2)
+            .zip(self.retired.encode())
+        {
+            place.copy_from_slice(&retired.to_le_bytes());
         }
         let crc = Crc32::new().bytes(&bytes[..CRC_AT]).sum();
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
@@ -83,17 +103,29 @@ impl PageHead {
         if next()? != MAGIC || Crc32::new().bytes(content).sum() != u32::from_le_bytes(*crc) {
             return None;
         }
+        let (incarnation, owner) = (next()?, QueueOwner::from_word(next()?));
         let head = Self {
             seed: Seed {
-                incarnation: next()?,
+                incarnation,
                 page: next()?,
             },
+            owner,
             tail: next()?,
+            tail_start: Position {
+                boot: next()?,
+                sequence: next()?,
+            },
             boot: next()?,
             last: join(next()?, next()?),
+            retired: Retired::decode(&content[RETIRED_AT..]),
         };
         (next()? == geometry).then_some(head)
     }
+}
+
+/// A page head of this ring's kind, of whatever layout or geometry.
+pub(super) fn is_any_page_head(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC_PREFIX)
 }
 
 /// What an entry is.
@@ -107,6 +139,15 @@ pub(super) enum Kind {
     Boot,
     /// What stands in front of it counts.
     Mark,
+    /// The newest records of the boots that ended in the page before; nothing counts by it.
+    Ends,
+}
+
+impl Kind {
+    /// The page counts once such an entry stands in it.
+    pub(super) const fn counts(self) -> bool {
+        matches!(self, Self::Record | Self::Boot | Self::Mark)
+    }
 }
 
 /// The head of an entry.
@@ -157,6 +198,7 @@ impl EntryHead {
             2 => Kind::Naming,
             3 => Kind::Boot,
             4 => Kind::Mark,
+            5 => Kind::Ends,
             _ => return None,
         };
         (Self::sum(seed, at, first, number) == crc).then_some(Self {
@@ -217,6 +259,7 @@ const fn first_word(kind: Kind, len: u32, boot_low: u32) -> u32 {
         Kind::Naming => 2,
         Kind::Boot => 3,
         Kind::Mark => 4,
+        Kind::Ends => 5,
     };
     kind << (LEN_BITS + BOOT_BITS) | len << BOOT_BITS | boot_low
 }

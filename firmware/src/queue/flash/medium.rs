@@ -5,9 +5,11 @@ use taraz_telemetry::Crc32;
 
 use super::FlashQueueError;
 use super::geometry::{CHUNK_LEN, Geometry};
-use super::layout::{ENTRY_HEAD_LEN, EntryHead, PAGE_HEAD_LEN, PageHead, Seed};
+use super::layout::{ENTRY_HEAD_LEN, EntryHead, PAGE_HEAD_LEN, PageHead, Seed, is_any_page_head};
 
 const NO_CHUNK: u32 = u32::MAX;
+/// A read that fails is tried so often. For none is anything given up.
+const READ_TRIES_MAX: u32 = 3;
 /// A released record's mark has at least this many zeroes in its first word: no single damaged bit releases anything.
 const RELEASED_ZEROS_MIN: u32 = 16;
 
@@ -57,9 +59,7 @@ impl<F: NorFlash> Medium<F> {
             let chunk_at = page_at + at - within;
             if chunk_at != self.chunk_at {
                 self.chunk_at = NO_CHUNK;
-                self.flash
-                    .read(chunk_at, &mut self.chunk)
-                    .map_err(FlashQueueError::Flash)?;
+                read_flash(&mut self.flash, chunk_at, &mut self.chunk)?;
                 self.chunk_at = chunk_at;
             }
             let count = (CHUNK_LEN - within).min(end - at);
@@ -92,15 +92,27 @@ impl<F: NorFlash> Medium<F> {
     /// The head of a page, if it is one of a ring with this geometry and stands where its number belongs. Read past the
     /// chunk, which a walk over the entries of another page will want again.
     pub(super) fn page_head(&mut self, page: u32) -> Outcome<Option<PageHead>, F> {
+        let bytes = self.page_head_bytes(page)?;
+        let head = PageHead::decode(&bytes, self.geometry_word());
+        Ok(head.filter(|head| self.geometry.slot(head.seed.page) == self.geometry.slot(page)))
+    }
+
+    /// A page of a ring begins here, of any layout or geometry.
+    pub(super) fn is_page_of_any_ring(&mut self, page: u32) -> Outcome<bool, F> {
+        Ok(is_any_page_head(&self.page_head_bytes(page)?))
+    }
+
+    fn page_head_bytes(&mut self, page: u32) -> Outcome<[u8; PAGE_HEAD_LEN as usize], F> {
         let mut bytes = [0; CHUNK_LEN as usize];
         let len = (PAGE_HEAD_LEN as usize).next_multiple_of(F::READ_SIZE);
-        self.flash
-            .read(self.geometry.page_address(page), &mut bytes[..len])
-            .map_err(FlashQueueError::Flash)?;
-        let head = bytes
-            .first_chunk()
-            .and_then(|bytes| PageHead::decode(bytes, self.geometry_word()));
-        Ok(head.filter(|head| self.geometry.slot(head.seed.page) == self.geometry.slot(page)))
+        read_flash(
+            &mut self.flash,
+            self.geometry.page_address(page),
+            &mut bytes[..len],
+        )?;
+        let mut head = [0; PAGE_HEAD_LEN as usize];
+        head.copy_from_slice(&bytes[..PAGE_HEAD_LEN as usize]);
+        Ok(head)
     }
 
     /// The first entry of a page at or behind `offset` and in front of `end`, and where it stands. What is no entry is
@@ -167,7 +179,8 @@ impl<F: NorFlash> Medium<F> {
     pub(super) fn settle_released(&mut self, page: u32, at: u32) -> Outcome<bool, F> {
         let zeros = self.mark_zeros(page, at)?;
         if (RELEASED_ZEROS_MIN..u32::BITS).contains(&zeros) {
-            self.mark_released(page, at)?;
+            // If it can't be, it reads as it does, and a record may be sent once more.
+            let _ = self.mark_released(page, at);
         }
         Ok(zeros >= RELEASED_ZEROS_MIN)
     }
@@ -218,12 +231,18 @@ impl<F: NorFlash> Medium<F> {
         Ok(())
     }
 
+    /// Erases a page and sees that it is.
     pub(super) fn erase(&mut self, page: u32) -> Outcome<(), F> {
         self.chunk_at = NO_CHUNK;
-        let from = self.geometry.page_address(page);
+        let (from, len) = (self.geometry.page_address(page), self.geometry.page_len);
         self.flash
-            .erase(from, from + self.geometry.page_len)
-            .map_err(FlashQueueError::Flash)
+            .erase(from, from + len)
+            .map_err(FlashQueueError::Flash)?;
+        if self.is_erased(page, 0, len)? {
+            Ok(())
+        } else {
+            Err(FlashQueueError::NotErased { address: from })
+        }
     }
 
     pub(super) fn write_page_head(&mut self, head: &PageHead) -> Outcome<(), F> {
@@ -249,5 +268,16 @@ impl<F: NorFlash> Medium<F> {
     const fn geometry_word(&self) -> u32 {
         // 10, 7 and 11 bits: FLASH_PAGES_MAX, UNIT_MAX and FLASH_PAGE_LEN_MAX see to it.
         (self.geometry.pages << 18) | ((self.geometry.unit() / 4) << 11) | (self.geometry.page_len / 256)
+    }
+}
+
+fn read_flash<F: NorFlash>(flash: &mut F, at: u32, bytes: &mut [u8]) -> Outcome<(), F> {
+    let mut tries = 1;
+    loop {
+        match flash.read(at, bytes) {
+            Ok(()) => return Ok(()),
+            Err(_) if tries < READ_TRIES_MAX => tries += 1,
+            Err(error) => return Err(FlashQueueError::Flash(error)),
+        }
     }
 }

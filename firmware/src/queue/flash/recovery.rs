@@ -9,20 +9,26 @@ use super::FlashQueueError;
 use super::geometry::Geometry;
 use super::layout::{BOOT_BODY_LEN, EntryHead, Kind, PageHead, Seed, decode_last};
 use super::medium::Medium;
+use super::newest::Newest;
 use super::ring::{FlashQueue, Outcome};
-use crate::queue::{DroppedRanges, Position, Recovery};
+use crate::queue::ranges::EarliestRanges;
+use crate::queue::{DroppedRanges, Found, Position, QueueOwner, Recovery};
 
-/// How many pages back the newest one that counts is looked for: an opening that was cut leaves one that does not.
-const HEADS_MAX: u32 = 8;
+/// The beginning of a boot is written so often, each time into another page, before the opening fails.
+const BOOT_TRIES_MAX: u32 = 4;
 
 /// What the entries say, one after the other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Survey {
     /// The position that the next record has.
     expected: Option<Position>,
     /// The newest record.
     last: Option<Position>,
-    lost: DroppedRanges,
+    lost: EarliestRanges,
+    /// What is pending is counted.
+    counts: bool,
+    /// Losses of this boot and later ones are not told.
+    end: Boot,
 }
 
 impl Survey {
@@ -45,9 +51,10 @@ impl Survey {
         self.expected = Some(position);
     }
 
-    /// More boots than a `Dropped` has ranges: the oldest of them are named.
     fn lose(&mut self, first: Position, last: u32) {
-        let _ = self.lost.add(first.boot, first.sequence, last);
+        if first.boot < self.end {
+            self.lost.add(first.boot, first.sequence, last);
+        }
     }
 }
 
@@ -61,116 +68,165 @@ struct Tail {
 
 impl<F: NorFlash> FlashQueue<F> {
     /// Opens the queue in `area` (byte addresses in the flash, whole erasable pages) and counts the boot up. An area without
-    /// one is formatted, with `random` as its incarnation: it must not repeat.
+    /// one of this owner is formatted, with `random` as its incarnation: it must not repeat. `alive` is called between
+    /// pages, for a watchdog: what is done in between is a read of one page at most, and at the end the erasures of a few.
     ///
     /// # Errors
-    /// [`FlashQueueError::Area`] when flash or area don't suit; otherwise the flash failed. Damage is no error: what is lost
-    /// is named in [`Queue::recovery`](crate::Queue::recovery).
-    pub fn open(flash: F, area: Range<u32>, random: Incarnation) -> Outcome<Self, F> {
+    /// [`FlashQueueError::Area`] when flash or area don't suit; otherwise the flash failed, again and again. Damage is no error:
+    /// what is lost is named in [`Queue::recovery`](crate::Queue::recovery), and places that wear out are retired.
+    pub fn open(
+        flash: F,
+        area: Range<u32>,
+        owner: QueueOwner,
+        random: Incarnation,
+        alive: &mut dyn FnMut(),
+    ) -> Outcome<Self, F> {
         let geometry = Geometry::new::<F>(&area, flash.capacity()).map_err(FlashQueueError::Area)?;
         let mut medium = Medium::new(flash, geometry);
-        let Some((seed, head)) = Self::newest(&mut medium)? else {
-            return Self::format(medium, random);
+        let (newest, highest) = Self::newest(&mut medium, alive)?;
+        let mut queue = if let Some(newest) = newest {
+            let mut queue = Self::new(medium, newest.seed, newest.known.owner);
+            queue.recover(&newest, alive)?;
+            if queue.owner == owner {
+                queue.start_boot(alive)?;
+                queue.unreported = 0;
+                return Ok(queue);
+            }
+            queue.taken_over(owner, random)
+        } else {
+            let mut found = Found::Nothing;
+            for page in 0..geometry.pages {
+                if medium.is_page_of_any_ring(page)? {
+                    found = Found::Unreadable;
+                }
+            }
+            // Numbers go on, so that nothing old is ever taken for the newest.
+            let page = highest.map_or(geometry.pages, |highest| highest.saturating_add(1));
+            let seed = Seed {
+                incarnation: random,
+                page,
+            };
+            let mut queue = Self::new(medium, seed, owner);
+            queue.recovery.found = found;
+            queue
         };
-        let mut queue = Self::new(medium, seed.incarnation);
-        queue.head = seed.page;
-        queue.counts = true;
-        queue.recover(head)?;
-        queue.begin_boot()?;
-        queue.unreported = 0;
+        queue.format(alive)?;
         Ok(queue)
+    }
+
+    /// A new ring of another owner behind this one, in the same places.
+    fn taken_over(self, owner: QueueOwner, random: Incarnation) -> Self {
+        let page = self.retired.from(self.head + 1, &self.medium.geometry);
+        // It is another one in any case.
+        let incarnation = random.wrapping_add(u32::from(random == self.incarnation));
+        let mut queue = Self::new(self.medium, Seed { incarnation, page }, owner);
+        queue.retired = self.retired;
+        queue.recovery.found = Found::OtherOwner {
+            pending_records: self.pending_total,
+        };
+        queue
     }
 
     /// Begins two pages at once: what the second one holds can be read even if its head is damaged, as the first one tells the
     /// incarnation.
-    fn format(medium: Medium<F>, incarnation: Incarnation) -> Outcome<Self, F> {
-        let mut queue = Self::new(medium, incarnation);
-        queue.begin_boot()?;
-        queue.begin_page(queue.tail)?;
-        queue.reclaim();
-        Ok(queue)
+    fn format(&mut self, alive: &mut dyn FnMut()) -> Outcome<(), F> {
+        self.start_boot(alive)?;
+        self.begin_page(self.tail)?;
+        self.reclaim();
+        self.unreported = 0;
+        Ok(())
     }
 
-    /// The newest page that counts, and its head if that is whole.
-    fn newest(medium: &mut Medium<F>) -> Outcome<Option<(Seed, Option<PageHead>)>, F> {
-        let mut best: Option<PageHead> = None;
-        for slot in 0..medium.geometry.pages {
-            let head = medium.page_head(slot)?;
-            if let Some(head) = head
-                && best.is_none_or(|best| best.seed.page < head.seed.page)
-            {
-                best = Some(head);
+    /// Begins the boot, in one page after the other if writing fails.
+    fn start_boot(&mut self, alive: &mut dyn FnMut()) -> Outcome<(), F> {
+        let mut tries = 1;
+        loop {
+            alive();
+            match self.begin_boot() {
+                Ok(()) => return Ok(()),
+                Err(_) if tries < BOOT_TRIES_MAX => tries += 1,
+                Err(error) => return Err(error),
             }
         }
-        let Some(best) = best else { return Ok(None) };
-        let first = medium.geometry.pages;
-        // One page more than there are heads: its own may be damaged.
-        let newest = best.seed.page.saturating_add(1);
-        let oldest = best.seed.page.saturating_sub(HEADS_MAX).max(first);
-        for page in (oldest..=newest).rev() {
-            let seed = Seed { page, ..best.seed };
-            if Self::page_counts(medium, seed)? {
-                let head = medium.page_head(page)?.filter(|head| head.seed == seed);
-                return Ok(Some((seed, head)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Something stands in the page that is no naming entry. A record's head suffices: the page's head was written before it.
-    fn page_counts(medium: &mut Medium<F>, seed: Seed) -> Outcome<bool, F> {
-        let (mut offset, page_len) = (medium.geometry.entries_at(), medium.geometry.page_len);
-        while let Some((at, entry)) = medium.entry(seed, offset, page_len)? {
-            offset = at + medium.geometry.entry_len(entry.kind, entry.len);
-            let counts = match entry.kind {
-                Kind::Naming => false,
-                Kind::Record => true,
-                Kind::Boot | Kind::Mark => medium.is_sound(seed.page, at, &entry)?,
-            };
-            if counts {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Takes in every page that counts.
-    fn recover(&mut self, head: Option<PageHead>) -> Outcome<(), F> {
+    fn recover(&mut self, newest: &Newest, alive: &mut dyn FnMut()) -> Outcome<(), F> {
         let pages = self.medium.geometry.pages;
-        let before = self.whole_head(self.head - 1)?;
-        let known = head.or(before);
+        self.retired = newest.known.retired;
+        self.counts = true;
+        let before = self.retired.back_from(self.head - 1, &self.medium.geometry);
+        let before = self.whole_head(before)?;
+        let known = newest.head.or(before);
         // One place is spare, whatever a damaged head would say.
         let oldest = (self.head + 2).saturating_sub(pages).max(pages);
         self.tail = known.map_or(oldest, |head| head.tail.clamp(oldest, self.head));
+        (self.word, self.head_word) = (self.tail, self.tail);
         self.boot = self.newest_boot(known.map_or(0, |head| head.boot))?;
-        let mut survey = Survey::default();
-        let mut tail = Tail::default();
-        let mut head = self.whole_head(self.tail)?;
-        for page in self.tail..=self.head {
-            let next = if page == self.head {
-                None
-            } else {
-                self.whole_head(page + 1)?
-            };
-            self.survey_page(page, head, next, &mut survey, &mut tail)?;
-            head = next;
-        }
+        let begins = known.filter(|head| head.tail == self.tail);
+        let mut survey = Survey {
+            expected: begins.map(|head| head.tail_start),
+            last: None,
+            lost: EarliestRanges::new(0),
+            counts: true,
+            end: Boot::MAX,
+        };
+        let tail = self.survey(&mut survey, alive)?;
         self.offset = tail.offset;
         self.last = survey.last;
         self.next = match survey.expected {
             Some(expected) if expected.boot == self.boot => expected.sequence,
             _ => 0,
         };
-        self.closed = self.is_closed(&tail, &mut survey)?;
-        self.reclaim();
+        self.closed = self.is_closed(&tail)? || newest.is_followed;
+        if let Some(lost) = self.lost_end {
+            survey.lose(lost, lost.sequence);
+        }
         self.recovery = Recovery {
             recovered: survey.last.map(|last| Recovered {
                 boot: last.boot,
                 sequence: last.sequence,
             }),
-            lost: survey.lost,
+            lost_more_from: survey.lost.left_out(),
+            lost: survey.lost.into_ranges(),
+            found: Found::Own,
         };
+        self.unnamed = !self.recovery.lost.is_empty();
+        self.reclaim();
         Ok(())
+    }
+
+    /// Goes through the pages that count once more for the losses of boots from `from` on.
+    pub(super) fn survey_again(&mut self, from: Boot) -> Outcome<(DroppedRanges, Option<Boot>), F> {
+        let mut survey = Survey {
+            expected: Some(self.page_start(self.tail)?),
+            last: None,
+            lost: EarliestRanges::new(from),
+            counts: false,
+            end: self.boot,
+        };
+        self.survey(&mut survey, &mut || ())?;
+        if let Some(lost) = self.lost_end {
+            survey.lose(lost, lost.sequence);
+        }
+        Ok((survey.lost.clone().into_ranges(), survey.lost.left_out()))
+    }
+
+    fn survey(&mut self, survey: &mut Survey, alive: &mut dyn FnMut()) -> Outcome<Tail, F> {
+        let mut tail = Tail::default();
+        let mut page = self.tail;
+        let mut head = self.whole_head(page)?;
+        loop {
+            alive();
+            let is_newest = page == self.head;
+            let next = self.retired.from(page + 1, &self.medium.geometry);
+            let next_head = if is_newest { None } else { self.whole_head(next)? };
+            self.survey_page(page, head, next_head, survey, &mut tail)?;
+            if is_newest || next > self.head {
+                return Ok(tail);
+            }
+            (page, head) = (next, next_head);
+        }
     }
 
     fn whole_head(&mut self, page: u32) -> Outcome<Option<PageHead>, F> {
@@ -200,6 +256,13 @@ impl<F: NorFlash> FlashQueue<F> {
         tail: &mut Tail,
     ) -> Outcome<(), F> {
         if let Some(head) = head {
+            if let Some(last) = head.last {
+                if survey.expected.is_some_and(|expected| expected < last.after()) {
+                    // What stood in a page that can't be read.
+                    self.survey_ends(page, survey)?;
+                }
+                survey.reach(last.after());
+            }
             survey.reach(head.start());
             survey.last = survey.last.max(head.last);
         }
@@ -217,7 +280,7 @@ impl<F: NorFlash> FlashQueue<F> {
             }
             tail.offset = at + self.medium.geometry.entry_len(entry.kind, entry.len);
             match entry.kind {
-                Kind::Mark => {}
+                Kind::Mark | Kind::Ends => {}
                 Kind::Boot => self.survey_boot(page, at, &entry, survey)?,
                 Kind::Record | Kind::Naming => {
                     let position = entry.position(self.boot);
@@ -235,6 +298,28 @@ impl<F: NorFlash> FlashQueue<F> {
         Ok(())
     }
 
+    /// Takes in how far the boots went that ended in the page before this one.
+    fn survey_ends(&mut self, page: u32, survey: &mut Survey) -> Outcome<(), F> {
+        let (seed, page_len) = (self.seed(page), self.medium.geometry.page_len);
+        let mut offset = self.medium.geometry.entries_at();
+        while let Some((at, entry)) = self.medium.entry(seed, offset, page_len)? {
+            offset = at + self.medium.geometry.entry_len(entry.kind, entry.len);
+            if entry.kind != Kind::Ends || !self.medium.is_sound(page, at, &entry)? {
+                continue;
+            }
+            let mut body_at = self.medium.body_at(at, &entry);
+            for _ in 0..entry.len / BOOT_BODY_LEN {
+                let mut body = [0; BOOT_BODY_LEN as usize];
+                self.medium.read(page, body_at, &mut body)?;
+                if let Some(last) = decode_last(body) {
+                    survey.reach(last.after());
+                }
+                body_at += BOOT_BODY_LEN;
+            }
+        }
+        Ok(())
+    }
+
     fn survey_boot(&mut self, page: u32, at: u32, entry: &EntryHead, survey: &mut Survey) -> Outcome<(), F> {
         if !self.medium.is_sound(page, at, entry)? {
             return Ok(());
@@ -243,9 +328,7 @@ impl<F: NorFlash> FlashQueue<F> {
         let body_at = self.medium.body_at(at, entry);
         self.medium.read(page, body_at, &mut body)?;
         if let Some(last) = decode_last(body) {
-            if survey.expected.is_some_and(|expected| expected.boot == last.boot) {
-                survey.reach(last.after());
-            }
+            survey.reach(last.after());
             survey.last = survey.last.max(Some(last));
         }
         let first = Position {
@@ -266,18 +349,26 @@ impl<F: NorFlash> FlashQueue<F> {
     ) -> Outcome<Option<Position>, F> {
         let position = entry.position(self.boot);
         survey.reach(position);
-        if !self.medium.settle_released(page, at)? {
+        let is_released = if survey.counts {
+            self.medium.settle_released(page, at)?
+        } else {
+            self.medium.is_released(page, at)?
+        };
+        if !is_released {
             if !self.medium.is_sound(page, at, entry)? {
                 return Ok(Some(position));
             }
-            self.count(page);
+            self.count(page, survey);
         }
         survey.expected = Some(position.after());
         survey.last = survey.last.max(Some(position));
         Ok(None)
     }
 
-    fn count(&mut self, page: u32) {
+    fn count(&mut self, page: u32, survey: &Survey) {
+        if !survey.counts {
+            return;
+        }
         let slot = self.medium.geometry.slot(page);
         self.pending[slot] += 1;
         self.pending_total += 1;
@@ -285,16 +376,16 @@ impl<F: NorFlash> FlashQueue<F> {
 
     /// A record that was whole once: lost, but in its place until the page is given up.
     fn count_damaged(&mut self, page: u32, position: Position, survey: &mut Survey) {
-        self.count(page);
+        self.count(page, survey);
         survey.lose(position, position.sequence);
         survey.expected = survey.expected.max(Some(position.after()));
     }
 
     /// Whether anything but whole entries is in the newest page's end: then nothing more is written to it.
-    fn is_closed(&mut self, tail: &Tail, survey: &mut Survey) -> Outcome<bool, F> {
+    fn is_closed(&mut self, tail: &Tail) -> Outcome<bool, F> {
         if let Some(torn) = tail.torn {
             // Being written when the power was cut, or damaged: nobody can tell. Its number is not used again.
-            survey.lose(torn, torn.sequence);
+            self.lost_end = Some(torn);
             self.next = torn.sequence.saturating_add(1);
             return Ok(true);
         }
@@ -304,7 +395,7 @@ impl<F: NorFlash> FlashQueue<F> {
         let rest_erased = self.medium.is_erased(page, head_end, page_len)?;
         if !head_erased && !rest_erased {
             // A body is written only behind a whole head, so the head of a record was damaged.
-            survey.lose(self.end(), self.next);
+            self.lost_end = Some(self.end());
             self.next = self.next.saturating_add(1);
         }
         Ok(!head_erased || !rest_erased)

@@ -1,24 +1,18 @@
 //! The ring as a [`Queue`]: what is appended where, and when a page is begun.
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash};
-use taraz_telemetry::{Boot, Clock, Crc32, Incarnation, RECORD_LEN_MAX, RecordRange, Sequence, Stamp};
+use taraz_telemetry::{Boot, Crc32, Incarnation, RECORD_LEN_MAX, RecordRange, Sequence};
 
 use super::FlashQueueError;
 use super::geometry::FLASH_PAGES_MAX;
-use super::layout::{EntryHead, Kind, PageHead, Seed, encode_last};
+use super::layout::{EntryHead, Kind, Seed, encode_last};
 use super::medium::Medium;
+use super::places::Retired;
 use super::walk::Cursors;
-use crate::queue::store::name_oldest;
-use crate::queue::{DROPPED_RESERVE_RECORDS, Position, Queue, Recovery, StoreError};
+use crate::queue::{DROPPED_RESERVE_RECORDS, DroppedRanges, Position, Queue, QueueOwner, Recovery};
 
 /// The length of an ordinary record in bytes, for [`Queue::capacity_records`]: a grid meter's reading with three phases.
 const TYPICAL_RECORD_LEN: u32 = 48;
-/// When the ring itself names what it gives up, nobody has told it the time: the boot's beginning.
-const UNKNOWN_STAMP: Stamp = Stamp {
-    ms: 0,
-    clock: Clock::Unsynced,
-};
-
 pub(super) type Outcome<T, F> = Result<T, FlashQueueError<<F as ErrorType>::Error>>;
 
 /// A queue in flash.
@@ -26,13 +20,23 @@ pub(super) type Outcome<T, F> = Result<T, FlashQueueError<<F as ErrorType>::Erro
 pub struct FlashQueue<F> {
     pub(super) medium: Medium<F>,
     pub(super) incarnation: Incarnation,
+    pub(super) owner: QueueOwner,
     pub(super) boot: Boot,
     pub(super) next: Sequence,
     /// The newest record.
     pub(super) last: Option<Position>,
     pub(super) recovery: Recovery,
+    /// What the opening found lost is not named yet: no page is given back.
+    pub(super) unnamed: bool,
+    /// The list of losses has names that the ring itself has to write, of a page that it had to erase.
+    pub(super) owes: bool,
+    /// The record that the end of the newest page had lost when the ring was opened.
+    pub(super) lost_end: Option<Position>,
     /// The oldest page that counts.
     pub(super) tail: u32,
+    /// … by the word of the newest page that counts, and by that of the head.
+    pub(super) word: u32,
+    pub(super) head_word: u32,
     /// The page that is written to.
     pub(super) head: u32,
     /// Where its next entry goes.
@@ -41,33 +45,45 @@ pub struct FlashQueue<F> {
     pub(super) closed: bool,
     /// It counts.
     pub(super) counts: bool,
+    pub(super) retired: Retired,
+    /// The page that was begun last, and how often since one came to count.
+    pub(super) begun: (u32, u32),
     /// Pending records by the place of their page, and all of them.
     pub(super) pending: [u16; FLASH_PAGES_MAX],
     pub(super) pending_total: u32,
     pub(super) cursors: Cursors,
     /// The oldest page as of [`Queue::oldest_block_end`]: no other is evicted.
     offered: Option<u32>,
-    /// What is appended names the page that is being given up.
-    naming: bool,
+    /// What is appended names the pages that are being given up.
+    pub(super) naming: bool,
     /// Records that were given up and named by the ring itself, for the next [`Queue::evict`] to report.
     pub(super) unreported: u32,
 }
 
 impl<F: NorFlash> FlashQueue<F> {
-    pub(super) fn new(medium: Medium<F>, incarnation: Incarnation) -> Self {
-        let first = medium.geometry.pages;
+    /// A ring whose first page is to be this one.
+    pub(super) fn new(medium: Medium<F>, seed: Seed, owner: QueueOwner) -> Self {
+        let first = seed.page;
         Self {
             medium,
-            incarnation,
+            incarnation: seed.incarnation,
+            owner,
             boot: 0,
             next: 0,
             last: None,
             recovery: Recovery::default(),
+            unnamed: false,
+            owes: false,
+            lost_end: None,
             tail: first,
+            word: first,
+            head_word: first,
             head: first,
             offset: 0,
             closed: true,
             counts: false,
+            retired: Retired::new(),
+            begun: (first, 0),
             pending: [0; FLASH_PAGES_MAX],
             pending_total: 0,
             cursors: Cursors::new(),
@@ -96,11 +112,6 @@ impl<F: NorFlash> FlashQueue<F> {
         }
     }
 
-    /// How many pages can be begun without giving one up.
-    pub(super) const fn pages_left(&self) -> u32 {
-        (self.medium.geometry.pages - 1) - (self.head - self.tail + 1)
-    }
-
     /// Behind the last record.
     pub(super) const fn end(&self) -> Position {
         Position {
@@ -119,70 +130,8 @@ impl<F: NorFlash> FlashQueue<F> {
         !self.closed && self.offset + needed <= geometry.page_len
     }
 
-    /// Erases the next page and makes it the head; it counts with the first entry that is no naming one. A head that does not
-    /// count yet is begun anew.
-    pub(super) fn begin_page(&mut self, tail: u32) -> Outcome<(), F> {
-        let page = if self.counts { self.head + 1 } else { self.head };
-        self.cursors.clear();
-        self.medium.erase(page)?;
-        self.forget_page(page);
-        let head = PageHead {
-            seed: self.seed(page),
-            tail,
-            boot: self.boot,
-            last: self.last,
-        };
-        self.medium.write_page_head(&head)?;
-        self.head = page;
-        self.offset = self.medium.geometry.entries_at();
-        self.closed = false;
-        self.counts = false;
-        Ok(())
-    }
-
-    fn forget_page(&mut self, page: u32) -> u32 {
-        let slot = self.medium.geometry.slot(page);
-        let lost = u32::from(core::mem::take(&mut self.pending[slot]));
-        self.pending_total -= lost;
-        lost
-    }
-
-    /// Begins a page, giving up the oldest one if there is no other way: then it names that one's records first, and
-    /// `seal` makes it count.
-    pub(super) fn turn_page(&mut self, seal: impl FnOnce(&mut Self) -> Outcome<(), F>) -> Outcome<(), F> {
-        self.reclaim();
-        if self.pages_left() > 0 || !self.counts {
-            return self.begin_page(self.tail);
-        }
-        let before = (self.head, self.offset, self.next, self.last);
-        let outcome = self.begin_page(self.tail + 1).and_then(|()| {
-            self.naming = true;
-            let named = name_oldest(self, UNKNOWN_STAMP);
-            self.naming = false;
-            match named {
-                // More boots than a page has names for: what does not fit is lost without one.
-                Ok(_) | Err(StoreError::Record(_) | StoreError::Memory(FlashQueueError::NoRoom)) => {
-                    seal(self)
-                }
-                Err(StoreError::Memory(error)) => Err(error),
-            }
-        });
-        if outcome.is_ok() {
-            self.unreported += self.forget_page(self.tail);
-            self.tail += 1;
-            self.reclaim();
-        } else if self.head != before.0 {
-            // What was begun does not count.
-            self.forget_page(self.head);
-            (self.head, self.offset, self.next, self.last) = before;
-            (self.closed, self.counts) = (true, true);
-        }
-        self.cursors.clear();
-        outcome
-    }
-
     /// Writes an entry at the head's end.
-    fn write_entry(&mut self, kind: Kind, number: u32, body: &[u8]) -> Outcome<(), F> {
+    pub(super) fn write_entry(&mut self, kind: Kind, number: u32, body: &[u8]) -> Outcome<(), F> {
         let (page, at) = (self.head, self.offset);
         let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let entry = EntryHead::new(self.seed(page), at, kind, len, self.boot, number);
@@ -194,7 +143,11 @@ impl<F: NorFlash> FlashQueue<F> {
             return Err(error);
         }
         self.offset = end;
-        self.counts |= kind != Kind::Naming;
+        if kind.counts() {
+            self.counts = true;
+            self.word = self.head_word;
+            self.begun = (page, 0);
+        }
         Ok(())
     }
 
@@ -224,8 +177,9 @@ impl<F: NorFlash> FlashQueue<F> {
         let boot = self.boot.checked_add(1).ok_or(FlashQueueError::Exhausted)?;
         let geometry = self.medium.geometry;
         if !self.closed && self.offset + geometry.head_len() + geometry.boot_len() <= geometry.page_len {
+            let before = self.offset;
             self.offset += geometry.head_len();
-            return self.write_boot(boot);
+            return self.write_boot(boot).inspect_err(|_| self.offset = before);
         }
         if self.next == 0 && self.pages_left() == 0 {
             // The boot before wrote nothing, and its first record can only be a `Start`: what the ring may name goes behind.
@@ -266,13 +220,6 @@ impl<F: NorFlash> FlashQueue<F> {
         self.pending[slot] = left;
         Ok(())
     }
-
-    /// Gives back the oldest pages in which nothing is pending.
-    pub(super) fn reclaim(&mut self) {
-        while self.tail < self.head && self.pending[self.medium.geometry.slot(self.tail)] == 0 {
-            self.tail += 1;
-        }
-    }
 }
 
 impl<F: NorFlash> Queue for FlashQueue<F> {
@@ -292,6 +239,18 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
 
     fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    fn lost_from(&mut self, from: Boot) -> Outcome<(DroppedRanges, Option<Boot>), F> {
+        self.survey_again(from)
+    }
+
+    fn lost_is_named(&mut self) {
+        self.unnamed = false;
+    }
+
+    fn retired_blocks(&self) -> u32 {
+        self.retired.count()
     }
 
     fn append(&mut self, record: &[u8]) -> Outcome<Sequence, F> {
@@ -386,14 +345,14 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
             self.offered = None;
             return Ok(core::mem::take(&mut self.unreported));
         }
+        let mut tail = self.tail + 1;
         if is_head {
-            self.begin_page(self.head + 1)?;
+            self.begin_page(tail)?;
+            tail = self.head_word;
         }
         self.offered = None;
-        let lost = self.forget_page(self.tail);
-        self.tail += 1;
-        self.reclaim();
-        Ok(lost + core::mem::take(&mut self.unreported))
+        self.give_up_until(tail);
+        Ok(core::mem::take(&mut self.unreported))
     }
 
     fn pending_records(&self) -> u32 {
@@ -403,7 +362,7 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
     fn capacity_records(&self) -> u32 {
         self.medium
             .geometry
-            .records(TYPICAL_RECORD_LEN)
+            .records(TYPICAL_RECORD_LEN, self.retired.count())
             .max(self.pending_total)
     }
 }

@@ -193,7 +193,7 @@ impl<F: NorFlash> FlashQueue<F> {
 
     /// The position with which a page begins. With a damaged head: the next page's, so that a walk begins too early rather
     /// than too late.
-    fn page_start(&mut self, page: u32) -> Outcome<Position, F> {
+    pub(super) fn page_start(&mut self, page: u32) -> Outcome<Position, F> {
         if let Some((known, start)) = self.cursors.start
             && known == page
         {

@@ -1,9 +1,12 @@
 //! The ring on a simulated flash: its behaviour, its bounds, and every way the power can fail.
 
 mod bounds;
+mod campaign;
+mod damage;
+mod faults;
 mod fuzz;
 mod model;
-mod nor;
+pub(crate) mod nor;
 mod props;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,16 +14,34 @@ use std::vec::Vec;
 
 use embedded_storage::nor_flash::NorFlash;
 use nor::{Nor, NorError, Tearing};
-use taraz_telemetry::{Anchor, Clock, RECORD_LEN_MAX, Record, RecordRange, Recovered, Stamp};
+use taraz_telemetry::{Anchor, Clock, DeviceId, RECORD_LEN_MAX, Record, RecordRange, Recovered, Stamp};
 
 use super::{FlashQueue, FlashQueueError};
-use crate::queue::{Position, Queue, store};
+use crate::queue::{Position, Queue, QueueOwner, store};
 
 type Small = Nor<4, 1024>;
 
 fn open<const W: usize, const E: usize, const R: usize>(flash: Nor<W, E, R>) -> FlashQueue<Nor<W, E, R>> {
     let area = 0..flash.len();
-    FlashQueue::open(flash, area, 77).unwrap()
+    open_area(flash, area, 77)
+}
+
+fn open_area<F: NorFlash>(flash: F, area: core::ops::Range<u32>, random: u32) -> FlashQueue<F>
+where
+    F::Error: core::fmt::Debug,
+{
+    FlashQueue::open(flash, area, owner("dev-1"), random, &mut || ()).unwrap()
+}
+
+const fn fuzz_stamp() -> Stamp {
+    Stamp {
+        ms: 1,
+        clock: Clock::Synced,
+    }
+}
+
+fn owner(device: &str) -> QueueOwner {
+    QueueOwner::of(&DeviceId::new(device).unwrap())
 }
 
 fn reopen<const W: usize, const E: usize, const R: usize>(
@@ -94,9 +115,9 @@ fn outlives_restarts<const W: usize, const E: usize, const R: usize>(pages: usiz
 
 #[test]
 fn records_outlive_a_restart_and_released_ones_do_not_come_back() {
-    outlives_restarts::<1, 4096, 1>(4);
+    outlives_restarts::<1, 4096, 1>(5);
     outlives_restarts::<2, 1024, 2>(6);
-    outlives_restarts::<4, 4096, 4>(4);
+    outlives_restarts::<4, 4096, 4>(5);
     outlives_restarts::<8, 2048, 8>(8);
     outlives_restarts::<32, 4096, 16>(8);
     outlives_restarts::<256, 8192, 256>(8);
@@ -105,14 +126,15 @@ fn records_outlive_a_restart_and_released_ones_do_not_come_back() {
 #[test]
 fn a_flash_that_does_not_suit_is_refused() {
     fn refused<const W: usize, const E: usize, const R: usize>(pages: usize, area: core::ops::Range<u32>) {
-        let outcome = FlashQueue::open(Nor::<W, E, R>::new(pages, 1, Tearing::Random), area, 1);
+        let flash = Nor::<W, E, R>::new(pages, 1, Tearing::Random);
+        let outcome = FlashQueue::open(flash, area, owner("dev-1"), 1, &mut || ());
         assert!(matches!(outcome, Err(FlashQueueError::Area(_))), "{outcome:?}");
     }
-    refused::<4, 4096, 1>(3, 0..3 * 4096);
+    refused::<4, 4096, 1>(4, 0..4 * 4096);
     refused::<4, 4096, 1>(8, 0..9 * 4096);
-    refused::<4, 4096, 1>(8, 100..4 * 4096 + 100);
-    refused::<4, 4096, 1>(8, 0..4 * 4096 + 100);
-    refused::<4, 512, 1>(7, 0..7 * 512);
+    refused::<4, 4096, 1>(8, 100..5 * 4096 + 100);
+    refused::<4, 4096, 1>(8, 0..5 * 4096 + 100);
+    refused::<4, 512, 1>(8, 0..8 * 512);
     refused::<3, 4096, 1>(8, 0..8 * 4096);
     refused::<512, 4096, 1>(8, 0..8 * 4096);
     refused::<4, 4096, 512>(8, 0..8 * 4096);
@@ -124,7 +146,7 @@ fn the_area_alone_is_touched() {
     let mut flash = Nor::<4, 1024>::new(12, 1, Tearing::Random);
     flash.bytes[..2048].fill(0x11);
     flash.bytes[10 * 1024..].fill(0x22);
-    let mut queue = FlashQueue::open(flash, 2048..10 * 1024, 5).unwrap();
+    let mut queue = open_area(flash, 2048..10 * 1024, 5);
     for n in 0..2_000 {
         queue.append(b"a record").unwrap();
         queue.release(range(&queue, 1, n, n)).unwrap();
@@ -157,7 +179,7 @@ fn the_boot_counts_on_whatever_was_released_and_erased() {
 fn a_flash_with_anything_in_it_is_formatted_anew() {
     for seed in 0..200 {
         let flash = Small::garbage(6, seed);
-        let queue = FlashQueue::open(flash, 0..6 * 1024, 1000 + u32::try_from(seed).unwrap()).unwrap();
+        let queue = open_area(flash, 0..6 * 1024, 1000 + u32::try_from(seed).unwrap());
         assert_eq!(
             (queue.incarnation(), queue.boot(), queue.pending_records()),
             (1000 + u32::try_from(seed).unwrap(), 1, 0)
@@ -170,7 +192,7 @@ fn a_flash_with_anything_in_it_is_formatted_anew() {
 fn another_shape_of_the_area_is_another_ring() {
     let mut queue = open(Small::new(12, 1, Tearing::Random));
     queue.append(b"lost with its ring").unwrap();
-    let queue = FlashQueue::open(queue.into_flash(), 0..8 * 1024, 78).unwrap();
+    let queue = open_area(queue.into_flash(), 0..8 * 1024, 78);
     assert_eq!(
         (queue.incarnation(), queue.boot(), queue.pending_records()),
         (78, 1, 0)

@@ -87,6 +87,11 @@ impl Model {
         }
     }
 
+    /// These are named.
+    pub(super) fn name(&mut self, ranges: &[Range]) {
+        self.named.extend(ranges);
+    }
+
     /// What was found is owed from now on; what is missing must have been released, or given up and named. With unstable bits
     /// (`wavers`) a release that was caught may show today and not tomorrow.
     pub(super) fn settle(&mut self, found: Vec<(Position, Known)>, wavers: bool) -> Result<(), String> {

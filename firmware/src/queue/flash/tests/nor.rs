@@ -7,10 +7,10 @@ use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashEr
 
 /// Small, fast, the same everywhere (SplitMix64).
 #[derive(Clone, Debug)]
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -18,18 +18,18 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, bound: u32) -> u32 {
+    pub(crate) fn below(&mut self, bound: u32) -> u32 {
         u32::try_from(((self.next() >> 32) * u64::from(bound)) >> 32).unwrap()
     }
 
-    pub(super) fn byte(&mut self) -> u8 {
+    pub(crate) fn byte(&mut self) -> u8 {
         self.next().to_le_bytes()[0]
     }
 }
 
 /// What a power cut leaves of what was being programmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tearing {
+pub(crate) enum Tearing {
     /// Each bit is programmed or not.
     Random,
     /// Some of the bits read differently every time.
@@ -37,7 +37,7 @@ pub(super) enum Tearing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NorError {
+pub(crate) enum NorError {
     /// The power is off.
     Power,
     /// A word was programmed twice.
@@ -66,9 +66,33 @@ enum Word {
     Torn,
 }
 
+/// How a worn page fails, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Its erasure reports an error and does nothing.
+    Erase,
+    /// Some of its bits stay zero.
+    Zeros,
+    /// Its writes report an error, half done.
+    Write,
+    /// Its writes leave a bit out and say nothing.
+    Ones,
+}
+
+/// Operations that fail by chance.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// One in so many erasures and writes fails, and one in ten times as many reads; 0: none.
+    pub(crate) one_in: u32,
+    /// What failed so far: erasures, writes, reads.
+    pub(crate) failed: [u64; 3],
+    /// Pages that are worn out.
+    pub(crate) dead: BTreeMap<usize, Death>,
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Nor<const WRITE: usize, const ERASE: usize, const READ: usize = 1> {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Nor<const WRITE: usize, const ERASE: usize, const READ: usize = 1> {
+    pub(crate) bytes: Vec<u8>,
     words: Vec<Word>,
     /// Bits that read at random, by address.
     unstable: BTreeMap<usize, u8>,
@@ -76,19 +100,22 @@ pub(super) struct Nor<const WRITE: usize, const ERASE: usize, const READ: usize 
     tearing: Tearing,
     /// Power goes while this many words (an erasure counts as one) have been worked on.
     cut_after: Option<u32>,
-    pub(super) is_off: bool,
+    pub(crate) is_off: bool,
     /// Turns of each page: erasures, but for those that follow one of the same page.
-    pub(super) turns: Vec<u32>,
-    pub(super) erasures: u32,
+    pub(crate) turns: Vec<u32>,
+    pub(crate) erasures: u32,
     last_erased: Option<usize>,
-    pub(super) reads: u32,
-    pub(super) bytes_read: u32,
+    pub(crate) reads: u32,
+    pub(crate) bytes_read: u32,
     /// Writes from the first of these on to the last fail; the second says how many words are programmed all the same.
-    pub(super) failing_writes: Option<(u32, usize)>,
+    pub(crate) failing_writes: Option<(u32, usize)>,
+    pub(crate) faults: Faults,
+    /// After so many more operations one fails without effect.
+    pub(crate) fail_once: Option<u32>,
 }
 
 impl<const WRITE: usize, const ERASE: usize, const READ: usize> Nor<WRITE, ERASE, READ> {
-    pub(super) fn new(pages: usize, seed: u64, tearing: Tearing) -> Self {
+    pub(crate) fn new(pages: usize, seed: u64, tearing: Tearing) -> Self {
         Self {
             bytes: vec![0xff; pages * ERASE],
             words: vec![Word::Erased; pages * ERASE / WRITE],
@@ -103,11 +130,13 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Nor<WRITE, ERASE
             reads: 0,
             bytes_read: 0,
             failing_writes: None,
+            faults: Faults::default(),
+            fail_once: None,
         }
     }
 
     /// A flash with anything in it.
-    pub(super) fn garbage(pages: usize, seed: u64) -> Self {
+    pub(crate) fn garbage(pages: usize, seed: u64) -> Self {
         let mut flash = Self::new(pages, seed, Tearing::Random);
         for index in 0..flash.bytes.len() {
             flash.bytes[index] = flash.random.byte();
@@ -116,22 +145,22 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Nor<WRITE, ERASE
         flash
     }
 
-    pub(super) const fn set_tearing(&mut self, tearing: Tearing) {
+    pub(crate) const fn set_tearing(&mut self, tearing: Tearing) {
         self.tearing = tearing;
     }
 
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.bytes.len()).unwrap()
     }
 
     /// Rot, or a stray write.
-    pub(super) fn damage(&mut self, address: usize, byte: u8) {
+    pub(crate) fn damage(&mut self, address: usize, byte: u8) {
         self.bytes[address] = byte;
         self.words[address / WRITE] = Word::Torn;
     }
 
     /// Power comes (back), and goes again after this many words.
-    pub(super) fn power(&mut self, cut_after: Option<u32>) {
+    pub(crate) fn power(&mut self, cut_after: Option<u32>) {
         self.is_off = false;
         self.cut_after = cut_after;
     }
@@ -208,6 +237,31 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> Nor<WRITE, ERASE
         self.words[from / WRITE..to / WRITE].fill(Word::Torn);
     }
 
+    /// By chance, an operation of this kind fails now.
+    fn fails(&mut self, kind: usize) -> bool {
+        if let Some(left) = self.fail_once {
+            self.fail_once = left.checked_sub(1);
+            if left == 0 {
+                return true;
+            }
+        }
+        let one_in = self.faults.one_in * if kind == 2 { 10 } else { 1 };
+        let fails = one_in > 0 && self.random.below(one_in) == 0;
+        self.faults.failed[kind] += u64::from(fails);
+        fails
+    }
+
+    fn dies(&mut self, kind: usize, page: usize, deaths: [Death; 2]) -> Option<Death> {
+        let death = self
+            .faults
+            .dead
+            .get(&page)
+            .copied()
+            .filter(|death| deaths.contains(death));
+        self.faults.failed[kind] += u64::from(death.is_some());
+        death
+    }
+
     fn check(&self, offset: u32, len: usize, unit: usize) -> Result<usize, NorError> {
         let at = offset as usize;
         if at + len > self.bytes.len() {
@@ -232,6 +286,9 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash for
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorError> {
         let at = self.check(offset, bytes.len(), READ)?;
+        if self.fails(2) {
+            return Err(NorError::Injected);
+        }
         self.reads += 1;
         self.bytes_read += u32::try_from(bytes.len()).unwrap();
         bytes.copy_from_slice(&self.bytes[at..at + bytes.len()]);
@@ -256,6 +313,17 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Nor
         let start = self.check(from, (to - from) as usize, ERASE)?;
         for page in start / ERASE..to as usize / ERASE {
             let (from, to) = (page * ERASE, (page + 1) * ERASE);
+            let death = self.dies(0, page, [Death::Erase, Death::Zeros]);
+            if death == Some(Death::Erase) {
+                return Err(NorError::Injected);
+            }
+            if self.fails(0) {
+                // Half done, or not at all.
+                if self.random.below(2) == 0 {
+                    self.tear_erasure(from, to);
+                }
+                return Err(NorError::Injected);
+            }
             self.erasures += 1;
             if self.last_erased != Some(page) {
                 self.turns[page] += 1;
@@ -271,6 +339,10 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Nor
             for at in steady {
                 self.unstable.remove(&at);
             }
+            if death == Some(Death::Zeros) {
+                self.bytes[from + ERASE / 3] = 0xef;
+                self.words[(from + ERASE / 3) / WRITE] = Word::Torn;
+            }
         }
         Ok(())
     }
@@ -284,6 +356,11 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Nor
             } else {
                 *writes -= 1;
             }
+        }
+        let death = self.dies(1, at / ERASE, [Death::Write, Death::Ones]);
+        if death == Some(Death::Write) || death.is_none() && self.fails(1) {
+            let words = u32::try_from(bytes.len() / WRITE).unwrap();
+            programmed_max = self.random.below(words) as usize;
         }
         for (index, word) in bytes.chunks_exact(WRITE).enumerate() {
             let at = at + index * WRITE;
@@ -311,6 +388,9 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Nor
                 return Err(NorError::Power);
             }
             self.program(at, word);
+            if death == Some(Death::Ones) {
+                self.bytes[at] |= 0x10;
+            }
         }
         if programmed_max == usize::MAX {
             Ok(())

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use taraz_telemetry::{Anchor, Clock, RECORD_LEN_MAX, Record, Stamp};
 
 use super::nor::{Nor, Random, Tearing};
-use super::{at, names, open, pending, range, reopen};
+use super::{at, names, open, open_area, pending, range, reopen};
 use crate::queue::flash::FlashQueue;
 use crate::queue::{Position, Queue, store};
 
@@ -165,7 +165,7 @@ fn survives(
     released: &BTreeSet<Position>,
 ) -> usize {
     let area = 0..flash.len();
-    let mut queue = FlashQueue::open(flash, area, 123).unwrap();
+    let mut queue = open_area(flash, area, 123);
     assert_eq!(queue.incarnation(), 77, "formatted anew");
     let mut lost: BTreeSet<Position> = queue
         .recovery()
@@ -255,7 +255,7 @@ proptest! {
             flash.damage(address, random.byte());
         }
         let area = 0..flash.len();
-        let mut queue = FlashQueue::open(flash, area, 123).unwrap();
+        let mut queue = open_area(flash, area, 123);
         let mut buffer = [0; RECORD_LEN_MAX];
         let (mut from, mut walked) = (Position::START, 0);
         while let Some(position) = queue.next_pending(from).unwrap() {
