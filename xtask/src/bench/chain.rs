@@ -121,6 +121,7 @@ pub(super) fn measure(binaries: &Binaries, options: &ChainOptions, folder: &Path
                 match measured.and_then(|outcome| outcome.check().map(|()| outcome)) {
                     Ok(outcome) => {
                         matrix.add(&part, &outcome);
+                        println!("{}", matrix.last());
                         report.add(outcome.figures(&part));
                     }
                     Err(error) => {

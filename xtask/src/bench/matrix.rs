@@ -78,6 +78,17 @@ impl Matrix {
         ]);
     }
 
+    /// The last run in one line.
+    pub(super) fn last(&self) -> String {
+        let cells = self
+            .rows
+            .last()
+            .into_iter()
+            .flat_map(|row| HEAD.iter().zip(row).skip(1));
+        let cells: Vec<String> = cells.map(|(name, cell)| format!("{name}: {cell}")).collect();
+        cells.join(" · ")
+    }
+
     /// As a table in Markdown.
     pub(super) fn table(&self) -> String {
         let head: Vec<String> = HEAD.iter().map(|&name| name.to_owned()).collect();
