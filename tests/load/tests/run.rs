@@ -29,8 +29,8 @@ struct Heard {
 type Shared = Arc<Mutex<Heard>>;
 
 fn serve(mood: Mood) -> (SocketAddr, Shared) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("what the test sends");
+    let address = listener.local_addr().expect("what the test sends");
     let heard = Shared::default();
     let kept = Arc::clone(&heard);
     std::thread::spawn(move || {
@@ -82,7 +82,7 @@ fn session(mut stream: TcpStream, mood: Mood, heard: &Shared) -> Option<()> {
 
 fn topic(body: &[u8]) -> &str {
     let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
-    std::str::from_utf8(&body[2..2 + length]).unwrap()
+    std::str::from_utf8(&body[2..2 + length]).expect("what the test sends")
 }
 
 fn is_state(body: &[u8]) -> bool {
@@ -97,11 +97,13 @@ fn published(body: &[u8], v5: bool, mood: Mood, heard: &Shared) -> Vec<u8> {
         return vec![0x40, 4, id[0], id[1], 0x87, 0];
     }
     let mut answer = vec![0x40, 2, id[0], id[1]];
-    let mut heard = heard.lock().unwrap();
+    let mut heard = heard.lock().expect("what the test sends");
     match parse_topic(topic) {
         Some((device, Channel::Up)) => answer.extend(acknowledge(&device, payload, v5, &mut heard)),
         Some(_) => {}
-        None => heard.json.push(serde_json::from_slice(payload).unwrap()),
+        None => heard
+            .json
+            .push(serde_json::from_slice(payload).expect("what the test sends")),
     }
     answer
 }
@@ -109,21 +111,23 @@ fn published(body: &[u8], v5: bool, mood: Mood, heard: &Shared) -> Vec<u8> {
 /// Takes a frame and publishes its acknowledgement at `QoS` 0.
 fn acknowledge(device: &DeviceId, payload: &[u8], v5: bool, heard: &mut Heard) -> Vec<u8> {
     let key = master_key().device_key(device, 1);
-    let frame = Frame::open(payload, &key, device).unwrap();
+    let frame = Frame::open(payload, &key, device).expect("what the test sends");
     let range = frame.range();
     for (sequence, record) in (range.first..).zip(frame.records()) {
         heard.readings += u64::from(matches!(record, Ok(Record::Reading(_))));
         heard.twice += u64::from(!heard.identities.insert((device.to_string(), sequence)));
     }
     let mut ack = Ack::default();
-    ack.ranges.push(range).unwrap();
+    ack.ranges.push(range).expect("what the test sends");
     let mut buffer = [0; ACK_LEN_MAX];
-    let bytes = ack.encode(&mut buffer, &key, device).unwrap();
+    let bytes = ack
+        .encode(&mut buffer, &key, device)
+        .expect("what the test sends");
     let topic = Channel::Ack.topic(device);
     let length = 2 + topic.len() + usize::from(v5) + bytes.len();
-    let mut packet = vec![0x30, u8::try_from(length).unwrap()];
+    let mut packet = vec![0x30, u8::try_from(length).expect("what the test sends")];
     assert!(length < 128);
-    packet.extend([0, u8::try_from(topic.len()).unwrap()]);
+    packet.extend([0, u8::try_from(topic.len()).expect("what the test sends")]);
     packet.extend_from_slice(topic.as_bytes());
     packet.extend(v5.then_some(0));
     packet.extend_from_slice(bytes);
@@ -137,8 +141,8 @@ struct Cli {
 }
 
 fn run(address: SocketAddr, arguments: &str) -> anyhow::Result<serde_json::Value> {
-    let folder = tempfile::tempdir().unwrap();
-    taraz_load::lay_out(folder.path(), 30, 1).unwrap();
+    let folder = tempfile::tempdir().expect("what the test sends");
+    taraz_load::lay_out(folder.path(), 30, 1).expect("what the test sends");
     let key = folder.path().join("master.key");
     let line = format!("x --broker {address} {arguments}");
     let mut options = Cli::parse_from(line.split_whitespace()).options;
