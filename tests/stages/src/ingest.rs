@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use taraz_fleet::Fleet;
-use taraz_ingest::{Config, Ingest};
+use taraz_ingest::{Config, Ingest, StoreConfig};
 use taraz_load::{Device, Usage};
 use taraz_telemetry::{BatchItem, BatchWriter, Frame};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,7 @@ pub(crate) fn run(amount: &Amount, folder: &Path, without_registers: bool) -> Re
         listen: ([127, 0, 0, 1], 0).into(),
         token: "token-of-one-measured-stage".to_owned(),
         influx: Vec::new(),
+        store: StoreConfig::default(),
     };
     let now_ms = now_ms()?;
     let mut devices = devices(amount.devices, now_ms)?;
