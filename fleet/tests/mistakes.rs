@@ -375,7 +375,7 @@ fn what_an_expectation_is_made_with_is_checked() {
         ),
         (
             format!("air_c = {}", twelve("99.0")),
-            "plant.air_c: found 99.0; allowed: twelve temperatures",
+            "plant.air_c: found 99; allowed: twelve temperatures",
         ),
         ("air_c = [1.0, 2.0]".to_owned(), "plant.air_c"),
         (
