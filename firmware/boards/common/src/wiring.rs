@@ -205,9 +205,20 @@ pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W: Watch
         seed,
     } = wired;
     watchdog.start();
-    let made = make_device(&room.device, base, seed, &mut watchdog);
-    let (setup, device) = match made {
-        Ok(made) => made,
+    let Some(mut flash) = base.flash else {
+        let problem = SetupError::Flash;
+        return Err(Failed { problem, watchdog });
+    };
+    let sectors = PageSectors {
+        at: base.map.pages_at,
+    };
+    let made = prepare(&mut flash, sectors, &base.begun, seed);
+    let setup = match made {
+        Ok(setup) => setup,
+        Err(problem) => return Err(Failed { problem, watchdog }),
+    };
+    let device = match make_device(&room.device, flash, base, &setup, &mut watchdog) {
+        Ok(device) => device,
         Err(problem) => return Err(Failed { problem, watchdog }),
     };
     let bus = make_bus(&room.bus, uart, driver_enable, &setup, base.desk);
@@ -229,41 +240,29 @@ pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W: Watch
 #[inline(never)]
 fn make_device<F: NorFlash>(
     room: &'static StaticCell<BoardDevice<F>>,
-    base: &Base<F>,
-    seed: Seed,
-    watchdog: &mut impl Watchdog,
-) -> Result<(Setup, &'static BoardDevice<F>), SetupError> {
-    let mut flash = base.flash.ok_or(SetupError::Flash)?;
-    let sectors = PageSectors {
-        at: base.map.pages_at,
-    };
-    let setup = prepare(&mut flash, sectors, &base.begun, seed)?;
-    let queue = open_queue(flash, base, &setup, watchdog)?;
-    let device = room.init_with(|| Device::new(setup.device_parts(&base.begun, queue), setup.identity));
-    Ok((setup, device))
-}
-
-#[inline(never)]
-fn open_queue<F: NorFlash>(
     flash: SharedFlash<F>,
     base: &Base<F>,
     setup: &Setup,
     watchdog: &mut impl Watchdog,
-) -> Result<FlashQueue<SharedFlash<F>>, SetupError> {
+) -> Result<&'static BoardDevice<F>, SetupError> {
     let owner = QueueOwner::of(&setup.page.device);
     let incarnation = setup.seed.draw_u32("incarnation");
-    let queue = FlashQueue::open(flash, base.map.queue.clone(), owner, incarnation, &mut || {
+    let opened = FlashQueue::open(flash, base.map.queue.clone(), owner, incarnation, &mut || {
         watchdog.feed();
     });
-    let queue = queue.map_err(|error| {
-        say!("queue: {error}");
-        SetupError::Queue
-    })?;
-    let found = queue.recovery().found;
-    if found != Found::Own {
-        say!("queue: formatted: {found}");
+    match opened {
+        Ok(queue) => {
+            let found = queue.recovery().found;
+            if found != Found::Own {
+                say!("queue: formatted: {found}");
+            }
+            Ok(room.init_with(|| Device::new(setup.device_parts(&base.begun, queue), setup.identity)))
+        }
+        Err(error) => {
+            say!("queue: {error}");
+            Err(SetupError::Queue)
+        }
     }
-    Ok(queue)
 }
 
 #[inline(never)]

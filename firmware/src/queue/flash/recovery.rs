@@ -84,47 +84,62 @@ impl<F: NorFlash> FlashQueue<F> {
         let geometry = Geometry::new::<F>(&area, flash.capacity()).map_err(FlashQueueError::Area)?;
         let mut medium = Medium::new(flash, geometry);
         let (newest, highest) = Self::newest(&mut medium, alive)?;
-        let mut queue = if let Some(newest) = newest {
-            let mut queue = Self::new(medium, newest.seed, newest.known.owner);
+        let (seed, its_owner) = newest.map_or_else(
+            || {
+                // Numbers go on, so that nothing old is ever taken for the newest.
+                let page = highest.map_or(geometry.pages, |highest| highest.saturating_add(1));
+                let incarnation = random;
+                (Seed { incarnation, page }, owner)
+            },
+            |newest| (newest.seed, newest.known.owner),
+        );
+        // There is one of it at any time: it would be a large part of a board's stack.
+        let mut queue = Self::new(medium, seed, its_owner);
+        if let Some(newest) = newest {
             queue.recover(&newest, alive)?;
-            if queue.owner == owner {
+            if its_owner != owner {
+                queue.take_over(owner, random);
+                queue.format(alive)?;
+            } else {
                 queue.start_boot(alive)?;
-                queue.unreported = 0;
-                return Ok(queue);
             }
-            queue.taken_over(owner, random)
         } else {
-            let mut found = Found::Nothing;
-            for page in 0..geometry.pages {
-                if medium.is_page_of_any_ring(page)? {
-                    found = Found::Unreadable;
-                }
-            }
-            // Numbers go on, so that nothing old is ever taken for the newest.
-            let page = highest.map_or(geometry.pages, |highest| highest.saturating_add(1));
-            let seed = Seed {
-                incarnation: random,
-                page,
-            };
-            let mut queue = Self::new(medium, seed, owner);
-            queue.recovery.found = found;
-            queue
-        };
-        queue.format(alive)?;
+            queue.recovery.found = queue.foreign()?;
+            queue.format(alive)?;
+        }
+        queue.unreported = 0;
         Ok(queue)
     }
 
-    /// A new ring of another owner behind this one, in the same places.
-    fn taken_over(self, owner: QueueOwner, random: Incarnation) -> Self {
+    /// What an area is that holds no ring of ours.
+    fn foreign(&mut self) -> Outcome<Found, F> {
+        for page in 0..self.medium.geometry.pages {
+            if self.medium.is_page_of_any_ring(page)? {
+                return Ok(Found::Unreadable);
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// Becomes a new ring of another owner behind the one that was recovered, in the same places.
+    fn take_over(&mut self, owner: QueueOwner, random: Incarnation) {
         let page = self.retired.from(self.head + 1, &self.medium.geometry);
+        let pending_records = self.pending_total;
         // It is another one in any case.
-        let incarnation = random.wrapping_add(u32::from(random == self.incarnation));
-        let mut queue = Self::new(self.medium, Seed { incarnation, page }, owner);
-        queue.retired = self.retired;
-        queue.recovery.found = Found::OtherOwner {
-            pending_records: self.pending_total,
+        self.incarnation = random.wrapping_add(u32::from(random == self.incarnation));
+        self.owner = owner;
+        (self.boot, self.next, self.last) = (0, 0, None);
+        self.recovery = Recovery {
+            found: Found::OtherOwner { pending_records },
+            ..Recovery::default()
         };
-        queue
+        (self.unnamed, self.owes, self.lost_end) = (false, false, None);
+        (self.tail, self.word, self.head_word, self.head) = (page, page, page, page);
+        (self.offset, self.closed, self.counts) = (0, true, false);
+        self.begun = (page, 0);
+        self.pending.fill(0);
+        self.pending_total = 0;
+        self.cursors.clear();
     }
 
     /// Begins two pages at once: what the second one holds can be read even if its head is damaged, as the first one tells the
@@ -133,7 +148,6 @@ impl<F: NorFlash> FlashQueue<F> {
         self.start_boot(alive)?;
         self.begin_page(self.tail)?;
         self.reclaim();
-        self.unreported = 0;
         Ok(())
     }
 
