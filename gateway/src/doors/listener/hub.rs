@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 pub const SESSIONS_PER_DEVICE_MAX: usize = 8;
 /// So many takeovers of a device's sessions within [`TAKEOVERS_WITHIN_MS`] are no lost network any more.
 const TAKEOVERS_MAX: u32 = 3;
-/// CONNECTs that a device may have accepted within [`CONNECTS_WITHIN_MS`]: each costs keys and places.
+/// CONNECTs that a device may have accepted within a minute: each costs keys and places.
 pub const CONNECTS_MAX: u32 = 120;
 /// How long a device's CONNECTs are counted together, in ms.
 const CONNECTS_WITHIN_MS: u64 = 60 * 1_000;
