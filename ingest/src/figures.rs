@@ -51,6 +51,7 @@ pub(crate) struct PlantFigures {
     pub(crate) energy_today_wh: Option<i64>,
     pub(crate) completeness_today: f64,
     pub(crate) energy_total_wh: Option<i64>,
+    pub(crate) energy_correction_wh: Option<i64>,
     pub(crate) peer_yield_ratio: Option<f64>,
 }
 
@@ -69,11 +70,12 @@ impl Figures {
             for plant in &fleet.plants {
                 let (energy_today_wh, completeness_today) =
                     plant_energy(&snapshot.inverters(plant, &today)?[0], now_ms - day_start_ms);
-                let energy_total_wh = snapshot.total_wh(plant)?;
+                let totals = snapshot.totals(plant)?;
                 let own = PlantFigures {
                     energy_today_wh,
                     completeness_today,
-                    energy_total_wh,
+                    energy_total_wh: totals.map(|(shown_wh, _)| shown_wh),
+                    energy_correction_wh: totals.map(|(_, correction_wh)| correction_wh),
                     peer_yield_ratio: None,
                 };
                 plants.push((plant.id.clone(), own));

@@ -349,6 +349,7 @@ fn plant_view(present: &Present, plant: &Plant, model: &PlantModel, now_ms: i64)
         energy_today_wh: today.and_then(|own| own.energy_today_wh),
         completeness_today: today.map_or(0.0, |own| own.completeness_today),
         energy_total_wh: own.filter(|_| !draining).and_then(|own| own.energy_total_wh),
+        energy_correction_wh: own.filter(|_| !draining).and_then(|own| own.energy_correction_wh),
         peer_yield_ratio: own.and_then(|own| own.peer_yield_ratio),
         expected: expected::plant_expected(present, plant, model, sky.as_ref(), now_ms),
         sun_elevation_deg: sky.map_or(f64::NAN, |sky| sky.sun.elevation_deg()),

@@ -169,7 +169,34 @@ async fn the_total_never_falls_over_resets_and_restarts() {
         next = device.next;
         store.close().await;
     }
-    assert_eq!(shown, [0, 500, 500, 530, 1_350, 1_350]);
+    // 50 and 80 look like a reset until 900 shows that they were dips.
+    assert_eq!(shown, [0, 500, 550, 580, 800, 820]);
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_a_spike_stays_in_the_total_and_is_corrected_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let mut device = Device {
+        store: &store,
+        id: "a-01",
+        next: 0,
+    };
+    let mut shown = Vec::new();
+    for (minute, register) in (0..).zip([13_000_000, 13_000_500, 13_000_010, 13_000_020]) {
+        device
+            .send(&[inverter(NOON_MS + minute * MINUTE_MS, 1, register)])
+            .await;
+        store.live().refresh(&store, NOON_MS).unwrap();
+        let view = store.live().view(NOON_MS);
+        let plant = plant(&view, "a");
+        shown.push((
+            plant.energy_total_wh.unwrap(),
+            plant.energy_correction_wh.unwrap(),
+        ));
+    }
+    assert_eq!(shown, [(0, 0), (500, 0), (500, -490), (500, -480)]);
 }
 
 #[tokio::test]

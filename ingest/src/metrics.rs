@@ -106,6 +106,8 @@ families! {
         "Operating state after SunSpec St: 1 off, 2 sleeping, 3 starting, 4 MPPT, 5 throttled, 6 shutting down, 7 fault, 8 standby.";
     energy_total: CounterVec "solar_generated_energy_joules_total" ["plant"]
         "Energy generated since the first stored register. Absent while a backlog drains.";
+    energy_correction: GaugeVec "solar_generated_energy_correction_joules" ["plant"]
+        "What has to be added to the energy generated since the first stored register, which never falls; 0 or below.";
     energy_today: GaugeVec "solar_generated_energy_today_joules" ["plant"]
         "Energy generated since midnight in Tehran.";
     imbalance: GaugeVec "solar_energy_imbalance_watts" ["site"]
@@ -235,11 +237,7 @@ impl Families {
                 Some(if plant.draining { 1.0 } else { 0.0 }),
             );
             self.expected(plant);
-            if let Some(total_wh) = plant.energy_total_wh.filter(|&wh| wh >= 0) {
-                self.energy_total
-                    .with_label_values(&labels)
-                    .inc_by(joules(total_wh));
-            }
+            self.totals(plant);
             for meter in &plant.meters {
                 let address = meter.meter.to_string();
                 let labels = [plant.id.as_str(), meter.device.as_str(), &address];
@@ -323,6 +321,16 @@ impl Families {
             let ratio = string.imbalance_pct.map(|pct| pct / PERCENT);
             set(&self.string_imbalance, &[plant, device, address, &input], ratio);
         }
+    }
+
+    fn totals(&self, plant: &PlantView) {
+        let labels = [plant.id.as_str()];
+        if let Some(total_wh) = plant.energy_total_wh.filter(|&wh| wh >= 0) {
+            let total = self.energy_total.with_label_values(&labels);
+            total.inc_by(joules(total_wh));
+        }
+        let correction = plant.energy_correction_wh.map(joules);
+        set(&self.energy_correction, &labels, correction);
     }
 
     fn device_gauges(&self, device: &str, health: &DeviceHealth) {

@@ -46,6 +46,7 @@ fn view() -> View {
         energy_today_wh: Some(40_000),
         completeness_today: 1.0,
         energy_total_wh: Some(123_456_789),
+        energy_correction_wh: Some(-490),
         peer_yield_ratio: Some(0.97),
         expected: expected(),
         sun_elevation_deg: -3.25,
@@ -176,6 +177,7 @@ fn what_is_known_is_stated_in_base_units() {
         r#"solar_inverter_state{device="sari-01",meter="1",plant="sari-roof-1"} 4"#,
         r#"solar_generated_energy_joules_total{plant="sari-roof-1"} 444444440400"#,
         r#"solar_generated_energy_today_joules{plant="sari-roof-1"} 144000000"#,
+        r#"solar_generated_energy_correction_joules{plant="sari-roof-1"} -1764000"#,
         r#"solar_energy_imbalance_watts{site="sari-town-hall"} -2000"#,
         r#"solar_last_reading_timestamp_seconds{device="sari-01"} 1794999998.5"#,
         r#"solar_sun_elevation_degrees{plant="sari-roof-1"} -3.25"#,
@@ -242,6 +244,7 @@ fn what_is_not_known_is_absent_and_never_zero() {
     plant.power_w = None;
     plant.energy_today_wh = None;
     plant.energy_total_wh = None;
+    plant.energy_correction_wh = None;
     plant.peer_yield_ratio = None;
     plant.draining = true;
     plant.expected = PlantExpected::default();

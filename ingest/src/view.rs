@@ -37,6 +37,8 @@ pub struct PlantView {
     /// What it generated since its first stored register in Wh. It never falls, over restarts and register resets;
     /// `None` before the first register and while a backlog drains.
     pub energy_total_wh: Option<i64>,
+    /// What has to be added to that total, in Wh: it was once taken for more than it turned out to be. 0 or below; `None` with it.
+    pub energy_correction_wh: Option<i64>,
     /// Its specific yield over the last four closed quarter-hours against the median of its district's other plants;
     /// `None` when the sun is low, data are incomplete or there are too few peers.
     pub peer_yield_ratio: Option<f64>,
@@ -330,13 +332,15 @@ pub struct IntervalRow {
 pub struct IntervalFlags {
     /// Energy over a gap of more than 15 min was spread evenly: the sum is exact, its shape is not known.
     pub spread: bool,
-    /// A register fell; no energy was counted across the fall.
+    /// A register began again at 0, or a rise or a fall of it can't be believed: what it counted then is not known whole.
     pub reset: bool,
     /// Readings of this time are held back and not in the numbers.
     pub held: bool,
     /// A grid meter had not stated its import or its export register yet, which SunSpec meters leave out while it is 0: it was
     /// taken for 0.
     pub assumed: bool,
+    /// Late readings have arrived that are not in the numbers yet: they are being worked in.
+    pub settling: bool,
 }
 
 /// A stored reading of a registered meter: placed in time, not held, with values.

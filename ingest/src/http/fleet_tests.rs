@@ -12,6 +12,7 @@ fn plant(id: &str, power_w: Option<i64>, draining: bool) -> PlantView {
         energy_today_wh: None,
         completeness_today: 0.0,
         energy_total_wh: None,
+        energy_correction_wh: None,
         peer_yield_ratio: None,
         expected: PlantExpected::default(),
         sun_elevation_deg: 30.0,

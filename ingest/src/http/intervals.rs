@@ -45,6 +45,7 @@ struct Interval {
     reset: bool,
     held: bool,
     assumed: bool,
+    settling: bool,
 }
 
 pub(super) async fn intervals(
@@ -85,6 +86,7 @@ impl From<IntervalRow> for Interval {
             reset: row.flags.reset,
             held: row.flags.held,
             assumed: row.flags.assumed,
+            settling: row.flags.settling,
         }
     }
 }

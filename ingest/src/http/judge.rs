@@ -133,6 +133,7 @@ mod tests {
             energy_today_wh: None,
             completeness_today: 0.0,
             energy_total_wh: None,
+            energy_correction_wh: None,
             peer_yield_ratio: None,
             expected: PlantExpected::default(),
             sun_elevation_deg,

@@ -175,7 +175,7 @@ function remarks(row) {
   const partly = over && row.generated_wh !== null && row.completeness < 0.995;
   // Meters read at slightly different instants may miss each other by a little.
   const negative = row.consumed_wh !== null && row.consumed_wh < -10;
-  return [['spread', row.spread], ['reset', row.reset], ['held', row.held], ['assumed', row.assumed], ['partly', partly], ['negative', negative]].filter(([, applies]) => applies).map(([word]) => t(word));
+  return [['spread', row.spread], ['reset', row.reset], ['held', row.held], ['assumed', row.assumed], ['settling', row.settling], ['partly', partly], ['negative', negative]].filter(([, applies]) => applies).map(([word]) => t(word));
 }
 
 function fill(made, box, answer, bars, label, when, now = -1) {

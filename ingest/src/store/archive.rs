@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use taraz_analytics::energy::{Point, Series};
 use taraz_telemetry::{DeviceId, MeterAddress};
 
+use super::facts::registers;
 use super::history::{self, PlacedReading};
 use super::{FILE_NAME, Register, StoreError, schema};
 use crate::analytics::QUARTER_MS;
@@ -58,19 +59,20 @@ impl Archive {
         register: Register,
         until_ms: i64,
     ) -> Result<Series, StoreError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT time_ms, value_wh FROM point JOIN series ON series.id = point.series
-             JOIN device ON device.id = series.device
-             WHERE device.name = ? AND meter = ? AND register = ? AND time_ms <= ? ORDER BY time_ms",
-        )?;
-        let points =
-            statement.query_map((device.as_str(), meter.get(), register as u8, until_ms), |row| {
-                Ok(Point {
-                    time_ms: row.get(0)?,
-                    value_wh: row.get(1)?,
-                })
-            })?;
-        Ok(points.collect::<rusqlite::Result<_>>()?)
+        let mut series = Series::default();
+        let until_ms = until_ms.saturating_add(1);
+        history::readings_between(&self.connection, device, i64::MIN, until_ms, |placed| {
+            if placed.reading.meter == meter {
+                let of_it = registers(&placed.reading).find(|&(stated, _)| stated == register);
+                series.extend(of_it.map(|(_, value_wh)| Point {
+                    time_ms: placed.time_ms,
+                    value_wh,
+                }));
+            }
+            Ok(())
+        })
+        .map_err(StoreError::Sqlite)?;
+        Ok(series)
     }
 
     /// The readings of a device in `from_ms..to_ms` (UTC ms) to `each`, in the order of time and, at one instant, of identities:

@@ -3,24 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Connection;
+use taraz_analytics::energy::{Meter, Point};
 use taraz_fleet::{DeviceRef, Fleet};
 use taraz_telemetry::{
     BatchItem, Clock, DeviceId, Diagnostics, Hold, MeterAddress, Outcome, Reading, Record, Sequence,
 };
 
+use super::account::{self, Credit, Gathered};
 use super::anchors::Anchors;
 use super::facts::{decode, kind_of, meter_of, registers, unstated};
 use super::notes;
 use super::plausible::oldest_ms as oldest_ms_of;
-use super::points::{Changes, Gathered};
 use super::rows::{self, Row};
 use super::runs::{Looked, OpenRuns};
-use super::state::{BootKey, SeriesKey, State};
+use super::state::{BootKey, Register, SeriesKey, State};
 use super::tally::Tally;
-use crate::analytics::{Point, quarter_of};
+use crate::analytics::quarter_of;
 use crate::arrivals::Arrivals;
 use crate::counters::ReadingResult;
+use crate::registers::register_of;
 use crate::view::DeviceHealth;
+
+/// So many stored readings may be read again for each value that comes in; what is late beyond that waits until the writer is idle.
+const REREAD_PER_VALUE: usize = 2;
+/// The most readings that one transaction reads again, in about.
+pub(super) const CREDIT_MAX: usize = 20_000;
 
 /// The work of one transaction.
 #[derive(Debug)]
@@ -29,7 +36,6 @@ pub(super) struct Group<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) state: &'a mut State,
     pub(super) gathered: Gathered,
-    pub(super) changes: Changes,
     /// Plain readings that are not written yet.
     pub(super) open: OpenRuns,
     /// The run that a repeated record was found in.
@@ -66,6 +72,12 @@ impl Context<'_> {
         let meter = self.found.and_then(|found| found.device.meter(meter));
         meter.map_or(0, |meter| meter.rated_w)
     }
+
+    /// What the registry knows of a meter's register.
+    fn known(&self, meter: MeterAddress, register: Register) -> Meter {
+        let meter = self.found.and_then(|found| found.device.meter(meter));
+        meter.map_or(Meter::new(0), |meter| register_of(meter, register))
+    }
 }
 
 impl<'a> Group<'a> {
@@ -80,7 +92,6 @@ impl<'a> Group<'a> {
             fleet,
             state,
             gathered: Gathered::default(),
-            changes: Changes::default(),
             open: OpenRuns::default(),
             looked: None,
             runs_before: HashMap::new(),
@@ -254,15 +265,16 @@ impl<'a> Group<'a> {
                 1,
             );
         }
-        let rated_w = context.rated_w(reading.meter);
         for (register, value_wh) in registers(&reading) {
             let key = SeriesKey {
                 device: context.boot.device,
                 meter: reading.meter.get(),
                 register,
             };
-            let series = self.state.series(self.connection, key, rated_w)?;
-            self.gathered.push(series, Point { time_ms, value_wh });
+            let known = || context.known(reading.meter, register);
+            let series = self.state.series(self.connection, key, known)?;
+            self.gathered
+                .push(key.device, series, Point { time_ms, value_wh });
         }
         self.count_unstated(context, &reading, time_ms, 1)?;
         match reading.outcome {
@@ -293,13 +305,23 @@ impl<'a> Group<'a> {
         rows::count_unstated(self.connection, device, reading.meter, register, quarter, change)
     }
 
+    /// Accounts for the register values; accounts that late ones have reopened are made again as far as the credit goes.
+    fn account(&mut self) -> rusqlite::Result<()> {
+        let gathered = std::mem::take(&mut self.gathered);
+        let earned = gathered.len().saturating_mul(REREAD_PER_VALUE);
+        let mut credit = Credit((self.state.credit + earned).min(CREDIT_MAX));
+        account::feed(self.connection, self.state, gathered)?;
+        account::catch_up(self.connection, self.state, &mut credit)?;
+        self.state.credit = credit.0;
+        Ok(())
+    }
+
     /// Writes what was gathered. The transaction can be committed afterwards.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         self.open.write(self.connection, self.state)?;
         self.place_moved()?;
         self.settle()?;
-        self.gathered.insert(self.connection, &mut self.changes)?;
-        std::mem::take(&mut self.changes).write(self.connection)?;
+        self.account()?;
         for (boot, before) in &self.runs_before {
             if let Some(received) = self.state.received.get(boot) {
                 rows::write_runs(self.connection, *boot, before, received)?;

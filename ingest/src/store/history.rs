@@ -57,11 +57,22 @@ pub(super) fn readings_between<E: From<rusqlite::Error>>(
     device: &DeviceId,
     from_ms: i64,
     to_ms: i64,
+    each: impl FnMut(PlacedReading) -> Result<(), E>,
+) -> Result<(), E> {
+    match key_of(connection, device)? {
+        Some(device) => readings_of(connection, device, from_ms, to_ms, each),
+        None => Ok(()),
+    }
+}
+
+/// [`readings_between`] of a device by its key.
+pub(super) fn readings_of<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    device: i64,
+    from_ms: i64,
+    to_ms: i64,
     mut each: impl FnMut(PlacedReading) -> Result<(), E>,
 ) -> Result<(), E> {
-    let Some(device) = key_of(connection, device)? else {
-        return Ok(());
-    };
     if to_ms <= from_ms {
         return Ok(());
     }

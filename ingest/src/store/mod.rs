@@ -4,6 +4,7 @@
 //! commit. Out: intervals, the feed of readings, cursors, from read connections that never wait for the writer. It never
 //! changes or forgets a record; what contradicts a stored one is kept beside it.
 
+mod account;
 mod anchors;
 mod archive;
 mod backup;
@@ -17,7 +18,6 @@ mod naming;
 mod notes;
 mod placing;
 mod plausible;
-mod points;
 mod quarantine;
 mod read;
 mod rebuild;

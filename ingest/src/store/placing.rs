@@ -8,11 +8,10 @@ use taraz_telemetry::{Anchor, Clock, DeviceId, Hold, Reading, Record};
 use super::anchors::{Anchors, is_settled};
 use super::facts::{DROPPED, TIME_MS_MAX, registers};
 use super::group::{Context, Group};
-use super::points;
 use super::rows::{self, Stored};
-use super::state::{BootKey, SeriesKey};
+use super::state::BootKey;
 use super::unsynced_rows;
-use crate::analytics::{Point, quarter_of};
+use crate::analytics::quarter_of;
 use crate::counters::ReadingResult;
 
 /// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
@@ -86,8 +85,6 @@ impl Group<'_> {
 
     /// Writes the anchors that are new, and moves what they place elsewhere.
     pub(super) fn place_moved(&mut self) -> rusqlite::Result<()> {
-        // What this group gathered must be in the tables before any of it can move.
-        self.gathered.insert(self.connection, &mut self.changes)?;
         for (boot, device) in std::mem::take(&mut self.moved) {
             self.anchors(boot)?;
             if let Some(anchors) = self.anchors.get(&boot) {
@@ -150,27 +147,10 @@ impl Group<'_> {
                 -1,
             );
         }
-        self.gathered.insert(self.connection, &mut self.changes)?;
-        self.count_unstated(context, reading, was_ms, -1)?;
-        let rated_w = context.rated_w(reading.meter);
-        for (register, value_wh) in registers(reading) {
-            let key = SeriesKey {
-                device: context.boot.device,
-                meter: reading.meter.get(),
-                register,
-            };
-            let series = self.state.series(self.connection, key, rated_w)?;
-            points::remove(
-                self.connection,
-                &mut self.changes,
-                series,
-                Point {
-                    time_ms: was_ms,
-                    value_wh,
-                },
-            )?;
+        if registers(reading).next().is_some() {
+            self.gathered.take_out(context.boot.device, was_ms);
         }
-        Ok(())
+        self.count_unstated(context, reading, was_ms, -1)
     }
 
     /// Gives to the sinks what is settled by now.

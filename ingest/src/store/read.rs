@@ -5,10 +5,10 @@ use taraz_fleet::{Device, Fleet, Meter, Plant};
 use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Outcome, Record};
 
 use super::StoreError;
-use super::state::{Register, Series};
-use crate::analytics::{
-    Contribution, Point, QUARTER_MS, SiteEnergies, Span, plant_energy, quarter_of, site_balance,
-};
+use super::account::Reader;
+use super::runs::DAY_MS;
+use super::state::Register;
+use crate::analytics::{Contribution, QUARTER_MS, SiteEnergies, plant_energy, quarter_of, site_balance};
 use crate::live::Remembered;
 use crate::view::{IntervalFlags, IntervalRow};
 
@@ -28,6 +28,7 @@ impl Snapshot<'_> {
         let generated = self.inverters(plant, periods)?;
         let sites = self.site(plant.site_id(), periods)?;
         let held = self.held(plant.site_id(), periods)?;
+        let settling_ms = self.settling_ms(plant.site_id())?;
         let rows = periods.iter().enumerate().map(|(at, &(start_ms, end_ms))| {
             let (generated_wh, completeness) = plant_energy(&generated[at], end_ms - start_ms);
             let balance = site_balance(&sites[at]);
@@ -46,6 +47,7 @@ impl Snapshot<'_> {
                     reset: parts().any(|part| part.resets > 0),
                     held: held[at],
                     assumed: sites[at].assumed,
+                    settling: settling_ms.is_some_and(|from_ms| from_ms < end_ms),
                 },
             }
         });
@@ -96,36 +98,40 @@ impl Snapshot<'_> {
     }
 
     /// What all inverters of a plant counted since their first register, never falling; `None` before.
+    #[cfg(test)]
     pub(crate) fn total_wh(&self, plant: &Plant) -> rusqlite::Result<Option<i64>> {
+        Ok(self.totals(plant)?.map(|(shown_wh, _)| shown_wh))
+    }
+
+    /// What all inverters of a plant counted since their first register, in Wh: the highest that it ever came to, and by how much it
+    /// is wrong, 0 or below. `None` before the first register.
+    pub(crate) fn totals(&self, plant: &Plant) -> rusqlite::Result<Option<(i64, i64)>> {
         let mut total = None;
         for (device, meter) in meters(plant).filter(|(_, meter)| meter.role == MeterRole::Inverter) {
-            let Some((_, shown_wh)) = self.series(device, meter, Register::Energy)? else {
+            let Some(account) = self.account(device, meter, Register::Energy)? else {
                 return Ok(None);
             };
-            total = Some(total.unwrap_or(0) + shown_wh);
+            let (shown_wh, correction_wh) = total.unwrap_or((0, 0));
+            total = Some((
+                shown_wh + account.shown_wh(),
+                correction_wh + account.total_wh() - account.shown_wh(),
+            ));
         }
         Ok(total)
     }
 
-    pub(super) fn series(
+    pub(super) fn account(
         &self,
         device: &Device,
         meter: &Meter,
         register: Register,
-    ) -> rusqlite::Result<Option<(Series, i64)>> {
-        self.connection
-            .prepare_cached(
-                "SELECT series.id, rated_w, shown_wh FROM series JOIN device ON device.id = series.device
-                 WHERE device.name = ? AND meter = ? AND register = ?",
-            )?
-            .query_row((device.id.as_str(), meter.address.get(), register as u8), |row| {
-                let series = Series {
-                    id: row.get(0)?,
-                    rated_w: row.get(1)?,
-                };
-                Ok((series, row.get(2)?))
-            })
-            .optional()
+    ) -> rusqlite::Result<Option<Reader>> {
+        Reader::find(
+            self.connection,
+            device.id.as_str(),
+            meter.address.get(),
+            register as u8,
+        )
     }
 
     /// What one register states about each period; periods are in order and don't overlap.
@@ -136,76 +142,40 @@ impl Snapshot<'_> {
         register: Register,
         periods: &[Period],
     ) -> rusqlite::Result<Vec<Contribution>> {
-        match self.series(device, meter, register)? {
-            Some((series, _)) => self.contributions_of(series, periods),
+        match self.account(device, meter, register)? {
+            Some(account) => self.contributions_of(&account, periods),
             None => Ok(vec![Contribution::default(); periods.len()]),
         }
     }
 
+    /// A quarter-hour belongs to the period that it begins in.
     pub(super) fn contributions_of(
         &self,
-        series: Series,
+        account: &Reader,
         periods: &[Period],
     ) -> rusqlite::Result<Vec<Contribution>> {
-        let mut parts = vec![Contribution::default(); periods.len()];
         let (Some(&(start_ms, _)), Some(&(_, end_ms))) = (periods.first(), periods.last()) else {
-            return Ok(parts);
+            return Ok(Vec::new());
         };
-        let mut narrow = self.connection.prepare_cached(
-            "SELECT quarter, energy_wh, known_ms, spread, resets FROM interval
-             WHERE series = ? AND quarter >= ? AND quarter <= ? ORDER BY quarter",
-        )?;
-        let mut rows = narrow.query((series.id, quarter_of(start_ms), quarter_of(end_ms - 1)))?;
-        while let Some(row) = rows.next()? {
-            let quarter_ms = row.get::<_, i64>(0)? * QUARTER_MS;
-            // A quarter-hour belongs to the period that it begins in.
-            if let Some(at) = period_at(periods, quarter_ms) {
-                parts[at] += Contribution {
-                    energy_wh: row.get(1)?,
-                    known_ms: row.get(2)?,
-                    spread: row.get(3)?,
-                    resets: row.get(4)?,
-                };
-            }
-        }
-        self.add_wide(series, periods, &mut parts)?;
-        Ok(parts)
+        let entries = account.entries(self.connection, edge_ms(start_ms), edge_ms(end_ms))?;
+        let of_period = |&(start_ms, end_ms): &Period| entries.period(edge_ms(start_ms), edge_ms(end_ms));
+        Ok(periods.iter().map(of_period).map(Contribution::from).collect())
     }
 
-    fn add_wide(
-        &self,
-        series: Series,
-        periods: &[Period],
-        parts: &mut [Contribution],
-    ) -> rusqlite::Result<()> {
-        let (start_ms, end_ms) = (periods[0].0, periods[periods.len() - 1].1);
-        // Spans don't overlap: of those that begin before the first period only the last one can reach into it.
-        let mut wide = self.connection.prepare_cached(
-            "SELECT from_ms, from_wh, to_ms, to_wh FROM span WHERE series = ?1 AND from_ms < ?3 AND from_ms >=
-                 coalesce((SELECT max(from_ms) FROM span WHERE series = ?1 AND from_ms <= ?2), ?2)",
+    /// From when on late readings of a site's meters may still change its numbers, UTC ms; `None` when all are worked in.
+    fn settling_ms(&self, site: &str) -> rusqlite::Result<Option<i64>> {
+        // A late reading changes the segment that it lies in, which begins on the last day before it that has readings.
+        let mut late = self.connection.prepare_cached(
+            "SELECT min(coalesce((SELECT max(checkpoint.day) FROM checkpoint JOIN series ON series.id = checkpoint.series
+                                  WHERE series.device = late.device AND checkpoint.day < late.day), late.day))
+             FROM late JOIN device ON device.id = late.device WHERE device.name = ?",
         )?;
-        let mut rows = wide.query((series.id, start_ms, end_ms))?;
-        while let Some(row) = rows.next()? {
-            let from = Point {
-                time_ms: row.get(0)?,
-                value_wh: row.get(1)?,
-            };
-            let to = Point {
-                time_ms: row.get(2)?,
-                value_wh: row.get(3)?,
-            };
-            let first = periods.partition_point(|&(_, end_ms)| end_ms <= from.time_ms);
-            let after = periods.partition_point(|&(start_ms, _)| start_ms < to.time_ms);
-            let span = Span {
-                from,
-                to,
-                rated_w: series.rated_w,
-            };
-            for at in first..after {
-                parts[at] += span.contribution(periods[at].0, periods[at].1);
-            }
+        let mut first: Option<i64> = None;
+        for device in self.fleet.plants_at(site).flat_map(|plant| &plant.devices) {
+            let day: Option<i64> = late.query_row([device.id.as_str()], |row| row.get(0))?;
+            first = first.into_iter().chain(day).min();
         }
-        Ok(())
+        Ok(first.map(|day| day * DAY_MS))
     }
 
     /// Whether readings of a site's meters are held back in each period.
@@ -283,6 +253,11 @@ fn meters(plant: &Plant) -> impl Iterator<Item = (&Device, &Meter)> {
         .devices
         .iter()
         .flat_map(|device| device.meters.iter().map(move |meter| (device, meter)))
+}
+
+/// The first edge of quarter-hours from an instant on.
+const fn edge_ms(time_ms: i64) -> i64 {
+    quarter_of(time_ms + QUARTER_MS - 1) * QUARTER_MS
 }
 
 pub(super) fn period_at(periods: &[Period], time_ms: i64) -> Option<usize> {

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
-use taraz_telemetry::{MeterAddress, Reading, Record};
+use taraz_analytics::energy::Meter;
+use taraz_telemetry::{MeterAddress, Record};
 
+use super::account::{self, Credit};
 use super::anchors::Anchors;
 use super::facts::{registers, unstated};
-use super::points::{Changes, Gathered};
+use super::runs::day_of;
 use super::state::{BootKey, SeriesKey, State};
 use super::{history, rows, unsynced_rows};
-use crate::analytics::{Point, quarter_of};
+use crate::analytics::quarter_of;
 use crate::counters::RecordKind;
-
-/// Values are inserted when so many are gathered: memory stays bounded.
-const GATHERED_MAX: usize = 100_000;
 
 /// Inside one transaction of the caller's. A store that has given up readings keeps its caches: they are all that is left of those.
 pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
@@ -25,10 +24,9 @@ pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::R
         );
         return Ok(());
     }
-    connection.execute_batch(
-        "DELETE FROM anchor; DELETE FROM point; DELETE FROM interval; DELETE FROM span; DELETE FROM held;
-         DELETE FROM unstated; UPDATE series SET total_wh = 0;",
-    )?;
+    connection.execute_batch("DELETE FROM anchor; DELETE FROM held; DELETE FROM unstated;")?;
+    account::reset_rows(connection)?;
+    state.reset_accounts();
     anchors(connection)?;
     times(connection)?;
     held(connection)?;
@@ -100,57 +98,29 @@ fn held(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Marks every day of every device that has readings, and makes the accounts.
 fn registers_of_all(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    let mut counted = Counted {
-        connection,
-        state,
-        gathered: Gathered::default(),
-        changes: Changes::default(),
-        count: 0,
-    };
     history::each_reading(connection, |device, time_ms, reading| {
-        counted.reading(device, time_ms, reading)
-    })?;
-    counted.finish()
-}
-
-/// Readings as they are counted again.
-struct Counted<'a> {
-    connection: &'a Connection,
-    state: &'a mut State,
-    gathered: Gathered,
-    changes: Changes,
-    count: usize,
-}
-
-impl Counted<'_> {
-    fn reading(&mut self, device: i64, time_ms: i64, reading: &Reading) -> rusqlite::Result<()> {
         let mut rated_w = 0;
-        for (register, value_wh) in registers(reading) {
+        for (register, _) in registers(reading) {
             let key = SeriesKey {
                 device,
                 meter: reading.meter.get(),
                 register,
             };
             // Every series of a stored register has been made; nothing bounds one that was not.
-            let series = self.state.series(self.connection, key, 0)?;
-            rated_w = series.rated_w;
-            self.gathered.push(series, Point { time_ms, value_wh });
-            self.count += 1;
+            let series = state.series(connection, key, || Meter::new(0))?;
+            rated_w = state
+                .accounts
+                .get(&series)
+                .map_or(0, |account| account.meter.rated_w());
+            state.late.insert((device, day_of(time_ms)));
         }
         if let Some(register) = unstated(reading, rated_w) {
             let quarter = quarter_of(time_ms);
-            rows::count_unstated(self.connection, device, reading.meter, register, quarter, 1)?;
-        }
-        if self.count >= GATHERED_MAX {
-            self.gathered.insert(self.connection, &mut self.changes)?;
-            self.count = 0;
+            rows::count_unstated(connection, device, reading.meter, register, quarter, 1)?;
         }
         Ok(())
-    }
-
-    fn finish(mut self) -> rusqlite::Result<()> {
-        self.gathered.insert(self.connection, &mut self.changes)?;
-        self.changes.write(self.connection)
-    }
+    })?;
+    account::catch_up(connection, state, &mut Credit(usize::MAX))
 }

@@ -1,7 +1,7 @@
 //! Tables and migrations. A store that a later version of the program has written is refused, never changed.
 //!
-//! Truth: `record`, `run`, `chunk`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `point`,
-//! `span`, `interval`, `held`, `unstated` and the totals in `series`. `newest` and the times in `device` only serve the start.
+//! Truth: `record`, `run`, `chunk`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `interval`,
+//! `segment`, `ignored`, `checkpoint`, `late`, `held`, `unstated` and the accounts in `series`. `newest` and the times in `device` only serve the start.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
@@ -12,7 +12,9 @@ use super::StoreError;
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6];
+const MIGRATIONS: &[&str] = &[
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
+];
 
 const VERSION_1: &str = "
 -- Devices by a short key.
@@ -228,6 +230,68 @@ CREATE TABLE forgotten (day INTEGER PRIMARY KEY, readings INTEGER NOT NULL);
 -- Has a row while readings that have a row each have to be put into runs.
 CREATE TABLE runs_due (since INTEGER PRIMARY KEY);
 INSERT INTO runs_due VALUES (6);
+";
+
+const VERSION_7: &str = "
+-- Registers are accounted for by the auditors' arithmetic: in place of the values and the spans between them stand settled
+-- quarter-hours, longer segments as themselves, readings that were left out, and where each account stands.
+DROP TABLE point;
+DROP TABLE span;
+DROP TABLE interval;
+
+-- What segments up to 15 minutes state about each quarter-hour, once nothing can add to it any more.
+CREATE TABLE interval (
+    series INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    energy_wh INTEGER NOT NULL,
+    known_ms INTEGER NOT NULL,
+    covered_ms INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    PRIMARY KEY (series, quarter)
+) WITHOUT ROWID;
+
+-- Longer segments.
+CREATE TABLE segment (
+    series INTEGER NOT NULL,
+    from_ms INTEGER NOT NULL,
+    from_wh INTEGER NOT NULL,
+    to_ms INTEGER NOT NULL,
+    to_wh INTEGER NOT NULL,
+    energy_wh INTEGER NOT NULL,
+    cause INTEGER NOT NULL,
+    PRIMARY KEY (series, from_ms)
+) WITHOUT ROWID;
+
+-- Readings that are part of no segment.
+CREATE TABLE ignored (
+    series INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    value_wh INTEGER NOT NULL,
+    why INTEGER NOT NULL,
+    PRIMARY KEY (series, time_ms)
+) WITHOUT ROWID;
+
+-- How each account stood before its first reading of a UTC day; every day with readings that are accounted for has one.
+CREATE TABLE checkpoint (
+    series INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    state BLOB NOT NULL,
+    PRIMARY KEY (series, day)
+) WITHOUT ROWID;
+
+-- A device's day is read for its accounts.
+CREATE INDEX record_time ON record (device, time_ms) WHERE time_ms IS NOT NULL;
+
+-- Days of devices from which on accounts have to be made again.
+CREATE TABLE late (device INTEGER NOT NULL, day INTEGER NOT NULL, PRIMARY KEY (device, day)) WITHOUT ROWID;
+
+-- What is known of the register, as the account was made with; how the account stands; the energy of its rows; its first value.
+ALTER TABLE series ADD COLUMN meter_known BLOB;
+ALTER TABLE series ADD COLUMN state BLOB;
+ALTER TABLE series ADD COLUMN handed_wh INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE series ADD COLUMN first_ms INTEGER;
+ALTER TABLE series ADD COLUMN first_wh INTEGER;
+INSERT OR IGNORE INTO caches_due VALUES (7);
 ";
 
 /// The log is folded into the file when it has so many pages (16 MB): a page that changes with every commit is written home once for

@@ -1,14 +1,18 @@
 //! What the writer keeps in memory: keys of devices and series, what was received, the feed's end. All of it is in the
 //! tables too; after a failed commit it is loaded again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use rusqlite::Connection;
+use taraz_analytics::energy::{Meter, Point};
 use taraz_fleet::Fleet;
-use taraz_telemetry::{DeviceId, Incarnation, RangeSet};
+use taraz_telemetry::{DeviceId, Incarnation, MeterAddress, RangeSet};
 
+use super::account::{self, Account};
+use super::group::CREDIT_MAX;
 use super::notes::Notes;
 use super::{feed, unsynced_rows};
+use crate::registers::register_of;
 
 /// One start of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,19 +45,18 @@ pub(super) struct SeriesKey {
     pub(super) register: Register,
 }
 
-/// A series and what bounds its rises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Series {
-    /// Its key in the tables.
-    pub(super) id: i64,
-    /// The rated power of its meter in W, as the series' caches were made with.
-    pub(super) rated_w: u32,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) devices: HashMap<DeviceId, i64>,
-    pub(super) series: HashMap<SeriesKey, Series>,
+    pub(super) series: HashMap<SeriesKey, i64>,
+    /// The account of each series.
+    pub(super) accounts: HashMap<i64, Account>,
+    /// Devices and days from which on accounts have to be made again.
+    pub(super) late: BTreeSet<(i64, i64)>,
+    /// How many readings commits may read again for late ones.
+    pub(super) credit: usize,
+    /// The device whose accounts were made again last.
+    pub(super) caught_up: i64,
     pub(super) received: HashMap<BootKey, RangeSet>,
     /// Boots with records that wait to be settled; perhaps some whose last one was settled since.
     pub(super) waiting: HashSet<BootKey>,
@@ -70,6 +73,10 @@ impl State {
         Ok(Self {
             devices: load_devices(connection)?,
             series: load_series(connection)?,
+            accounts: load_accounts(connection)?,
+            late: load_late(connection)?,
+            credit: CREDIT_MAX,
+            caught_up: i64::MIN,
             received: load_received(connection)?,
             waiting: unsynced_rows::boots_with_waiting(connection)?,
             notes: Notes::default(),
@@ -102,56 +109,56 @@ impl State {
         Ok(key)
     }
 
-    /// A series, made if it is new; `rated_w` counts only then.
+    /// The key of a series, made if it is new; `known` counts only then.
     pub(super) fn series(
         &mut self,
         connection: &Connection,
         key: SeriesKey,
-        rated_w: u32,
-    ) -> rusqlite::Result<Series> {
+        known: impl FnOnce() -> Meter,
+    ) -> rusqlite::Result<i64> {
         if let Some(&series) = self.series.get(&key) {
             return Ok(series);
         }
+        let known = known();
         connection
-            .prepare_cached("INSERT INTO series (device, meter, register, rated_w) VALUES (?, ?, ?, ?)")?
-            .execute((key.device, key.meter, key.register as u8, rated_w))?;
-        let id = connection.last_insert_rowid();
-        self.series.insert(key, Series { id, rated_w });
-        Ok(Series { id, rated_w })
+            .prepare_cached("INSERT INTO series (device, meter, register, meter_known) VALUES (?, ?, ?, ?)")?
+            .execute((key.device, key.meter, key.register as u8, known.to_bytes()))?;
+        let series = connection.last_insert_rowid();
+        self.series.insert(key, series);
+        self.accounts.insert(series, Account::new(known));
+        Ok(series)
     }
 
-    /// Takes the registry's rated powers over; true when one has changed, so that the caches must be made again. What
-    /// has left the registry keeps its own.
-    pub(super) fn rate(&mut self, connection: &Connection, fleet: &Fleet) -> rusqlite::Result<bool> {
-        let rated_w = ratings(&self.devices, fleet);
+    /// Takes over what the registry knows of each register; true when something has changed, so that the caches must be made
+    /// again. What has left the registry keeps its own.
+    pub(super) fn follow(&mut self, connection: &Connection, fleet: &Fleet) -> rusqlite::Result<bool> {
+        let names: HashMap<i64, &DeviceId> = self.devices.iter().map(|(id, &key)| (key, id)).collect();
         let mut has_changed = false;
-        for (key, series) in &mut self.series {
-            let Some(&rated_w) = rated_w.get(&(key.device, key.meter)) else {
+        for (key, series) in &self.series {
+            let found = names.get(&key.device).and_then(|id| fleet.device(id));
+            let meter = MeterAddress::new(key.meter).and_then(|address| found?.device.meter(address));
+            let (Some(meter), Some(account)) = (meter, self.accounts.get_mut(series)) else {
                 continue;
             };
-            if rated_w != series.rated_w {
+            let known = register_of(meter, key.register);
+            if known != account.meter {
                 connection
-                    .prepare_cached("UPDATE series SET rated_w = ? WHERE id = ?")?
-                    .execute((rated_w, series.id))?;
-                series.rated_w = rated_w;
+                    .prepare_cached("UPDATE series SET meter_known = ? WHERE id = ?")?
+                    .execute((known.to_bytes(), series))?;
+                account.meter = known;
                 has_changed = true;
             }
         }
         Ok(has_changed)
     }
-}
 
-/// The rated power in W of each meter of the devices that the store knows.
-fn ratings(devices: &HashMap<DeviceId, i64>, fleet: &Fleet) -> HashMap<(i64, u8), u32> {
-    let found = devices
-        .iter()
-        .filter_map(|(id, &key)| Some((key, fleet.device(id)?.device)));
-    found
-        .flat_map(|(key, device)| {
-            let meters = device.meters.iter();
-            meters.map(move |meter| ((key, meter.address.get()), meter.rated_w))
-        })
-        .collect()
+    /// Begins every account anew.
+    pub(super) fn reset_accounts(&mut self) {
+        for account in self.accounts.values_mut() {
+            *account = Account::new(account.meter.clone());
+        }
+        self.late.clear();
+    }
 }
 
 fn load_devices(connection: &Connection) -> rusqlite::Result<HashMap<DeviceId, i64>> {
@@ -165,8 +172,8 @@ fn load_devices(connection: &Connection) -> rusqlite::Result<HashMap<DeviceId, i
     .collect()
 }
 
-fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, Series>> {
-    let mut statement = connection.prepare("SELECT id, device, meter, register, rated_w FROM series")?;
+fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, i64>> {
+    let mut statement = connection.prepare("SELECT id, device, meter, register FROM series")?;
     let rows = statement.query_map((), |row| {
         let register: u8 = row.get(3)?;
         let register = Register::ALL
@@ -179,12 +186,36 @@ fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, S
                 meter: row.get(2)?,
                 register,
             },
-            Series {
-                id: row.get(0)?,
-                rated_w: row.get(4)?,
+            row.get(0)?,
+        ))
+    })?;
+    rows.collect()
+}
+
+fn load_accounts(connection: &Connection) -> rusqlite::Result<HashMap<i64, Account>> {
+    let mut statement = connection
+        .prepare("SELECT id, meter_known, state, handed_wh, first_ms, first_wh, rated_w FROM series")?;
+    let rows = statement.query_map((), |row| {
+        let first: (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
+        Ok((
+            row.get(0)?,
+            Account {
+                meter: account::meter_known(row, 1, 6)?,
+                running: account::running(row, 2)?,
+                handed_wh: row.get(3)?,
+                first: first
+                    .0
+                    .zip(first.1)
+                    .map(|(time_ms, value_wh)| Point { time_ms, value_wh }),
             },
         ))
     })?;
+    rows.collect()
+}
+
+fn load_late(connection: &Connection) -> rusqlite::Result<BTreeSet<(i64, i64)>> {
+    let mut statement = connection.prepare("SELECT device, day FROM late")?;
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }
 

@@ -231,10 +231,13 @@ pub(crate) fn caches(folder: &Path) -> Vec<String> {
     let connection = raw(folder);
     let mut dump = Vec::new();
     for sql in [
-        "SELECT 'series', name, meter, register, total_wh FROM series JOIN device ON device.id = series.device".to_owned(),
-        format!("SELECT 'point', name, meter, register, time_ms, value_wh, readings FROM point t {NAMED}"),
-        format!("SELECT 'interval', name, meter, register, quarter, energy_wh, known_ms, spread, resets FROM interval t {NAMED}"),
-        format!("SELECT 'span', name, meter, register, from_ms, from_wh, to_ms, to_wh FROM span t {NAMED}"),
+        "SELECT 'series', name, meter, register, total_wh, handed_wh, first_ms, first_wh, hex(state) FROM series
+         JOIN device ON device.id = series.device".to_owned(),
+        format!("SELECT 'interval', name, meter, register, quarter, energy_wh, known_ms, covered_ms, flags FROM interval t {NAMED}"),
+        format!("SELECT 'segment', name, meter, register, from_ms, from_wh, to_ms, to_wh, energy_wh, cause FROM segment t {NAMED}"),
+        format!("SELECT 'ignored', name, meter, register, time_ms, value_wh, why FROM ignored t {NAMED}"),
+        format!("SELECT 'checkpoint', name, meter, register, day, hex(t.state) FROM checkpoint t {NAMED}"),
+        "SELECT 'late', name, day FROM late JOIN device ON device.id = late.device".to_owned(),
         "SELECT 'held', name, meter, quarter, readings FROM held JOIN device ON device.id = held.device".to_owned(),
         "SELECT 'unstated', name, meter, register, quarter, readings FROM unstated
          JOIN device ON device.id = unstated.device".to_owned(),

@@ -10,12 +10,16 @@
 //!
 //! Once stated it counts by itself: where it is missing again nothing is taken for 0.
 
-use rusqlite::OptionalExtension as _;
+use taraz_analytics::energy::{Point, account};
 use taraz_fleet::{Device, Meter};
 
+use super::account::Reader;
+use super::facts::registers;
+use super::history;
 use super::read::{Period, Snapshot, period_at};
-use super::state::{Register, Series};
-use crate::analytics::{Contribution, Point, QUARTER_MS, Span, quarter_of};
+use super::runs::{DAY_MS, day_of};
+use super::state::Register;
+use crate::analytics::{Contribution, QUARTER_MS, quarter_of};
 
 impl Snapshot<'_> {
     /// Adds what the unstated register states about each period to `parts`; true for each in which it was taken for 0.
@@ -32,33 +36,27 @@ impl Snapshot<'_> {
             Register::Import => Register::Export,
             Register::Energy => return Ok(none),
         };
-        let Some((other, _)) = self.series(device, meter, other)? else {
+        let Some(other) = self.account(device, meter, other)? else {
             return Ok(none);
         };
-        let stated = self.series(device, meter, register)?.map(|(series, _)| series);
-        let first = stated
-            .map(|series| self.first_point(series))
-            .transpose()?
-            .flatten();
-        let Some(last_ms) = self.last_before(other, first.map_or(i64::MAX, |point| point.time_ms))? else {
+        let first = self
+            .account(device, meter, register)?
+            .and_then(|stated| stated.first());
+        let Some(last_ms) = self.last_before(device, meter, &other, first)? else {
             return Ok(none);
         };
-        let mut zero = self.contributions_of(other, periods)?;
+        let mut zero = self.contributions_of(&other, periods)?;
         if let Some(to) = first {
             let from = Point {
                 time_ms: last_ms,
                 value_wh: 0,
             };
-            let span = Span {
-                from,
-                to,
-                rated_w: other.rated_w,
-            };
-            if span.is_reset() {
+            let since = account(other.meter(), &[from, to]);
+            if !since.segments().iter().all(|segment| segment.is_known()) {
                 return Ok(none);
             }
             for ((start_ms, end_ms), part) in periods.iter().zip(parts.iter_mut()) {
-                *part += span.contribution(*start_ms, *end_ms);
+                *part += Contribution::from(since.period(*start_ms, *end_ms));
             }
             let is_before = |&(start_ms, _): &Period| start_ms < last_ms;
             zero.iter_mut()
@@ -110,26 +108,35 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    /// The first value of a series, the highest of its instant.
-    fn first_point(&self, series: Series) -> rusqlite::Result<Option<Point>> {
-        self.connection
-            .prepare_cached(
-                "SELECT time_ms, max(value_wh) FROM point WHERE series = ?1 AND time_ms =
-                     (SELECT min(time_ms) FROM point WHERE series = ?1) GROUP BY time_ms",
-            )?
-            .query_row([series.id], |row| {
-                Ok(Point {
-                    time_ms: row.get(0)?,
-                    value_wh: row.get(1)?,
-                })
-            })
-            .optional()
-    }
-
-    /// When a series was stated last before an instant.
-    fn last_before(&self, series: Series, time_ms: i64) -> rusqlite::Result<Option<i64>> {
-        self.connection
-            .prepare_cached("SELECT max(time_ms) FROM point WHERE series = ? AND time_ms < ?")?
-            .query_row((series.id, time_ms), |row| row.get(0))
+    /// When the other register was stated last before this one was stated first.
+    fn last_before(
+        &self,
+        device: &Device,
+        meter: &Meter,
+        other: &Reader,
+        first: Option<Point>,
+    ) -> rusqlite::Result<Option<i64>> {
+        let Some(first) = first else {
+            return Ok(other.last_ms());
+        };
+        if other.first().is_none_or(|stated| stated.time_ms >= first.time_ms) {
+            return Ok(None);
+        }
+        let mut days = self
+            .connection
+            .prepare_cached("SELECT day FROM checkpoint WHERE series = ? AND day <= ? ORDER BY day DESC")?;
+        let mut days = days.query((other.series(), day_of(first.time_ms)))?;
+        let mut last_ms = None;
+        while let (None, Some(row)) = (last_ms, days.next()?) {
+            let start_ms = row.get::<_, i64>(0)? * DAY_MS;
+            let end_ms = first.time_ms.min(start_ms + DAY_MS);
+            history::readings_between(self.connection, &device.id, start_ms, end_ms, |placed| {
+                if placed.reading.meter == meter.address && registers(&placed.reading).next().is_some() {
+                    last_ms = Some(placed.time_ms);
+                }
+                Ok::<_, rusqlite::Error>(())
+            })?;
+        }
+        Ok(last_ms)
     }
 }

@@ -13,8 +13,7 @@ use super::chunk::{self, Chunk};
 use super::rows::boot_key;
 use super::runs::{self, Run};
 use super::state::BootKey;
-use super::{FILE_NAME, StoreError, schema};
-use crate::analytics::{Point, Span};
+use super::{FILE_NAME, StoreError, account, schema};
 
 /// The most findings that are told; more are only counted.
 const WRONG_MAX: usize = 100;
@@ -217,46 +216,38 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The rises of each register, in intervals and in spans, add up to its total.
+    /// What is settled of each register, quarter-hours and longer segments, and what is still open add up to its total.
     fn totals(&mut self) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare(
-            "SELECT id, rated_w, total_wh,
-                 coalesce((SELECT sum(energy_wh) FROM interval WHERE series = series.id), 0) FROM series",
+            "SELECT id, meter_known, rated_w, state, handed_wh, total_wh,
+                 coalesce((SELECT sum(energy_wh) FROM interval WHERE series = series.id), 0)
+                 + coalesce((SELECT sum(energy_wh) FROM segment WHERE series = series.id), 0) FROM series",
         )?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let (series, rated_w, total_wh): (i64, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let sum_wh = row.get::<_, i64>(3)? + self.spans_wh(series, rated_w)?;
-            if sum_wh != total_wh {
+            let (series, handed_wh, total_wh): (i64, i64, i64) = (row.get(0)?, row.get(4)?, row.get(5)?);
+            let sum_wh: i64 = row.get(6)?;
+            let read =
+                || Ok::<_, rusqlite::Error>((account::meter_known(row, 1, 2)?, account::running(row, 3)?));
+            let open_wh = match read() {
+                Ok((meter, running)) => account::open_wh(&meter, &running),
+                Err(error) => {
+                    self.wrong(format!("register {series}: its account can't be read: {error}"));
+                    continue;
+                }
+            };
+            if sum_wh != handed_wh {
                 self.wrong(format!(
-                    "register {series}: its intervals add up to {sum_wh} Wh, its total is {total_wh} Wh"
+                    "register {series}: its intervals add up to {sum_wh} Wh, its account says {handed_wh} Wh"
+                ));
+            }
+            if handed_wh + open_wh != total_wh {
+                self.wrong(format!(
+                    "register {series}: {handed_wh} Wh are settled and {open_wh} Wh are open, its total is {total_wh} Wh"
                 ));
             }
         }
         Ok(())
-    }
-
-    fn spans_wh(&self, series: i64, rated_w: u32) -> rusqlite::Result<i64> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT from_ms, from_wh, to_ms, to_wh FROM span WHERE series = ?")?;
-        let mut rows = statement.query([series])?;
-        let mut sum_wh = 0;
-        while let Some(row) = rows.next()? {
-            let point = |at| -> rusqlite::Result<Point> {
-                Ok(Point {
-                    time_ms: row.get(at)?,
-                    value_wh: row.get(at + 1)?,
-                })
-            };
-            let span = Span {
-                from: point(0)?,
-                to: point(2)?,
-                rated_w,
-            };
-            sum_wh += span.energy_wh();
-        }
-        Ok(sum_wh)
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use taraz_fleet::Fleet;
 use taraz_telemetry::{Batch, BatchError, BatchVerdict, RejectedItem};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::account::{self, Credit};
 use super::group::Group;
 use super::rebuild;
 use super::sealing::{self, Sealing, Swap};
@@ -23,6 +26,11 @@ use crate::receive::ReceiveError;
 const GROUP_MAX: usize = 64;
 /// A commit takes no further batch once it has this many bytes.
 const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// A writer that had nothing to do for so long is idle.
+const QUIET: Duration = Duration::from_millis(100);
+/// How many readings an idle writer reads again before it looks for the next command.
+const IDLE_CREDIT: usize = 5_000;
 
 /// What the writer is asked for; each is answered after its commit.
 #[derive(Debug)]
@@ -118,6 +126,7 @@ impl Writer {
         writer.place_again_if_due()?;
         writer.follow_registry()?;
         writer.judge_held_again()?;
+        writer.catch_up(Credit(usize::MAX))?;
         Ok(writer)
     }
 
@@ -139,12 +148,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the caches again when the rated power of a meter has changed since they were made, or when another version has
-    /// made them.
+    /// Makes the caches again when the registry knows something else of a meter than when they were made, or when another version
+    /// has made them.
     fn follow_registry(&mut self) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         let is_due = transaction.execute("DELETE FROM caches_due", ())? > 0;
-        if self.state.rate(&transaction, &self.fleet)? || is_due {
+        if self.state.follow(&transaction, &self.fleet)? || is_due {
             tracing::info!("intervals and totals are made again from the records");
             rebuild::rebuild(&transaction, &mut self.state)?;
         }
@@ -169,10 +178,59 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes accounts again that late readings have reopened, as far as the credit goes.
+    fn catch_up(&mut self, mut credit: Credit) -> rusqlite::Result<()> {
+        self.find_state()?;
+        if self.state.late.is_empty() {
+            return Ok(());
+        }
+        // Until it has succeeded: accounts in memory go ahead of the tables.
+        self.is_state_lost = true;
+        let transaction = self.connection.transaction()?;
+        account::catch_up(&transaction, &mut self.state, &mut credit)?;
+        transaction.commit()?;
+        self.is_state_lost = false;
+        Ok(())
+    }
+
+    /// The next command. While none comes, accounts are made again slice by slice; in a backlog that only pauses they are not, since
+    /// more of it would reopen them.
+    fn next(
+        &mut self,
+        queue: &mut mpsc::Receiver<Command>,
+        timer: Option<&Runtime>,
+        committed: &watch::Sender<u64>,
+    ) -> Option<Command> {
+        if let Some(timer) = timer.filter(|_| !self.state.late.is_empty()) {
+            let quiet = async { tokio::time::timeout(QUIET, queue.recv()).await };
+            if let Ok(command) = timer.block_on(quiet) {
+                return command;
+            }
+        }
+        while !self.state.late.is_empty() {
+            match queue.try_recv() {
+                Ok(command) => return Some(command),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            if let Err(error) = self.catch_up(Credit(IDLE_CREDIT)) {
+                tracing::error!(%error, "accounts could not be made again; the next commit tries it again");
+                break;
+            }
+            committed.send_modify(|commits| *commits += 1);
+        }
+        queue.blocking_recv()
+    }
+
     /// Works until every handle is gone or it is told to close.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>, committed: &watch::Sender<u64>) {
+        // Without one, late readings beyond the commits' credit are worked in at once.
+        let timer = Builder::new_current_thread().enable_time().build().ok();
         let mut waiting = None;
-        while let Some(first) = waiting.take().or_else(|| queue.blocking_recv()) {
+        while let Some(first) = waiting
+            .take()
+            .or_else(|| self.next(&mut queue, timer.as_ref(), committed))
+        {
             match first {
                 Command::Rebuild { reply } => {
                     // Whoever asked may be gone; the work is done all the same.

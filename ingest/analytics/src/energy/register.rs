@@ -143,6 +143,12 @@ impl Meter {
         reader.rest().is_empty().then_some(meter)
     }
 
+    /// Its rated power in W; 0 bounds nothing.
+    #[must_use]
+    pub const fn rated_w(&self) -> u32 {
+        self.rated_w
+    }
+
     /// The records between two readings, oldest first.
     pub(super) fn replacements_between(&self, from_ms: i64, to_ms: i64) -> &[Replacement] {
         let first = self.replacements.partition_point(|one| one.at_ms <= from_ms);

@@ -1,13 +1,13 @@
 //! Any order, repetition and splitting of the same records gives the same rows, bit for bit, as does a rebuild; and
-//! they are the energies that a second, brute-force calculation finds.
-
-use std::collections::BTreeMap;
+//! they are what the auditors' arithmetic says of all register values at once.
 
 use proptest::prelude::*;
+use taraz_analytics::energy::{Ledger, Meter, Point, Replacement, Series};
 use taraz_telemetry::Record;
 
 use super::super::testing::*;
-use crate::analytics::QUARTER_MS;
+use crate::accounts::account_for;
+use crate::store::{Archive, Register, Store};
 use crate::view::Step;
 
 /// One record and what it means, to reckon with beside the store.
@@ -18,7 +18,7 @@ struct Told {
     point: Option<(i64, i64)>,
 }
 
-/// Registers that mostly rise, at times that mostly go on, with gaps, repeats, falls and glitches.
+/// Registers that mostly rise, at times that mostly go on, with gaps, repeats, falls, standstills and glitches.
 fn synced() -> impl Strategy<Value = Vec<(i64, i64)>> {
     let step = prop_oneof![
         6 => 1..300_i64,
@@ -28,14 +28,26 @@ fn synced() -> impl Strategy<Value = Vec<(i64, i64)>> {
         1 => Just(0_i64),
     ];
     let rise = prop_oneof![6 => 0..500_i64, 1 => Just(0_i64), 1 => -2_000..0_i64, 1 => 5_000..90_000_i64];
-    prop::collection::vec((step, rise), 1..40).prop_map(|steps| {
+    let off = prop_oneof![8 => Just(0_i64), 1 => Just(-10_000_000_i64), 1 => -300..0_i64, 1 => 0..4_000_000_000_i64];
+    let stands = prop_oneof![6 => Just(1_usize), 1 => 2..20_usize];
+    prop::collection::vec((step, rise, off, stands), 1..40).prop_map(|steps| {
         let (mut time_s, mut value_wh) = (0, 10_000);
-        let point = |(step, rise): (i64, i64)| {
-            time_s += step;
+        let points = steps.into_iter().flat_map(|(step, rise, off, stands)| {
             value_wh = (value_wh + rise).max(0);
-            (NOON_MS + time_s * 1_000, value_wh)
-        };
-        steps.into_iter().map(point).collect()
+            let of = |nth| {
+                time_s += step;
+                (
+                    NOON_MS + time_s * 1_000,
+                    if nth == 0 {
+                        (value_wh + off).max(0)
+                    } else {
+                        value_wh
+                    },
+                )
+            };
+            (0..stands).map(of).collect::<Vec<_>>()
+        });
+        points.collect()
     })
 }
 
@@ -102,41 +114,61 @@ fn deliveries() -> impl Strategy<Value = (Vec<Told>, Vec<Run>, usize)> {
     })
 }
 
-/// Brute force: the highest value of each instant, neighbours in time, each rise spread evenly in exact fractions.
-fn expected(told: &[Told]) -> BTreeMap<i64, i64> {
-    let mut points: BTreeMap<i64, i64> = BTreeMap::new();
-    for &(time_ms, value_wh) in told.iter().filter_map(|told| told.point.as_ref()) {
-        let highest = points.entry(time_ms).or_insert(value_wh);
-        *highest = (*highest).max(value_wh);
+/// 10 kW, replaced once: five hours after noon, from 12,000 to 9,000 Wh.
+fn text() -> String {
+    let record = "[[plant.device.meter.replacement]]\nat = \"2026-06-21T13:00:00Z\"\nfinal_wh = 12000\nstart_wh = 9000\n";
+    fleet_text().replacen("rated_w = 10000\n", &format!("rated_w = 10000\n{record}"), 1)
+}
+
+/// What the auditors' arithmetic says of the points: the lowest value of each instant.
+fn expected(told: &[Told]) -> (Ledger, Vec<i64>) {
+    let record = Replacement {
+        at_ms: NOON_MS + 5 * 60 * MINUTE_MS,
+        final_wh: 12_000,
+        start_wh: 9_000,
+    };
+    let meter = Meter::new(10_000).with_replacements(vec![record]).unwrap();
+    let meter = meter.with_modulus(1 << 32).unwrap();
+    let points = told.iter().filter_map(|told| told.point);
+    let series: Series = points
+        .map(|(time_ms, value_wh)| Point { time_ms, value_wh })
+        .collect();
+    let times = series.points().iter().map(|point| point.time_ms).collect();
+    (series.account(&meter), times)
+}
+
+/// The store's rows of a step against what a ledger says of the same periods.
+fn agree(store: &Store, ledger: &Ledger, (first, last): (i64, i64), step: Step) {
+    for row in store.intervals("a", first, last + 1, step).unwrap() {
+        let period = ledger.period(row.start_ms, row.end_ms);
+        let known = period.known_ms as f64 / (row.end_ms - row.start_ms) as f64;
+        assert_eq!(
+            (row.generated_wh.unwrap_or(0), row.completeness),
+            (period.energy_wh, known),
+            "{row:?}"
+        );
+        let flags = (
+            period.flags.spread,
+            period.flags.reset || period.flags.quarantined,
+            false,
+        );
+        assert_eq!(
+            (row.flags.spread, row.flags.reset, row.flags.settling),
+            flags,
+            "{row:?}"
+        );
     }
-    let points: Vec<_> = points.into_iter().collect();
-    let mut energies = BTreeMap::new();
-    for pair in points.windows(2) {
-        let ((from_ms, from_wh), (to_ms, to_wh)) = (pair[0], pair[1]);
-        // 10 kW and a half more for as long, and a count of 1 kWh: 15 Wh in 3.6 s.
-        let bound_wh = (to_ms - from_ms) * 15 / 3_600 + 1_000;
-        let is_reset = to_wh < from_wh || to_wh - from_wh > bound_wh;
-        let rise = if is_reset { 0 } else { i128::from(to_wh - from_wh) };
-        let until = |at_ms: i64| {
-            rise * i128::from(at_ms.clamp(from_ms, to_ms) - from_ms) / i128::from(to_ms - from_ms)
-        };
-        let mut start_ms = from_ms - from_ms % QUARTER_MS;
-        while start_ms < to_ms {
-            let part = i64::try_from(until(start_ms + QUARTER_MS) - until(start_ms)).unwrap();
-            *energies.entry(start_ms).or_default() += part;
-            start_ms += QUARTER_MS;
-        }
-    }
-    energies
 }
 
 async fn compare(told: Vec<Told>, deliveries: Vec<Run>, batch_len: usize) {
     let clock = TestClock::new(NOON_MS);
     let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let open =
+        |folder: &tempfile::TempDir| Store::open(folder.path(), fleet_of(&text()), clock.now()).unwrap();
     let runs: Vec<_> = told.iter().map(|told| told.run.clone()).collect();
-    let at_once = open(one.path(), &clock);
+    let at_once = open(&one);
     deliver(&at_once, &runs).await;
-    let piecemeal = open(many.path(), &clock);
+    let piecemeal = open(&many);
     for runs in deliveries.chunks(batch_len) {
         deliver(&piecemeal, runs).await;
     }
@@ -145,25 +177,21 @@ async fn compare(told: Vec<Told>, deliveries: Vec<Run>, batch_len: usize) {
     piecemeal.rebuild().await.unwrap();
     assert_eq!(once, caches(many.path()));
 
-    let expected = expected(&told);
-    let (Some((&first, _)), Some((&last, _))) = (expected.first_key_value(), expected.last_key_value())
-    else {
+    let (ledger, times) = expected(&told);
+    let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
         return;
     };
-    let rows = at_once.intervals("a", first, last + 1, Step::Quarter).unwrap();
-    for row in &rows {
-        assert_eq!(
-            row.generated_wh.unwrap_or(0),
-            expected.get(&row.start_ms).copied().unwrap_or(0),
-            "{row:?}"
-        );
-    }
-    let total: i64 = expected.values().sum();
-    let fleet = at_once.fleet().clone();
-    let series_wh = at_once
-        .snapshot(|snapshot| snapshot.total_wh(&fleet.plants[0]))
-        .unwrap();
-    assert_eq!(series_wh, Some(total));
+    agree(&at_once, &ledger, (first, last), Step::Quarter);
+    agree(&at_once, &ledger, (first, last), Step::Day);
+    let plant = at_once.fleet().plants[0].clone();
+    let total_wh = at_once.snapshot(|snapshot| snapshot.total_wh(&plant)).unwrap();
+    assert_eq!(total_wh, Some(ledger.total_wh()));
+    // What explains a figure and what a report is made of.
+    let archive = Archive::open(one.path()).unwrap();
+    let device = &plant.devices[0];
+    let account = account_for(&archive, device, &device.meters[0], Register::Energy, i64::MAX).unwrap();
+    assert_eq!(account.ledger, ledger);
+    drop(archive);
     at_once.close().await;
     piecemeal.close().await;
 }

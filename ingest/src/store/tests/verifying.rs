@@ -70,7 +70,12 @@ async fn every_damage_is_found() {
         ("UPDATE run SET first = 20", "sequence 20 is kept twice"),
         ("UPDATE run SET boot = 9", "not known as received"),
         ("UPDATE record SET bytes = x'FF'", "its bytes are no record"),
-        ("UPDATE interval SET energy_wh = energy_wh + 1", "its total is"),
+        (
+            "UPDATE interval SET energy_wh = energy_wh + 1",
+            "its account says",
+        ),
+        ("UPDATE series SET total_wh = total_wh + 1", "its total is"),
+        ("UPDATE series SET state = x'09'", "its account can't be read"),
     ];
     for (damage, expected) in cases {
         let folder = tempfile::tempdir().unwrap();

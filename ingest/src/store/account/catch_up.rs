@@ -1,0 +1,287 @@
+//! Accounts made again after late readings, a day of a device at a time.
+//!
+//! A pass begins at the first marked day of a device, with each register's account as it stood before that day, and ends where every
+//! account is what the stored one was: from there on nothing has changed. It reads a device's day once for all its registers. When
+//! the credit runs out it stops between two days, writes what it has and marks the next day.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use taraz_analytics::energy::{Meter, Point, Position, RunningIntervals};
+
+use super::entries::{Writer, energy_wh, running};
+use crate::store::facts::registers;
+use crate::store::history;
+use crate::store::runs::DAY_MS;
+use crate::store::state::State;
+
+/// How many readings may be read again.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Credit(pub(in crate::store) usize);
+
+impl Credit {
+    const fn spend(&mut self, readings: usize) {
+        self.0 = self.0.saturating_sub(readings);
+    }
+}
+
+/// Makes accounts again while there are marked days and credit.
+pub(in crate::store) fn catch_up(
+    connection: &Connection,
+    state: &mut State,
+    credit: &mut Credit,
+) -> rusqlite::Result<()> {
+    while credit.0 > 0 {
+        // One device after the other, so that a busy one keeps none from its turn.
+        let after = state.caught_up;
+        let mut marks = state.late.range((after + 1, i64::MIN)..);
+        let Some(&(device, day)) = marks.next().or_else(|| state.late.first()) else {
+            return Ok(());
+        };
+        state.caught_up = device;
+        if day <= forgotten_until(connection)? {
+            // Its other readings are given up: what their account says is all that is left of them.
+            tracing::warn!(
+                device,
+                day,
+                "late readings of a day that was given up are in no interval"
+            );
+            state.late.remove(&(device, day));
+            Writer::new(connection)?.unmark(device, day)?;
+            continue;
+        }
+        Pass::new(connection, device, day)?.run(state, credit)?;
+    }
+    Ok(())
+}
+
+/// The last UTC day of which a policy has given up readings.
+fn forgotten_until(connection: &Connection) -> rusqlite::Result<i64> {
+    let day: Option<i64> = connection
+        .prepare_cached("SELECT max(day) FROM forgotten")?
+        .query_row((), |row| row.get(0))?;
+    Ok(day.unwrap_or(i64::MIN))
+}
+
+/// A register on its way.
+struct Track {
+    series: i64,
+    meter: u8,
+    register: u8,
+    known: Meter,
+    running: RunningIntervals,
+    /// How far its rows are written anew.
+    written: Position,
+    /// The energy of all its rows in Wh.
+    handed_wh: i64,
+    /// Its first value of all, when the pass has come by it.
+    first: Option<Point>,
+    /// From here on nothing differs from what is stored.
+    meets: bool,
+}
+
+impl Track {
+    /// Goes on by the values of a day, and puts what that completes in the place of what stood there.
+    fn day(&mut self, writer: &mut Writer<'_>, day: i64, values: &[Point]) -> rusqlite::Result<()> {
+        writer.checkpoint(self.series, day, &self.running)?;
+        if self.running.account().last().is_none() {
+            self.first = values.first().copied();
+        }
+        let mut entries = Vec::new();
+        for &point in values {
+            let pushed = self
+                .running
+                .push(&self.known, point, &mut |entry| entries.push(entry));
+            debug_assert!(pushed.is_ok(), "{pushed:?}");
+        }
+        let now = self.running.position();
+        self.handed_wh -= writer.take_out(self.series, self.written, Some(now))?;
+        self.written = now;
+        for entry in &entries {
+            self.handed_wh += energy_wh(entry);
+            writer.entry(self.series, entry)?;
+        }
+        Ok(())
+    }
+}
+
+struct Pass<'c> {
+    connection: &'c Connection,
+    writer: Writer<'c>,
+    device: i64,
+    first_day: i64,
+}
+
+impl<'c> Pass<'c> {
+    fn new(connection: &'c Connection, device: i64, first_day: i64) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            writer: Writer::new(connection)?,
+            device,
+            first_day,
+        })
+    }
+
+    fn run(&mut self, state: &mut State, credit: &mut Credit) -> rusqlite::Result<()> {
+        let mut tracks = self.tracks(state)?;
+        let mut days = self.days(state, &tracks)?;
+        while let Some(day) = days.pop_first() {
+            let is_marked = state.late.contains(&(self.device, day));
+            if day > self.first_day {
+                // On a marked day the readings differ, even if the accounts before it don't.
+                if !is_marked {
+                    self.meet(&mut tracks, day)?;
+                }
+                if tracks.iter().all(|track| track.meets) {
+                    return self.close(state, &tracks, false);
+                }
+                if credit.0 == 0 {
+                    return self.pause(state, &tracks, day);
+                }
+            }
+            credit.spend(self.day(&mut tracks, day)?);
+            if state.late.remove(&(self.device, day)) {
+                self.writer.unmark(self.device, day)?;
+            }
+        }
+        self.close(state, &tracks, true)
+    }
+
+    /// Every register of the device, each as it stood before the first day.
+    fn tracks(&self, state: &State) -> rusqlite::Result<Vec<Track>> {
+        let mut all = self
+            .connection
+            .prepare_cached("SELECT id, meter, register FROM series WHERE device = ?")?;
+        // Before its next day with readings an account stands as it did before the first day; without one it still does.
+        let mut before = self.connection.prepare_cached(
+            "SELECT state FROM checkpoint WHERE series = ? AND day >= ? ORDER BY day LIMIT 1",
+        )?;
+        let mut rows = all.query([self.device])?;
+        let mut tracks = Vec::new();
+        while let Some(row) = rows.next()? {
+            let series = row.get(0)?;
+            let Some(account) = state.accounts.get(&series) else {
+                continue;
+            };
+            let stood = before
+                .query_row((series, self.first_day), |row| running(row, 0))
+                .optional()?;
+            let running = stood.unwrap_or_else(|| account.running.clone());
+            tracks.push(Track {
+                series,
+                meter: row.get(1)?,
+                register: row.get(2)?,
+                known: account.meter.clone(),
+                written: running.position(),
+                running,
+                handed_wh: account.handed_wh,
+                first: None,
+                meets: false,
+            });
+        }
+        Ok(tracks)
+    }
+
+    /// The days to be read: all that are marked or known to have readings, from the first marked one on.
+    fn days(&self, state: &State, tracks: &[Track]) -> rusqlite::Result<BTreeSet<i64>> {
+        let mut days = BTreeSet::new();
+        let marks = state
+            .late
+            .range((self.device, self.first_day)..=(self.device, i64::MAX));
+        days.extend(marks.map(|&(_, day)| day));
+        let mut known = self
+            .connection
+            .prepare_cached("SELECT day FROM checkpoint WHERE series = ? AND day >= ?")?;
+        for track in tracks {
+            for day in known.query_map((track.series, self.first_day), |row| row.get(0))? {
+                days.insert(day?);
+            }
+        }
+        Ok(days)
+    }
+
+    /// Compares with how the stored accounts stood before a day.
+    fn meet(&self, tracks: &mut [Track], day: i64) -> rusqlite::Result<()> {
+        let mut before = self
+            .connection
+            .prepare_cached("SELECT state FROM checkpoint WHERE series = ? AND day = ?")?;
+        for track in tracks.iter_mut().filter(|track| !track.meets) {
+            let stored = before
+                .query_row((track.series, day), |row| running(row, 0))
+                .optional()?;
+            track.meets = stored.as_ref() == Some(&track.running);
+        }
+        Ok(())
+    }
+
+    /// Goes on by the readings of a day; returns how many they are.
+    fn day(&mut self, tracks: &mut [Track], day: i64) -> rusqlite::Result<usize> {
+        let mut values: Vec<Vec<Point>> = vec![Vec::new(); tracks.len()];
+        let mut readings = 0;
+        let from_ms = day * DAY_MS;
+        history::readings_of(
+            self.connection,
+            self.device,
+            from_ms,
+            from_ms + DAY_MS,
+            |placed| {
+                readings += 1;
+                let time_ms = placed.time_ms;
+                for (register, value_wh) in registers(&placed.reading) {
+                    let of = (placed.reading.meter.get(), register as u8);
+                    let track = tracks
+                        .iter()
+                        .position(|track| (track.meter, track.register) == of);
+                    if let Some(values) = track.and_then(|at| values.get_mut(at)) {
+                        values.push(Point { time_ms, value_wh });
+                    }
+                }
+                Ok::<_, rusqlite::Error>(())
+            },
+        )?;
+        for (track, mut values) in tracks.iter_mut().zip(values) {
+            if track.meets {
+                continue;
+            }
+            // Of several values at one instant the lowest counts.
+            values.sort_unstable();
+            values.dedup_by_key(|point| point.time_ms);
+            if values.is_empty() {
+                self.writer.forget(track.series, day)?;
+            } else {
+                track.day(&mut self.writer, day, &values)?;
+            }
+        }
+        Ok(readings)
+    }
+
+    /// Stops before a day and marks it: the next pass begins there.
+    fn pause(&mut self, state: &mut State, tracks: &[Track], day: i64) -> rusqlite::Result<()> {
+        for track in tracks.iter().filter(|track| !track.meets) {
+            self.writer.checkpoint(track.series, day, &track.running)?;
+        }
+        state.late.insert((self.device, day));
+        self.writer.mark(self.device, day)?;
+        self.close(state, tracks, false)
+    }
+
+    /// Takes what has changed over into the accounts; at the readings' end the accounts themselves.
+    fn close(&mut self, state: &mut State, tracks: &[Track], is_end: bool) -> rusqlite::Result<()> {
+        for track in tracks {
+            let Some(account) = state.accounts.get_mut(&track.series) else {
+                continue;
+            };
+            account.handed_wh = track.handed_wh;
+            account.first = track.first.or(account.first);
+            if is_end && !track.meets {
+                account.handed_wh -= self.writer.take_out(track.series, track.written, None)?;
+                account.running = track.running.clone();
+                if account.running.account().last().is_none() {
+                    account.first = None;
+                }
+            }
+            self.writer.save(track.series, account)?;
+        }
+        Ok(())
+    }
+}

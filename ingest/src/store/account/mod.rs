@@ -1,0 +1,109 @@
+//! The registers of the store, accounted for as an auditor would.
+//!
+//! In: register values as they come to count, in any order. Out: the rows of `interval`, `segment` and `ignored`, and each register's
+//! total, by [`taraz_analytics::energy`] alone. A value behind the newest one of its register goes on with the account
+//! ([`feed`]); any other marks its device and day, and [`catch_up`] makes the account again from there to where it meets the
+//! stored one. What comes out depends on the records only: the rows of a rebuild are the same.
+//!
+//! An account's state stands beside its rows and in one transaction with them; a `checkpoint` keeps how it stood before the first
+//! reading of each day.
+
+mod catch_up;
+mod entries;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::Connection;
+use taraz_analytics::energy::{Meter, Point, RunningIntervals};
+
+use super::runs::day_of;
+use super::state::State;
+pub(super) use catch_up::{Credit, catch_up};
+use entries::Writer;
+pub(super) use entries::{Reader, meter_known, open_wh, reset_rows, running};
+
+/// A register's account as it stands in the store.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    /// What is known of the register, as the account was made with.
+    pub(super) meter: Meter,
+    pub(super) running: RunningIntervals,
+    /// The energy of all entries that were handed out, in Wh.
+    pub(super) handed_wh: i64,
+    /// The first value of all.
+    pub(super) first: Option<Point>,
+}
+
+impl Account {
+    pub(super) fn new(meter: Meter) -> Self {
+        Self {
+            meter,
+            running: RunningIntervals::default(),
+            handed_wh: 0,
+            first: None,
+        }
+    }
+}
+
+/// Register values of a group of batches.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// (key of the device, of the series) → values.
+    values: BTreeMap<(i64, i64), Vec<Point>>,
+    /// Device and day in which a value was taken out.
+    gone: BTreeSet<(i64, i64)>,
+    len: usize,
+}
+
+impl Gathered {
+    /// A value counts.
+    pub(super) fn push(&mut self, device: i64, series: i64, point: Point) {
+        self.values.entry((device, series)).or_default().push(point);
+        self.len += 1;
+    }
+
+    /// A value that counted does so no longer: its reading is no more where it was.
+    pub(super) fn take_out(&mut self, device: i64, time_ms: i64) {
+        self.gone.insert((device, day_of(time_ms)));
+    }
+
+    /// How many values were gathered.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// Goes on with the accounts, and marks what has to be made again. The readings themselves must be written already.
+pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathered) -> rusqlite::Result<()> {
+    let mut late = gathered.gone;
+    let mut writer = Writer::new(connection)?;
+    for ((device, series), mut points) in gathered.values {
+        let Some(account) = state.accounts.get_mut(&series) else {
+            continue;
+        };
+        // Of several values at one instant the lowest counts.
+        points.sort_unstable();
+        points.dedup_by_key(|point| point.time_ms);
+        for point in points {
+            let last = account.running.account().last();
+            if last == Some(point) {
+                continue;
+            }
+            let day = day_of(point.time_ms);
+            if last.is_some_and(|last| point.time_ms <= last.time_ms) {
+                late.insert((device, day));
+                continue;
+            }
+            if last.is_none_or(|last| day_of(last.time_ms) < day) {
+                writer.checkpoint(series, day, &account.running)?;
+            }
+            writer.push(series, account, point)?;
+        }
+        writer.save(series, account)?;
+    }
+    for (device, day) in late {
+        state.late.insert((device, day));
+        writer.mark(device, day)?;
+    }
+    Ok(())
+}
