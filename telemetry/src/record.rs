@@ -89,6 +89,12 @@ pub struct Dropped {
     pub ranges: Vec<(Boot, Sequence, Sequence), DROPPED_RANGES_MAX>,
 }
 
+impl Dropped {
+    fn is_sound(&self) -> bool {
+        !self.ranges.is_empty() && self.ranges.iter().all(|(_, first, last)| first <= last)
+    }
+}
+
 /// UTC at an instant of a boot's monotonic time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
@@ -181,6 +187,17 @@ impl Record {
             .ok_or(RecordError::Malformed)
     }
 
+    /// Decodes a record that is a `Dropped`, and nothing else: on a board there may be no room for the largest record where the names of
+    /// lost ones are handed on.
+    #[must_use]
+    pub fn decode_dropped(bytes: &[u8]) -> Option<Dropped> {
+        let (&FORM_DROPPED, content) = bytes.split_first()? else {
+            return None;
+        };
+        let (dropped, _) = postcard::take_from_bytes::<Dropped>(content).ok()?;
+        dropped.is_sound().then_some(dropped)
+    }
+
     /// What the types do not say: a run of failures counts at least one, dropped ranges name something.
     fn is_sound(&self) -> bool {
         match self {
@@ -188,9 +205,7 @@ impl Record {
                 outcome: Outcome::Failed(failure),
                 ..
             }) => failure.count > 0,
-            Self::Dropped(Dropped { ranges, .. }) => {
-                !ranges.is_empty() && ranges.iter().all(|(_, first, last)| first <= last)
-            }
+            Self::Dropped(dropped) => dropped.is_sound(),
             _ => true,
         }
     }

@@ -116,7 +116,7 @@ fn collect<Q: Queue>(
         // A `Dropped` record that is dropped itself hands on what it names.
         let mut buffer = [0; RECORD_LEN_MAX];
         let bytes = queue.read(position, &mut buffer).map_err(StoreError::Memory)?;
-        if let Some(Ok((Record::Dropped(older), _))) = bytes.map(Record::decode) {
+        if let Some(older) = bytes.and_then(Record::decode_dropped) {
             for (boot, first, last) in older.ranges {
                 names.add(boot, first, last);
             }

@@ -200,6 +200,19 @@ fn an_anchor_is_as_good_as_its_error_says() {
 }
 
 proptest! {
+    /// A `Dropped` reads the same alone; nothing else reads as one.
+    #[test]
+    fn a_dropped_alone_is_read_as_any_record(record in strategies::record()) {
+        let mut buffer = [0; RECORD_LEN_MAX];
+        let bytes = record.encode(&mut buffer).expect("a record that can be written");
+        let dropped = match &record {
+            Record::Dropped(dropped) => Some(dropped.clone()),
+            _ => None,
+        };
+        prop_assert_eq!(Record::decode_dropped(bytes), dropped);
+        prop_assert_eq!(Record::decode_dropped(&bytes[..bytes.len() - 1]), None);
+    }
+
     #[test]
     fn every_record_comes_back(record in strategies::record(), tail in proptest::collection::vec(any::<u8>(), 0..8)) {
         let mut bytes = encode(&record);

@@ -217,9 +217,18 @@ pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W: Watch
         Ok(setup) => setup,
         Err(problem) => return Err(Failed { problem, watchdog }),
     };
-    let device = match make_device(&room.device, flash, base, &setup, &mut watchdog) {
-        Ok(device) => device,
-        Err(problem) => return Err(Failed { problem, watchdog }),
+    let owner = QueueOwner::of(&setup.page.device);
+    let incarnation = setup.seed.draw_u32("incarnation");
+    let alive = &mut || watchdog.feed();
+    // Here, in front of everything else that is made: opening takes the most stack of all.
+    let opened = FlashQueue::open(flash, base.map.queue.clone(), owner, incarnation, alive);
+    let device = match opened {
+        Ok(queue) => make_device(&room.device, queue, base, &setup),
+        Err(error) => {
+            say!("queue: {error}");
+            let problem = SetupError::Queue;
+            return Err(Failed { problem, watchdog });
+        }
     };
     let bus = make_bus(&room.bus, uart, driver_enable, &setup, base.desk);
     let (stack, network) = make_network(network, &setup);
@@ -240,29 +249,15 @@ pub fn start<F: NorFlash, U: SerialLine, D: OutputPin, N: BoardNetwork, W: Watch
 #[inline(never)]
 fn make_device<F: NorFlash>(
     room: &'static StaticCell<BoardDevice<F>>,
-    flash: SharedFlash<F>,
+    queue: FlashQueue<SharedFlash<F>>,
     base: &Base<F>,
     setup: &Setup,
-    watchdog: &mut impl Watchdog,
-) -> Result<&'static BoardDevice<F>, SetupError> {
-    let owner = QueueOwner::of(&setup.page.device);
-    let incarnation = setup.seed.draw_u32("incarnation");
-    let opened = FlashQueue::open(flash, base.map.queue.clone(), owner, incarnation, &mut || {
-        watchdog.feed();
-    });
-    match opened {
-        Ok(queue) => {
-            let found = queue.recovery().found;
-            if found != Found::Own {
-                say!("queue: formatted: {found}");
-            }
-            Ok(room.init_with(|| Device::new(setup.device_parts(&base.begun, queue), setup.identity)))
-        }
-        Err(error) => {
-            say!("queue: {error}");
-            Err(SetupError::Queue)
-        }
+) -> &'static BoardDevice<F> {
+    let found = queue.recovery().found;
+    if found != Found::Own {
+        say!("queue: formatted: {found}");
     }
+    room.init_with(|| Device::new(setup.device_parts(&base.begun, queue), setup.identity))
 }
 
 #[inline(never)]

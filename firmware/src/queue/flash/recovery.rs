@@ -74,6 +74,7 @@ impl<F: NorFlash> FlashQueue<F> {
     /// # Errors
     /// [`FlashQueueError::Area`] when flash or area don't suit; otherwise the flash failed, again and again. Damage is no error:
     /// what is lost is named in [`Queue::recovery`](crate::Queue::recovery), and places that wear out are retired.
+    #[inline(never)]
     pub fn open(
         flash: F,
         area: Range<u32>,
