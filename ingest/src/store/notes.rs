@@ -16,68 +16,121 @@ pub(super) const NOTES_PERIOD_MS: i64 = 10_000;
 /// They are written at once when they are about so many meters.
 const NOTES_MAX: usize = 50_000;
 
-/// What is not written yet.
+/// What is not written yet. What a transaction brought counts when it is committed, and is forgotten when it fails.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     written_ms: Option<i64>,
+    /// By commits.
+    kept: News,
+    /// By the transaction under way.
+    fresh: News,
+    /// When the transaction under way wrote all of it down.
+    writing_ms: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+struct News {
     /// Device → newest reading and when it was heard, UTC ms.
     heard: HashMap<i64, (Option<i64>, i64)>,
     /// (device, meter) → UTC ms and bytes of its newest reading.
     newest: HashMap<(i64, u8), (i64, Vec<u8>)>,
 }
 
-impl Notes {
-    fn is_due(&self, now_ms: i64) -> bool {
-        // A clock that was set back makes them due as well.
-        let is_fresh = |written_ms: i64| (written_ms..written_ms + NOTES_PERIOD_MS).contains(&now_ms);
-        self.newest.len() >= NOTES_MAX || !self.written_ms.is_some_and(is_fresh)
+impl News {
+    fn heard(&mut self, device: i64, newest_ms: Option<i64>, received_ms: i64) {
+        let note = self.heard.entry(device).or_insert((None, received_ms));
+        *note = (note.0.max(newest_ms), received_ms);
     }
 
-    fn take_in(&mut self, devices: &HashMap<taraz_telemetry::DeviceId, i64>, arrivals: &Arrivals) {
-        for (id, heard_of) in arrivals.devices() {
-            if let Some(&device) = devices.get(id) {
-                let note = self.heard.entry(device).or_insert((None, 0));
-                *note = (note.0.max(heard_of.newest_ms), arrivals.now_ms());
-            }
-        }
-        for (id, meter, time_ms, bytes) in arrivals.newest() {
-            let Some(&device) = devices.get(id) else { continue };
-            let note = self.newest.entry((device, meter.get()));
-            let (newest_ms, newest) = note.or_insert((i64::MIN, Vec::new()));
-            if time_ms > *newest_ms {
-                *newest_ms = time_ms;
-                newest.clear();
-                newest.extend_from_slice(bytes);
-            }
+    fn newest(&mut self, meter: (i64, u8), time_ms: i64, bytes: &[u8]) {
+        let (newest_ms, newest) = self.newest.entry(meter).or_insert((i64::MIN, Vec::new()));
+        if time_ms > *newest_ms {
+            *newest_ms = time_ms;
+            newest.clear();
+            newest.extend_from_slice(bytes);
         }
     }
 
-    /// Writes them all down.
-    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut heard = connection.prepare_cached(
             "UPDATE device SET last_received_ms = ?2, last_reading_ms = nullif(max(coalesce(last_reading_ms, ?4), ?3), ?4)
              WHERE id = ?1",
         )?;
-        for (device, (newest_ms, received_ms)) in self.heard.drain() {
+        for (device, (newest_ms, received_ms)) in &self.heard {
             heard.execute((device, received_ms, newest_ms.unwrap_or(i64::MIN), i64::MIN))?;
         }
         let mut newest = connection.prepare_cached(
             "INSERT INTO newest (device, meter, time_ms, bytes) VALUES (?, ?, ?, ?)
              ON CONFLICT DO UPDATE SET time_ms = excluded.time_ms, bytes = excluded.bytes WHERE excluded.time_ms > time_ms",
         )?;
-        for ((device, meter), (time_ms, bytes)) in self.newest.drain() {
+        for ((device, meter), (time_ms, bytes)) in &self.newest {
             newest.execute((device, meter, time_ms, bytes))?;
         }
         Ok(())
     }
 }
 
-/// Takes in what a commit brought, and writes what is due.
+impl Notes {
+    fn is_due(&self, now_ms: i64) -> bool {
+        // A clock that was set back makes them due as well.
+        let is_fresh = |written_ms: i64| (written_ms..written_ms + NOTES_PERIOD_MS).contains(&now_ms);
+        self.kept.newest.len() + self.fresh.newest.len() >= NOTES_MAX
+            || !self.written_ms.is_some_and(is_fresh)
+    }
+
+    fn take_in(&mut self, devices: &HashMap<taraz_telemetry::DeviceId, i64>, arrivals: &Arrivals) {
+        for (id, heard_of) in arrivals.devices() {
+            if let Some(&device) = devices.get(id) {
+                self.fresh.heard(device, heard_of.newest_ms, arrivals.now_ms());
+            }
+        }
+        for (id, meter, time_ms, bytes) in arrivals.newest() {
+            if let Some(&device) = devices.get(id) {
+                self.fresh.newest((device, meter.get()), time_ms, bytes);
+            }
+        }
+    }
+
+    /// Writes them all down; they stay until that is committed.
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        self.kept.write(connection)?;
+        self.fresh.write(connection)
+    }
+
+    /// The transaction under way was committed.
+    pub(super) fn committed(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if let Some(now_ms) = self.writing_ms.take() {
+            self.written_ms = Some(now_ms);
+            self.kept = News::default();
+            return;
+        }
+        for (device, (newest_ms, received_ms)) in fresh.heard {
+            self.kept.heard(device, newest_ms, received_ms);
+        }
+        for (meter, (time_ms, bytes)) in fresh.newest {
+            self.kept.newest(meter, time_ms, &bytes);
+        }
+    }
+
+    /// The transaction under way failed: what stays is what commits brought.
+    pub(super) fn undone(self) -> Self {
+        Self {
+            written_ms: self.written_ms,
+            kept: self.kept,
+            ..Self::default()
+        }
+    }
+}
+
+/// Takes in what a commit brings, and writes what is due.
 pub(super) fn keep(connection: &Connection, state: &mut State, arrivals: &Arrivals) -> rusqlite::Result<()> {
-    state.notes.take_in(&state.devices, arrivals);
-    if !state.notes.heard.is_empty() && state.notes.is_due(arrivals.now_ms()) {
-        state.notes.write(connection)?;
-        state.notes.written_ms = Some(arrivals.now_ms());
+    let notes = &mut state.notes;
+    notes.take_in(&state.devices, arrivals);
+    let is_empty = notes.kept.heard.is_empty() && notes.fresh.heard.is_empty();
+    if !is_empty && notes.is_due(arrivals.now_ms()) {
+        notes.write(connection)?;
+        notes.writing_ms = Some(arrivals.now_ms());
     }
     Ok(())
 }

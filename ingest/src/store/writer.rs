@@ -143,6 +143,7 @@ impl Writer {
         work.finish()?;
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
+        self.state.notes.committed();
         tally.count(&self.counters);
         self.live.arrived(&arrivals);
         Ok(())
@@ -180,6 +181,7 @@ impl Writer {
 
     /// Makes accounts again that late readings have reopened, as far as the credit goes.
     fn catch_up(&mut self, mut credit: Credit) -> rusqlite::Result<()> {
+        self.state.notes.committed();
         self.find_state()?;
         if self.state.late.is_empty() {
             return Ok(());
@@ -290,7 +292,9 @@ impl Writer {
 
     fn find_state(&mut self) -> rusqlite::Result<()> {
         if self.is_state_lost {
-            self.state = State::load(&self.connection)?;
+            let mut loaded = State::load(&self.connection)?;
+            loaded.notes = std::mem::take(&mut self.state.notes).undone();
+            self.state = loaded;
             self.is_state_lost = false;
         }
         Ok(())
@@ -356,6 +360,7 @@ impl Writer {
 }
 
 fn store_batch(work: &mut Group<'_>, batch: &Batch<'_>) -> rusqlite::Result<BatchVerdict> {
+        self.state.notes.committed();
     let mut verdict = BatchVerdict::default();
     for item in batch.items() {
         match work.item(item)? {

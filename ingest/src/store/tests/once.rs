@@ -330,3 +330,33 @@ async fn the_present_is_noted_now_and_then_and_at_the_end() {
         [format!("[Integer({newest_ms}), Integer({heard_ms})]")]
     );
 }
+
+#[tokio::test]
+async fn a_failed_commit_loses_no_note_of_an_earlier_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let one = |device| Run::new(device, 1, 0, &[inverter(NOON_MS, 1_000, 5)]);
+    deliver(&store, &[one("a-01")]).await;
+    clock.set(NOON_MS + 1_000);
+    deliver(&store, &[one("b-01")]).await;
+    let noted = || {
+        rows(
+            &raw(folder.path()),
+            "SELECT last_received_ms FROM device JOIN newest ON device = device.id WHERE name = 'b-01'",
+        )
+    };
+    assert_eq!(noted(), [""; 0], "it is not written with every commit");
+    // Due, and the transaction fails behind it or before it.
+    raw(folder.path())
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON newest BEGIN SELECT raise(ABORT, 'the disk is full'); END;",
+        )
+        .unwrap();
+    clock.set(NOON_MS + 60_000);
+    let refused = store.receiver().receive(batch(&[one("c-01")])).await;
+    assert!(refused.is_err());
+    raw(folder.path()).execute_batch("DROP TRIGGER full").unwrap();
+    store.close().await;
+    assert_eq!(noted(), [format!("[Integer({})]", NOON_MS + 1_000)]);
+}
