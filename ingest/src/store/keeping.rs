@@ -166,7 +166,11 @@ fn give_back(
     let mut free = pragma(connection, "freelist_count")?;
     while free > 0 {
         progress(Progress::FreePages(free.unsigned_abs()));
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        // It gives one page back per step.
+        let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+        let mut steps = vacuum.query(())?;
+        while steps.next()?.is_some() {}
+        drop(steps);
         let left = pragma(connection, "freelist_count")?;
         if left >= free {
             break;

@@ -299,3 +299,30 @@ async fn compacting_beside_an_ingest_at_work_loses_nothing() {
     store.rebuild().await.unwrap();
     assert_eq!(caches(folder.path()), before);
 }
+
+#[tokio::test]
+async fn compacting_shortens_the_file_in_few_transactions() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    store.close().await;
+    raw(folder.path())
+        .execute_batch(
+            "CREATE TABLE filler (bytes BLOB);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50)
+             INSERT INTO filler SELECT zeroblob(409600) FROM n;
+             DROP TABLE filler;",
+        )
+        .unwrap();
+    let mut steps = 0;
+    let compacted = compact(folder.path(), SEAL_AFTER_DAYS, NOON_MS, |_| steps += 1).unwrap();
+    assert!(!compacted.is_stuck);
+    assert!(
+        compacted.bytes_before - compacted.bytes_after > 20_000_000,
+        "{compacted:?}"
+    );
+    assert!(steps <= 4, "{steps} transactions for 5,000 pages");
+    let free: i64 = raw(folder.path())
+        .pragma_query_value(None, "freelist_count", |row| row.get(0))
+        .unwrap();
+    assert_eq!(free, 0);
+}
