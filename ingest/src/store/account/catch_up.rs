@@ -135,8 +135,11 @@ impl<'c> Pass<'c> {
                 if tracks.iter().all(|track| track.meets) {
                     return self.close(state, &tracks, false);
                 }
-                if credit.0 == 0 {
-                    return self.pause(state, &tracks, day);
+                // A marked day is read for every register: those that met before go on from there with the next pass.
+                let has_met = is_marked && tracks.iter().any(|track| track.meets);
+                if credit.0 == 0 || has_met {
+                    self.pause(state, &tracks, day)?;
+                    return Ok(None);
                 }
             }
             credit.spend(self.day(&mut tracks, day)?);

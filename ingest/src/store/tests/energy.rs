@@ -290,3 +290,35 @@ async fn what_a_commit_has_no_time_for_is_worked_in_when_the_writer_is_idle() {
     assert_eq!(rows(&store), rows(&at_once));
     assert_eq!(caches(folder.path()), caches(other.path()));
 }
+
+#[tokio::test]
+async fn a_register_that_is_late_again_after_another_one_is_accounted_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let at_ms = |n: i64| NOON_MS + n * 10 * MINUTE_MS;
+    let of_inverter = |n: i64| inverter(at_ms(n), 3_000, (n * 60 + 1_000_000).unsigned_abs());
+    // Not even, so that a reading in the middle of a day changes its intervals.
+    let of_grid = |n: i64| grid(2, at_ms(n), 3_000, ((n / 7) * 400 + 500_000).unsigned_abs(), 5);
+    // The last values of an inverter's day are late, and those of the grid meter two days behind.
+    let (inverter_late, grid_late) = (90..96, 300..310);
+    let told: Vec<_> = (0..500)
+        .flat_map(|n| {
+            let one = (!inverter_late.contains(&n)).then(|| of_inverter(n));
+            let other = (!grid_late.contains(&n)).then(|| of_grid(n));
+            [one, other].into_iter().flatten()
+        })
+        .collect();
+    deliver(&store, &[Run::new("c-01", 1, 0, &told)]).await;
+    let late: Vec<_> = inverter_late
+        .clone()
+        .map(of_inverter)
+        .chain(grid_late.clone().map(of_grid))
+        .collect();
+    deliver(&store, &[Run::new("c-01", 2, 0, &late)]).await;
+    store.close().await;
+    // The start catches up.
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let found = caches(folder.path());
+    store.rebuild().await.unwrap();
+    assert_eq!(found, caches(folder.path()));
+}
