@@ -80,6 +80,10 @@ labels! {
         SealedRaw = "sealed_raw",
         /// Given up by `store.keep_readings_days`.
         Forgotten = "forgotten",
+        /// Passed over because their chunk or run is damaged, each time that they were.
+        Damaged = "damaged",
+        /// Of days that stay as they are because something in them can't be sealed, each time that it was tried.
+        Unsealable = "unsealable",
     }
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Row, Rows};
 use taraz_telemetry::{DeviceId, Outcome, Reading, Record};
 
 use super::chunk::{self, Chunk};
+use super::damage::PassedOver;
 use super::read::Snapshot;
 use super::runs::{self, Run};
 use crate::counters::RecordKind;
@@ -72,7 +73,13 @@ impl<'r, T> Ahead<'r, T> {
 
 impl Snapshot<'_> {
     /// Readings behind a place, at most `limit`; but a chunk is given whole. Fewer than `limit` are all there are.
-    pub(super) fn readings_after(&self, cursor: i64, limit: usize) -> rusqlite::Result<Vec<StoredReading>> {
+    /// What is damaged is passed over, so that a sink goes on behind it.
+    pub(super) fn readings_after(
+        &self,
+        cursor: i64,
+        limit: usize,
+        passed: &mut PassedOver,
+    ) -> rusqlite::Result<Vec<StoredReading>> {
         let mut singles = self.connection.prepare_cached(SINGLES)?;
         let singles = singles.query((cursor, RecordKind::Reading as u8))?;
         let mut singles = Ahead::new(singles, Single::read)?;
@@ -99,13 +106,20 @@ impl Snapshot<'_> {
                 readings.extend(singles.take()?.and_then(|single| self.of_single(&single)));
             } else if is_first[1] {
                 if let Some((run, device)) = runs.take()? {
+                    if let Err(damaged) = run.check() {
+                        passed.row(&damaged);
+                    }
                     let room = limit - readings.len();
                     readings.extend(self.of_run(&run, &device, cursor).take(room));
                 }
             } else if let Some((chunk, device)) = chunks.take()? {
-                let records = chunk.records()?.into_iter();
+                let records = chunk.records().unwrap_or_else(|damaged| {
+                    passed.row(&damaged);
+                    Vec::new()
+                });
                 readings.extend(
                     records
+                        .into_iter()
                         .filter_map(|record| self.shown(&device, chunk.id, record.time_ms, record.reading)),
                 );
             }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use taraz_telemetry::{Boot, DeviceId, Incarnation, Reading, Record, Sequence};
 
 use super::chunk::{self, Chunk};
+use super::damage::Damaged;
 use super::feed::Ahead;
 use super::rows::boot_key;
 use super::runs::{self, Run, day_of};
@@ -103,10 +104,12 @@ pub(super) fn readings_of<E: From<rusqlite::Error>>(
     Ok(())
 }
 
-/// Every reading with values that is placed and not held, in no order: key of the device, UTC ms, what was read.
+/// Every reading with values that is placed and not held, in no order: key of the device, UTC ms, what was read. Device and day of what
+/// can't be read to `broken`.
 pub(super) fn each_reading(
     connection: &Connection,
     mut each: impl FnMut(i64, i64, &Reading) -> rusqlite::Result<()>,
+    mut broken: impl FnMut(i64, i64, &Damaged),
 ) -> rusqlite::Result<()> {
     let mut singles = connection.prepare(
         "SELECT device, time_ms, bytes FROM record WHERE kind = ? AND hold IS NULL AND time_ms IS NOT NULL",
@@ -121,6 +124,10 @@ pub(super) fn each_reading(
     let mut rows = runs.query(())?;
     while let Some(row) = rows.next()? {
         let run = Run::read(row)?;
+        if let Err(damaged) = run.check() {
+            broken(run.boot.device, run.day, &damaged);
+            continue;
+        }
         for record in run.records() {
             each(run.boot.device, record.time_ms, &record.reading)?;
         }
@@ -129,7 +136,11 @@ pub(super) fn each_reading(
     let mut rows = chunks.query(())?;
     while let Some(row) = rows.next()? {
         let chunk = Chunk::read(row)?;
-        for record in chunk.records()? {
+        let records = chunk.records().unwrap_or_else(|damaged| {
+            broken(chunk.device, chunk.day, &damaged);
+            Vec::new()
+        });
+        for record in records {
             each(chunk.device, record.time_ms, &record.reading)?;
         }
     }
@@ -170,6 +181,7 @@ fn readings_of_day(
     let mut readings = Vec::new();
     while let Some(row) = rows.next()? {
         let run = Run::read(row)?;
+        run.check()?;
         let overlapping = run.records().filter(|record| times_ms.contains(&record.time_ms));
         readings.extend(overlapping.map(|record| {
             PlacedReading::new(

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::sealing::{self, Sealing};
 use super::writer::Command;
 use super::{FILE_NAME, Store, StoreError, lock, schema};
+use crate::counters::StoreEvent;
 
 /// How many pages are given back in one transaction.
 const VACUUM_PAGES: i64 = 2_000;
@@ -34,7 +35,9 @@ impl Store {
             });
             let swap = prepared.await.map_err(|_| StoreError::Closed)??;
             after = swap.after;
-            if !swap.is_empty() {
+            if swap.is_empty() {
+                done.add(swap.sealing);
+            } else {
                 let swap = Box::new(swap);
                 done.add(self.ask(|reply| Command::Swap { swap, reply }).await??);
             }
@@ -42,6 +45,8 @@ impl Store {
                 break;
             }
         }
+        self.counters
+            .store(StoreEvent::Unsealable, done.unsealable_readings);
         if done.device_days > 0 {
             tracing::info!(
                 device_days = done.device_days,
@@ -117,7 +122,9 @@ pub fn compact(
             sealing::prepare(&reading, open_day, after)?
         };
         after = swap.after;
-        if !swap.is_empty() {
+        if swap.is_empty() {
+            done.add(swap.sealing);
+        } else {
             let transaction = connection.transaction()?;
             done.add(swap.apply(&transaction)?);
             transaction.commit()?;

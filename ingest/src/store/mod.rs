@@ -9,6 +9,7 @@ mod anchors;
 mod archive;
 mod backup;
 mod chunk;
+mod damage;
 mod facts;
 mod feed;
 mod group;
@@ -50,13 +51,14 @@ use taraz_fleet::Fleet;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::analytics::{QUARTER_MS, day_end_ms, day_start_ms, quarter_of};
-use crate::counters::Counters;
+use crate::counters::{Counters, StoreEvent};
 use crate::live::Live;
 use crate::receive::Receiver;
 use crate::view::{IntervalRow, Step, StoredReading};
 
 pub use archive::Archive;
 pub use backup::backup;
+use damage::PassedOver;
 pub use history::PlacedReading;
 pub use keeping::{Compacted, Progress, compact};
 pub(crate) use naming::{AllHere, NamingPage};
@@ -130,6 +132,17 @@ pub enum StoreError {
         found: i64,
         /// The version that this program reads.
         known: i64,
+    },
+    /// Its intervals would have to be made anew, and readings behind them were given up.
+    #[error(
+        "schema version {version} makes all intervals anew, but {readings} readings behind them were given up by store.keep_readings_days, and their energy would be lost: \
+         nothing was changed; go on with the program that wrote the store, or start with an empty data folder and keep this one"
+    )]
+    GivenUp {
+        /// How many readings were given up.
+        readings: u64,
+        /// The version that makes the intervals anew.
+        version: i64,
     },
     /// There is no store to read.
     #[error("there is no store at {0}: expected the data folder of an ingest that has run")]
@@ -274,7 +287,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub fn readings_after(&self, cursor: i64, limit: usize) -> Result<Vec<StoredReading>, StoreError> {
-        self.snapshot(|snapshot| snapshot.readings_after(cursor, limit.min(READINGS_MAX)))
+        let mut passed = PassedOver::default();
+        let readings =
+            self.snapshot(|snapshot| snapshot.readings_after(cursor, limit.min(READINGS_MAX), &mut passed))?;
+        self.counters.store(StoreEvent::Damaged, passed.take());
+        Ok(readings)
     }
 
     /// The durable cursor of a sink; 0 when it never set one.

@@ -1,6 +1,7 @@
-//! Makes every cache again from the records. What comes out is what the running store has, row by row.
+//! Makes every cache again from the records. What comes out is what the running store has, row by row. What stands in the caches of
+//! readings that are gone is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 use taraz_analytics::energy::Meter;
@@ -9,28 +10,48 @@ use taraz_telemetry::{MeterAddress, Record};
 use super::account::{self, Credit};
 use super::anchors::Anchors;
 use super::facts::{registers, unstated};
-use super::runs::day_of;
+use super::runs::{DAY_MS, day_of};
 use super::state::{BootKey, SeriesKey, State};
 use super::{history, rows, unsynced_rows};
-use crate::analytics::quarter_of;
+use crate::analytics::{QUARTER_MS, quarter_of};
 use crate::counters::RecordKind;
 
-/// Inside one transaction of the caller's. A store that has given up readings keeps its caches: they are all that is left of those.
+/// Quarter-hours of a UTC day.
+const DAY_QUARTERS: i64 = DAY_MS / QUARTER_MS;
+
+/// Inside one transaction of the caller's. What can't be made again stays as it is: the registers of days whose readings a policy has
+/// given up, and those of damaged days.
 pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    let forgotten: i64 = connection.query_row("SELECT count(*) FROM forgotten", (), |row| row.get(0))?;
-    if forgotten > 0 {
-        tracing::warn!(
-            "intervals and totals stay as they are: readings behind them were given up by store.keep_readings_days"
-        );
-        return Ok(());
-    }
-    connection.execute_batch("DELETE FROM anchor; DELETE FROM held; DELETE FROM unstated;")?;
-    account::reset_rows(connection)?;
-    state.reset_accounts();
+    connection.execute_batch("DELETE FROM anchor; DELETE FROM held;")?;
     anchors(connection)?;
     times(connection)?;
     held(connection)?;
-    registers_of_all(connection, state)
+    let forgotten_until = account::forgotten_until(connection)?;
+    let days = unstated_again(connection, state, forgotten_until)?;
+    if forgotten_until == i64::MIN && days.broken.is_empty() {
+        account::reset_rows(connection)?;
+        state.reset_accounts();
+    } else {
+        tracing::warn!(
+            given_up_until_day = forgotten_until,
+            damaged_days = days.broken.len(),
+            "intervals of readings that were given up or are damaged stay as they are; the others are made again"
+        );
+        for (series, sum_wh) in account::sums_wh(connection)? {
+            if let Some(account) = state.accounts.get_mut(&series) {
+                account.handed_wh = sum_wh;
+            }
+        }
+    }
+    state.late.extend(days.whole);
+    account::catch_up(connection, state, &mut Credit(usize::MAX))
+}
+
+/// Days of devices: which have readings of registers, and which can't be read.
+#[derive(Default)]
+struct Days {
+    whole: BTreeSet<(i64, i64)>,
+    broken: BTreeSet<(i64, i64)>,
 }
 
 /// The anchors of every boot, device by device.
@@ -98,29 +119,61 @@ fn held(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Marks every day of every device that has readings, and makes the accounts.
-fn registers_of_all(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
-    history::each_reading(connection, |device, time_ms, reading| {
-        let mut rated_w = 0;
-        for (register, _) in registers(reading) {
-            let key = SeriesKey {
-                device,
-                meter: reading.meter.get(),
-                register,
-            };
-            // Every series of a stored register has been made; nothing bounds one that was not.
-            let series = state.series(connection, key, || Meter::new(0))?;
-            rated_w = state
-                .accounts
-                .get(&series)
-                .map_or(0, |account| account.meter.rated_w());
-            state.late.insert((device, day_of(time_ms)));
-        }
-        if let Some(register) = unstated(reading, rated_w) {
-            let quarter = quarter_of(time_ms);
-            rows::count_unstated(connection, device, reading.meter, register, quarter, 1)?;
-        }
-        Ok(())
-    })?;
-    account::catch_up(connection, state, &mut Credit(usize::MAX))
+/// Counts anew what is not stated, but for days that can't be read any more; and tells which days there are.
+fn unstated_again(
+    connection: &Connection,
+    state: &mut State,
+    forgotten_until: i64,
+) -> rusqlite::Result<Days> {
+    let first_quarter = forgotten_until.saturating_add(1).saturating_mul(DAY_QUARTERS);
+    connection.execute_batch("CREATE TEMP TABLE unstated_before AS SELECT * FROM unstated")?;
+    connection.execute("DELETE FROM unstated WHERE quarter >= ?", [first_quarter])?;
+    let (mut days, mut passed) = (Days::default(), std::mem::take(&mut state.passed));
+    let Days { whole, broken } = &mut days;
+    history::each_reading(
+        connection,
+        |device, time_ms, reading| {
+            if day_of(time_ms) <= forgotten_until {
+                return Ok(());
+            }
+            let mut rated_w = 0;
+            for (register, _) in registers(reading) {
+                let key = SeriesKey {
+                    device,
+                    meter: reading.meter.get(),
+                    register,
+                };
+                // Every series of a stored register has been made; nothing bounds one that was not.
+                let series = state.series(connection, key, || Meter::new(0))?;
+                rated_w = state
+                    .accounts
+                    .get(&series)
+                    .map_or(0, |account| account.meter.rated_w());
+                whole.insert((device, day_of(time_ms)));
+            }
+            if let Some(register) = unstated(reading, rated_w) {
+                let quarter = quarter_of(time_ms);
+                rows::count_unstated(connection, device, reading.meter, register, quarter, 1)?;
+            }
+            Ok(())
+        },
+        |device, day, damaged| {
+            passed.row(damaged);
+            broken.insert((device, day));
+        },
+    )?;
+    for &(device, day) in &days.broken {
+        let quarters = (device, day * DAY_QUARTERS, (day + 1) * DAY_QUARTERS);
+        connection
+            .prepare_cached("DELETE FROM unstated WHERE device = ? AND quarter >= ? AND quarter < ?")?
+            .execute(quarters)?;
+        connection
+            .prepare_cached(
+                "INSERT INTO unstated SELECT * FROM unstated_before WHERE device = ? AND quarter >= ? AND quarter < ?",
+            )?
+            .execute(quarters)?;
+    }
+    state.passed = passed;
+    connection.execute_batch("DROP TABLE unstated_before")?;
+    Ok(days)
 }

@@ -3,6 +3,7 @@
 use taraz_telemetry::{Clock, Record, Sequence};
 
 use super::chunk;
+use super::damage::Damaged;
 use super::facts::meter_of;
 use super::group::{Context, Group};
 use super::rows::{self, Stored};
@@ -78,9 +79,12 @@ impl Group<'_> {
         if let Some(stored) = looked.and_then(|looked| looked.bytes(boot, sequence)) {
             return Ok(compare(stored));
         }
+        // Without a time of its own it has a row; else the rows come after the runs of its day, and before those of all days.
         let day = stated_ms(record).map(day_of);
-        if let Some(stored) = self.look(boot, sequence, day)? {
-            return Ok(compare(stored));
+        if day.is_some()
+            && let Some(known) = self.look(boot, sequence, day, compare)?
+        {
+            return Ok(known);
         }
         if let Some(stored) = rows::find(self.connection, boot, sequence)? {
             return Ok(if stored.bytes == bytes {
@@ -89,25 +93,41 @@ impl Group<'_> {
                 Known::Other
             });
         }
-        Ok(self.look(boot, sequence, None)?.map_or(Known::Same, compare))
+        Ok(self.look(boot, sequence, None, compare)?.unwrap_or(Known::Same))
     }
 
-    /// The bytes of a record in the runs and chunks of a day, or of all days; its run is remembered.
+    /// Compares with a record in the runs and chunks of a day, or of all days; its run is remembered. What is there and damaged can't
+    /// be compared, and nothing speaks against it.
     fn look(
         &mut self,
         boot: BootKey,
         sequence: Sequence,
         day: Option<i64>,
-    ) -> rusqlite::Result<Option<&[u8]>> {
-        let run = runs::find(self.connection, boot, sequence, day)?;
-        let run = run.map_or_else(
-            || chunk::find(self.connection, boot, sequence, day),
-            |run| Ok(Some(run)),
-        )?;
+        compare: impl Fn(&[u8]) -> Known,
+    ) -> rusqlite::Result<Option<Known>> {
+        let passed = &mut self.state.passed;
+        let run = match runs::find(self.connection, boot, sequence, day)? {
+            Some(run) => Some(run),
+            None => match chunk::find(self.connection, boot, sequence, day, passed) {
+                Ok(found) => found,
+                Err(error) => match Damaged::behind(&error) {
+                    Some(damaged) => {
+                        passed.one(damaged);
+                        return Ok(Some(Known::Same));
+                    }
+                    None => return Err(error),
+                },
+            },
+        };
         let Some(run) = run else {
             return Ok(None);
         };
-        Ok(self.looked.insert(Looked::new(run)).bytes(boot, sequence))
+        if let Err(damaged) = run.check() {
+            passed.one(&damaged);
+            return Ok(Some(Known::Same));
+        }
+        let looked = self.looked.insert(Looked::new(run));
+        Ok(looked.bytes(boot, sequence).map(compare))
     }
 
     /// A record that was held is held no longer.

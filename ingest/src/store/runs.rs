@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _};
 use taraz_telemetry::{Reading, Record, Records, Sequence};
 
+use super::damage::Damaged;
 use super::rows::boot_key;
 use super::state::{BootKey, State};
 
@@ -95,7 +96,7 @@ impl Run {
         Ok(())
     }
 
-    /// Its records in their order. Ends early where the bytes are damaged: what was stored was decoded before.
+    /// Its records in their order. Ends early where the bytes are damaged, which [`Run::check`] tells.
     pub(super) fn records(&self) -> impl Iterator<Item = RunRecord<'_>> {
         let mut records = Records::new(&self.bytes);
         let places = (self.id + 1 - i64::from(self.count)..=self.id).zip(self.first..);
@@ -111,6 +112,24 @@ impl Run {
                 reading,
                 bytes,
             })
+        })
+    }
+
+    /// Whether every record of it can be read.
+    pub(super) fn check(&self) -> Result<(), Damaged> {
+        let (mut count, mut len) = (0_u64, 0);
+        for record in self.records() {
+            count += 1;
+            len += record.bytes.len();
+        }
+        if count == u64::from(self.count) && len == self.bytes.len() {
+            return Ok(());
+        }
+        Err(Damaged {
+            table: "run",
+            id: self.id,
+            readings: self.count,
+            what: "not all of its readings can be read",
         })
     }
 

@@ -219,7 +219,7 @@ CREATE TABLE chunk (
     received_ms INTEGER NOT NULL,
     format INTEGER NOT NULL,      -- how the bytes are to be read
     identities BLOB NOT NULL,     -- runs of identities, in the order of the records
-    crc INTEGER NOT NULL,         -- CRC-32 of the records as they came, one behind the other
+    crc INTEGER NOT NULL,         -- CRC-32 of the identities and, behind them, the records as they came
     bytes BLOB NOT NULL
 );
 CREATE INDEX chunk_day ON chunk (device, day);
@@ -294,6 +294,9 @@ ALTER TABLE series ADD COLUMN first_wh INTEGER;
 INSERT OR IGNORE INTO caches_due VALUES (7);
 ";
 
+/// This version makes every interval anew.
+const ACCOUNTS_ANEW: i64 = 7;
+
 /// The log is folded into the file when it has so many pages (16 MB): a page that changes with every commit is written home once for
 /// many of them.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -338,6 +341,9 @@ pub(super) fn migrate_to(connection: &mut Connection, version: usize, now_ms: i6
         .skip_while(|&(from, _)| from < found)
     {
         let transaction = connection.transaction()?;
+        if from + 1 == ACCOUNTS_ANEW {
+            check_has_all(&transaction)?;
+        }
         step(&transaction, from + 1, sql, now_ms)?;
         transaction.commit()?;
     }
@@ -364,6 +370,21 @@ pub(crate) fn check_is_present(connection: &Connection) -> Result<(), StoreError
         std::cmp::Ordering::Less => Err(StoreError::Older { found, known }),
         std::cmp::Ordering::Greater => Err(StoreError::Newer { found, known }),
     }
+}
+
+/// What is accounted for anew needs every reading: what stands in the intervals of given-up ones can't be made again.
+fn check_has_all(connection: &Connection) -> Result<(), StoreError> {
+    let readings: i64 =
+        connection.query_row("SELECT coalesce(sum(readings), 0) FROM forgotten", (), |row| {
+            row.get(0)
+        })?;
+    if readings == 0 {
+        return Ok(());
+    }
+    Err(StoreError::GivenUp {
+        readings: readings.unsigned_abs(),
+        version: ACCOUNTS_ANEW,
+    })
 }
 
 fn step(transaction: &Transaction<'_>, version: i64, sql: &str, now_ms: i64) -> rusqlite::Result<()> {

@@ -37,6 +37,8 @@ pub struct Sealing {
     pub chunk_bytes: u64,
     /// Days of devices that stay as they are: their rows are damaged, and `taraz store verify` names them.
     pub unsealable: u64,
+    /// Readings of those days that came in runs.
+    pub unsealable_readings: u64,
 }
 
 impl Sealing {
@@ -48,6 +50,7 @@ impl Sealing {
         self.records_bytes += other.records_bytes;
         self.chunk_bytes += other.chunk_bytes;
         self.unsealable += other.unsealable;
+        self.unsealable_readings += other.unsealable_readings;
     }
 }
 
@@ -57,7 +60,7 @@ pub(crate) struct Swap {
     chunks: Vec<Chunk>,
     runs: Vec<i64>,
     old_chunks: Vec<i64>,
-    sealing: Sealing,
+    pub(super) sealing: Sealing,
     /// Where the next one goes on.
     pub(super) after: Option<DeviceDay>,
 }
@@ -176,6 +179,7 @@ fn next_due(
 
 fn seal(connection: &Connection, (device, day): DeviceDay, swap: &mut Swap) -> rusqlite::Result<()> {
     let late = runs::of_day(connection, device, day)?;
+    let late_readings: u64 = late.iter().map(|run| u64::from(run.count)).sum();
     let ids: Vec<_> = late.iter().map(|run| run.id).collect();
     let (mut all, mut old_chunks) = (late.clone(), Vec::new());
     for old in chunk::of_day(connection, device, day)? {
@@ -197,6 +201,7 @@ fn seal(connection: &Connection, (device, day): DeviceDay, swap: &mut Swap) -> r
             "a day's readings can't be sealed: `taraz store verify` says why"
         );
         swap.sealing.unsealable += 1;
+        swap.sealing.unsealable_readings += late_readings;
         return Ok(());
     };
     swap.sealing.device_days += 1;

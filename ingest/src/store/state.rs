@@ -9,6 +9,7 @@ use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, Incarnation, MeterAddress, RangeSet};
 
 use super::account::{self, Account};
+use super::damage::PassedOver;
 use super::group::CREDIT_MAX;
 use super::notes::Notes;
 use super::{feed, unsynced_rows};
@@ -64,6 +65,8 @@ pub(super) struct State {
     pub(super) notes: Notes,
     /// Nothing older is believed of a device, UTC ms; of those that were asked for.
     pub(super) oldest_ms: HashMap<i64, i64>,
+    /// What was passed over because it is damaged, until the writer counts it.
+    pub(super) passed: PassedOver,
     /// The highest place of the feed that was given.
     end: i64,
 }
@@ -81,6 +84,7 @@ impl State {
             waiting: unsynced_rows::boots_with_waiting(connection)?,
             notes: Notes::default(),
             oldest_ms: HashMap::new(),
+            passed: PassedOver::default(),
             end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })
     }

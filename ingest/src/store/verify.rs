@@ -175,6 +175,12 @@ impl Look<'_> {
                     if bounds != Some((chunk.from_ms, chunk.to_ms)) {
                         self.wrong(format!("chunk {}: its readings are at other times", chunk.id));
                     }
+                    if records
+                        .iter()
+                        .any(|record| runs::day_of(record.time_ms) != chunk.day)
+                    {
+                        self.wrong(format!("chunk {}: its readings are of another day", chunk.id));
+                    }
                 }
                 Err(error) => self.wrong(error.to_string()),
             }

@@ -158,7 +158,15 @@ impl Writer {
             tracing::info!("intervals and totals are made again from the records");
             rebuild::rebuild(&transaction, &mut self.state)?;
         }
-        transaction.commit()
+        transaction.commit()?;
+        self.count_passed();
+        Ok(())
+    }
+
+    /// Counts what committed work has passed over.
+    fn count_passed(&mut self) {
+        let readings = self.state.passed.take();
+        self.counters.store(StoreEvent::Damaged, readings);
     }
 
     /// Releases what was held for a reason that has gone.
@@ -173,6 +181,7 @@ impl Writer {
         work.finish()?;
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
+        self.state.notes.committed();
         tally.count(&self.counters);
         self.live.arrived(&arrivals);
         tracing::info!(released, "records that were held are held no longer");
@@ -181,7 +190,6 @@ impl Writer {
 
     /// Makes accounts again that late readings have reopened, as far as the credit goes.
     fn catch_up(&mut self, mut credit: Credit) -> rusqlite::Result<()> {
-        self.state.notes.committed();
         self.find_state()?;
         if self.state.late.is_empty() {
             return Ok(());
@@ -192,6 +200,7 @@ impl Writer {
         account::catch_up(&transaction, &mut self.state, &mut credit)?;
         transaction.commit()?;
         self.is_state_lost = false;
+        self.count_passed();
         Ok(())
     }
 
@@ -287,6 +296,7 @@ impl Writer {
         let transaction = self.connection.transaction()?;
         rebuild::rebuild(&transaction, &mut self.state)?;
         transaction.commit()?;
+        self.count_passed();
         Ok(())
     }
 
@@ -303,6 +313,7 @@ impl Writer {
     fn commit(&mut self, group: Vec<Command>, committed: &watch::Sender<u64>) {
         match self.attempt(&group) {
             Ok(done) => {
+                self.count_passed();
                 done.tally.count(&self.counters);
                 for sealing in &done.sealings {
                     self.counters.store(StoreEvent::Sealed, sealing.readings);
@@ -349,6 +360,7 @@ impl Writer {
         work.finish()?;
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
+        self.state.notes.committed();
         Ok(Done {
             verdicts,
             sealings,
@@ -360,7 +372,6 @@ impl Writer {
 }
 
 fn store_batch(work: &mut Group<'_>, batch: &Batch<'_>) -> rusqlite::Result<BatchVerdict> {
-        self.state.notes.committed();
     let mut verdict = BatchVerdict::default();
     for item in batch.items() {
         match work.item(item)? {

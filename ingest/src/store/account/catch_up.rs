@@ -3,6 +3,9 @@
 //! A pass begins at the first marked day of a device, with each register's account as it stood before that day, and ends where every
 //! account is what the stored one was: from there on nothing has changed. It reads a device's day once for all its registers. When
 //! the credit runs out it stops between two days, writes what it has and marks the next day.
+//!
+//! A day that can't be read because it is damaged keeps the account that it has: a pass that comes to it ends there if the accounts
+//! before that day still join on, and is undone if they don't, since it would count energy twice.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use taraz_analytics::energy::{Meter, Point, Position, RunningIntervals};
 
 use super::entries::{Writer, energy_wh, running};
+use crate::store::damage::Damaged;
 use crate::store::facts::registers;
 use crate::store::history;
 use crate::store::runs::DAY_MS;
@@ -56,7 +60,7 @@ pub(in crate::store) fn catch_up(
 }
 
 /// The last UTC day of which a policy has given up readings.
-fn forgotten_until(connection: &Connection) -> rusqlite::Result<i64> {
+pub(in crate::store) fn forgotten_until(connection: &Connection) -> rusqlite::Result<i64> {
     let day: Option<i64> = connection
         .prepare_cached("SELECT max(day) FROM forgotten")?
         .query_row((), |row| row.get(0))?;
@@ -81,6 +85,11 @@ struct Track {
 }
 
 impl Track {
+    /// Whether the account that stood before a day could be replaced by this one: it goes on from the same value.
+    fn joins(&self, stood: &RunningIntervals) -> bool {
+        self.running.account().last() == stood.account().last()
+    }
+
     /// Goes on by the values of a day, and puts what that completes in the place of what stood there.
     fn day(&mut self, writer: &mut Writer<'_>, day: i64, values: &[Point]) -> rusqlite::Result<()> {
         writer.checkpoint(self.series, day, &self.running)?;
@@ -105,6 +114,15 @@ impl Track {
     }
 }
 
+enum AtDamage {
+    /// No account ever had anything of that day: it is a hole between two readings.
+    Hole,
+    /// What stands from that day on goes on from the pass's end.
+    Joins,
+    /// It does not.
+    Parts,
+}
+
 struct Pass<'c> {
     connection: &'c Connection,
     writer: Writer<'c>,
@@ -123,6 +141,31 @@ impl<'c> Pass<'c> {
     }
 
     fn run(&mut self, state: &mut State, credit: &mut Credit) -> rusqlite::Result<()> {
+        let first = (self.device, self.first_day);
+        let marks: Vec<_> = state
+            .late
+            .range(first..=(self.device, i64::MAX))
+            .copied()
+            .collect();
+        self.connection.execute_batch("SAVEPOINT pass")?;
+        if let Some(damaged_day) = self.attempt(state, credit)? {
+            self.connection.execute_batch("ROLLBACK TO pass")?;
+            tracing::error!(
+                device = self.device,
+                from_day = self.first_day,
+                damaged_day,
+                "late readings are in no interval: a day behind them is damaged; `taraz store verify` names it"
+            );
+            for &(device, day) in marks.iter().filter(|&&(_, day)| day <= damaged_day) {
+                state.late.remove(&(device, day));
+                self.writer.unmark(device, day)?;
+            }
+        }
+        self.connection.execute_batch("RELEASE pass")
+    }
+
+    /// The damaged day that nothing can be joined to, if the pass must be undone for one.
+    fn attempt(&mut self, state: &mut State, credit: &mut Credit) -> rusqlite::Result<Option<i64>> {
         let mut tracks = self.tracks(state)?;
         let mut days = self.days(state, &tracks)?;
         while let Some(day) = days.pop_first() {
@@ -133,7 +176,8 @@ impl<'c> Pass<'c> {
                     self.meet(&mut tracks, day)?;
                 }
                 if tracks.iter().all(|track| track.meets) {
-                    return self.close(state, &tracks, false);
+                    self.close(state, &tracks, false)?;
+                    return Ok(None);
                 }
                 // A marked day is read for every register: those that met before go on from there with the next pass.
                 let has_met = is_marked && tracks.iter().any(|track| track.meets);
@@ -142,12 +186,57 @@ impl<'c> Pass<'c> {
                     return Ok(None);
                 }
             }
-            credit.spend(self.day(&mut tracks, day)?);
+            let read = self.day(&mut tracks, day);
             if state.late.remove(&(self.device, day)) {
                 self.writer.unmark(self.device, day)?;
             }
+            match read {
+                Ok(readings) => credit.spend(readings),
+                Err(error) => {
+                    let damaged = Damaged::behind(&error).cloned().ok_or(error)?;
+                    state.passed.row(&damaged);
+                    match self.at_damage(state, &tracks, day)? {
+                        AtDamage::Hole => {}
+                        AtDamage::Joins => {
+                            self.close(state, &tracks, false)?;
+                            return Ok(None);
+                        }
+                        AtDamage::Parts => return Ok(Some(day)),
+                    }
+                }
+            }
         }
-        self.close(state, &tracks, true)
+        self.close(state, &tracks, true)?;
+        Ok(None)
+    }
+
+    /// What becomes of a pass at a damaged day.
+    fn at_damage(&self, state: &State, tracks: &[Track], day: i64) -> rusqlite::Result<AtDamage> {
+        let mut before = self.connection.prepare_cached(
+            "SELECT state, day = ?2 FROM checkpoint WHERE series = ?1 AND day >= ?2 ORDER BY day LIMIT 1",
+        )?;
+        let (mut is_hole, mut joins) = (true, true);
+        for track in tracks.iter().filter(|track| !track.meets) {
+            let stood = before
+                .query_row((track.series, day), |row| {
+                    Ok((running(row, 0)?, row.get::<_, bool>(1)?))
+                })
+                .optional()?;
+            is_hole &= stood.as_ref().is_none_or(|(_, is_of_the_day)| !is_of_the_day);
+            // Where no later day begins, the account itself is what stands.
+            joins &= match (stood, state.accounts.get(&track.series)) {
+                (Some((stood, _)), _) => track.joins(&stood),
+                (None, Some(account)) => track.joins(&account.running),
+                (None, None) => false,
+            };
+        }
+        Ok(if is_hole {
+            AtDamage::Hole
+        } else if joins {
+            AtDamage::Joins
+        } else {
+            AtDamage::Parts
+        })
     }
 
     /// Every register of the device, each as it stood before the first day.

@@ -32,6 +32,16 @@ pub(in crate::store) fn reset_rows(connection: &Connection) -> rusqlite::Result<
     )
 }
 
+/// The energy of all rows of each series, in Wh.
+pub(in crate::store) fn sums_wh(connection: &Connection) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut statement = connection.prepare(
+        "SELECT id, coalesce((SELECT sum(energy_wh) FROM interval WHERE series = series.id), 0)
+             + coalesce((SELECT sum(energy_wh) FROM segment WHERE series = series.id), 0) FROM series",
+    )?;
+    let sums = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    sums.collect()
+}
+
 /// Writes rows inside one transaction.
 pub(super) struct Writer<'c> {
     connection: &'c Connection,

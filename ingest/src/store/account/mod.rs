@@ -18,9 +18,9 @@ use taraz_analytics::energy::{Meter, Point, RunningIntervals};
 
 use super::runs::day_of;
 use super::state::State;
-pub(super) use catch_up::{Credit, catch_up};
+pub(super) use catch_up::{Credit, catch_up, forgotten_until};
 use entries::Writer;
-pub(super) use entries::{Reader, meter_known, open_wh, reset_rows, running};
+pub(super) use entries::{Reader, meter_known, open_wh, reset_rows, running, sums_wh};
 
 /// A register's account as it stands in the store.
 #[derive(Clone, Debug)]

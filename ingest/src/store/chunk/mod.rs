@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use taraz_telemetry::{Crc32, RECORD_LEN_MAX, Reading, Record, Records, Sequence};
 
 use self::bytes::{Reader, put_varint};
+use super::damage::{Damaged, PassedOver};
 use super::runs::Run;
 use super::state::BootKey;
 
@@ -82,22 +83,6 @@ pub(super) const COLUMNS: &str =
 /// How many columns that are.
 pub(super) const COLUMNS_LEN: usize = 11;
 
-/// The bytes of a chunk are not what was written: the disk, or whoever wrote into the store's file.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "chunk {id} of the store is damaged: {what}; restore a backup, the readings around it are not affected"
-)]
-pub(super) struct Damaged {
-    id: i64,
-    what: &'static str,
-}
-
-impl From<Damaged> for rusqlite::Error {
-    fn from(damaged: Damaged) -> Self {
-        Self::FromSqlConversionFailure(COLUMNS_LEN - 1, rusqlite::types::Type::Blob, Box::new(damaged))
-    }
-}
-
 impl Chunk {
     /// Seals runs of one device and day, which together have at most [`CHUNK_READINGS_MAX`] readings. `None` when they are none,
     /// or damaged.
@@ -155,7 +140,7 @@ impl Chunk {
 
     /// Packs the records in the shortest format that gives these very bytes back.
     fn pack(&mut self, records: &[u8]) -> Option<()> {
-        self.crc = crc(records);
+        self.crc = crc(&self.identities, records);
         self.records_len = records.len() as u64;
         if let Some(columns) = codec::to_columns(records)
             && codec::from_columns(&columns).as_deref() == Some(records)
@@ -178,24 +163,33 @@ impl Chunk {
         self.format == codec::FORMAT_RAW
     }
 
+    const fn damaged(&self, what: &'static str) -> Damaged {
+        Damaged {
+            table: "chunk",
+            id: self.id,
+            readings: self.readings,
+            what,
+        }
+    }
+
     /// Its records in the order of identities, one behind the other, as they came.
     pub(super) fn unpack(&self) -> Result<Vec<u8>, Damaged> {
-        let damaged = |what| Damaged { id: self.id, what };
+        let damaged = |what| self.damaged(what);
         let records = match self.format {
             codec::FORMAT_COLUMNS => codec::from_columns(&self.bytes),
             codec::FORMAT_RAW => codec::from_raw(&self.bytes),
             _ => return Err(damaged("its format is not known to this version")),
         };
         let records = records.ok_or_else(|| damaged("its columns can't be read"))?;
-        if crc(&records) != self.crc {
-            return Err(damaged("its records have another check sum"));
+        if crc(&self.identities, &records) != self.crc {
+            return Err(damaged("its records and identities have another check sum"));
         }
         Ok(records)
     }
 
     /// Its records, each with what names it, in the order of identities.
     pub(super) fn records(&self) -> Result<Vec<ChunkRecord>, Damaged> {
-        let damaged = |what| Damaged { id: self.id, what };
+        let damaged = |what| self.damaged(what);
         let bytes = self.unpack()?;
         let mut rest = Records::new(&bytes);
         let mut records = Vec::new();
@@ -224,10 +218,7 @@ impl Chunk {
         while !reader.is_empty() {
             let numbers = [reader.number(), reader.number(), reader.number(), reader.number()];
             let [Some(incarnation), Some(boot), Some(first), Some(count)] = numbers else {
-                return Err(Damaged {
-                    id: self.id,
-                    what: "its identities can't be read",
-                });
+                return Err(self.damaged("its identities can't be read"));
             };
             let device = self.device;
             stretches.push(Stretch {
@@ -261,15 +252,16 @@ impl Chunk {
                 bytes: Vec::new(),
             };
             for _ in 0..stretch.count {
-                let Some(Ok((_, bytes))) = rest.next_with_bytes() else {
-                    return Err(Damaged {
-                        id: self.id,
-                        what: "it has fewer readings than identities",
-                    });
+                let Some(Ok((Record::Reading(_), bytes))) = rest.next_with_bytes() else {
+                    return Err(self.damaged("it has fewer readings than identities"));
                 };
                 run.bytes.extend_from_slice(bytes);
             }
             runs.push(run);
+        }
+        let found: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+        if rest.next().is_some() || found != u64::from(self.readings) {
+            return Err(self.damaged("it has more readings than identities"));
         }
         Ok(runs)
     }
@@ -322,12 +314,14 @@ pub(super) fn of_day(connection: &Connection, device: i64, day: i64) -> rusqlite
     chunks.collect()
 }
 
-/// The run of a record of this identity, in the chunks of a day or, without one, in all of its device.
+/// The run of a record of this identity, in the chunks of a day or, without one, in all of its device. A chunk that holds it and is
+/// damaged is an error; one that does not even say what it holds is passed over.
 pub(super) fn find(
     connection: &Connection,
     boot: BootKey,
     sequence: Sequence,
     day: Option<i64>,
+    passed: &mut PassedOver,
 ) -> rusqlite::Result<Option<Run>> {
     let days = if day.is_some() { "day = ?2" } else { "?2 IS NULL" };
     let sql = format!("SELECT {COLUMNS} FROM chunk INDEXED BY chunk_day WHERE device = ?1 AND {days}");
@@ -335,11 +329,11 @@ pub(super) fn find(
     let mut rows = statement.query((boot.device, day))?;
     while let Some(row) = rows.next()? {
         let chunk = Chunk::read(row)?;
-        if chunk
-            .identities()?
-            .iter()
-            .any(|stretch| stretch.contains(boot, sequence))
-        {
+        let stretches = chunk.identities().unwrap_or_else(|damaged| {
+            passed.one(&damaged);
+            Vec::new()
+        });
+        if stretches.iter().any(|stretch| stretch.contains(boot, sequence)) {
             let mut runs = chunk.to_runs()?.into_iter();
             return Ok(runs.find(|run| run.contains(boot, sequence)));
         }
@@ -347,6 +341,6 @@ pub(super) fn find(
     Ok(None)
 }
 
-fn crc(records: &[u8]) -> u32 {
-    Crc32::new().bytes(records).sum()
+fn crc(identities: &[u8], records: &[u8]) -> u32 {
+    Crc32::new().bytes(identities).bytes(records).sum()
 }

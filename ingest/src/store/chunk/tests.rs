@@ -159,6 +159,32 @@ proptest! {
     }
 }
 
+#[test]
+fn identities_that_are_damaged_give_no_fewer_records_away() {
+    let value = |n: i64| Reading {
+        meter: MeterAddress::new(1).unwrap(),
+        stamp: Stamp {
+            ms: (NOON_MS + n * 60_000).unsigned_abs(),
+            clock: Clock::Synced,
+        },
+        outcome: Outcome::Values(Quantities::default()),
+    };
+    let readings: Vec<_> = (0..10).map(value).collect();
+    let whole = Chunk::seal(vec![run(1, 1, 0, &readings)]).unwrap();
+    for at in 0..whole.identities.len() {
+        let mut chunk = whole.clone();
+        chunk.identities[at] -= u8::from(chunk.identities[at] > 0);
+        if chunk != whole {
+            assert!(chunk.to_runs().is_err() && chunk.records().is_err(), "byte {at}");
+        }
+    }
+    // Even where the check sum was made with them.
+    let mut fewer = whole.clone();
+    *fewer.identities.last_mut().unwrap() -= 1;
+    fewer.crc = super::crc(&fewer.identities, &whole.unpack().unwrap());
+    assert!(fewer.to_runs().is_err() && fewer.records().is_err());
+}
+
 /// Noise of a seed, the same everywhere (SplitMix64).
 struct Noise(u64);
 

@@ -1,5 +1,6 @@
 //! Tests of the store through its own door.
 
+mod damaged;
 mod energy;
 mod gaps;
 mod health;

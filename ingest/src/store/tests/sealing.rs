@@ -256,7 +256,15 @@ async fn what_a_policy_gives_up_is_counted_and_its_intervals_stay() {
     assert_eq!(verify(folder.path()).unwrap().forgotten, forgotten);
     let oldest = history(folder.path())[0].0;
     assert_eq!(oldest / DAY_MS, NOON_MS / DAY_MS - 2);
+    // What can be made again is; what can't be is kept.
+    let before = caches(folder.path());
+    let lost = format!(
+        "DELETE FROM interval WHERE quarter >= {}",
+        (NOON_MS / DAY_MS - 1) * 96
+    );
+    assert!(raw(folder.path()).execute(&lost, ()).unwrap() > 0);
     store.rebuild().await.unwrap();
+    assert_eq!(caches(folder.path()), before);
     assert_eq!((day(&store, 3), day(&store, 0)), (old.clone(), new));
     deliver(&store, &told()).await;
     assert_eq!(

@@ -5,9 +5,10 @@ use std::path::Path;
 use rusqlite::Connection;
 use taraz_telemetry::{Clock, Hold, Record};
 
+use super::super::runs::day_of;
 use super::super::schema;
 use super::super::testing::*;
-use super::super::{FILE_NAME, upgrade};
+use super::super::{FILE_NAME, Store, sealing, upgrade};
 
 /// What was delivered: a day's readings, a hole, a held one, an unsynced boot with its anchor.
 fn delivered() -> Vec<Run> {
@@ -99,21 +100,74 @@ fn write_old(folder: &Path, version: usize) {
         )
         .unwrap();
     transaction.commit().unwrap();
+    if version >= 6 {
+        upgrade::rows_to_runs(&mut connection).unwrap();
+    }
 }
 
-#[tokio::test]
-async fn every_earlier_version_keeps_every_record_and_every_place() {
-    let clock = TestClock::new(NOON_MS);
+/// A store of version 6 whose days are sealed.
+fn write_sealed(folder: &Path) {
+    write_old(folder, 6);
+    let mut connection = raw(folder);
+    let open_day = day_of(NOON_MS) + 1;
+    let swap = sealing::prepare(&connection, open_day, None).unwrap();
+    assert!(!swap.is_empty());
+    let transaction = connection.transaction().unwrap();
+    swap.apply(&transaction).unwrap();
+    transaction.commit().unwrap();
+}
+
+/// The caches that the deliveries make today.
+async fn expected(clock: &TestClock) -> Vec<String> {
     let fresh = tempfile::tempdir().unwrap();
-    let store = open(fresh.path(), &clock);
+    let store = open(fresh.path(), clock);
     deliver(&store, &delivered()).await;
     // Earlier versions gave placed readings away at once, and knew no waiting.
     raw(fresh.path())
         .execute("UPDATE record SET waiting_ms = NULL", ())
         .unwrap();
     store.rebuild().await.unwrap();
-    let expected = caches(fresh.path());
-    for version in 1..6 {
+    caches(fresh.path())
+}
+
+#[tokio::test]
+async fn sealed_readings_of_an_earlier_version_are_accounted_for_anew() {
+    let clock = TestClock::new(NOON_MS);
+    let folder = tempfile::tempdir().unwrap();
+    write_sealed(folder.path());
+    let store = open(folder.path(), &clock);
+    assert_eq!(caches(folder.path()), expected(&clock).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_was_given_up_keeps_an_upgrade_from_destroying_its_energy() {
+    let clock = TestClock::new(NOON_MS);
+    let folder = tempfile::tempdir().unwrap();
+    write_sealed(folder.path());
+    raw(folder.path())
+        .execute_batch(
+            "INSERT INTO forgotten VALUES (20000, 96); INSERT INTO interval VALUES (1, 5, 700, 1, 1, 0);",
+        )
+        .unwrap();
+    let error = Store::open(folder.path(), fleet(), clock.now())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("96 readings behind them were given up"), "{error}");
+    let connection = raw(folder.path());
+    assert_eq!(schema::check(&connection).unwrap(), 6);
+    assert_eq!(
+        rows(&connection, "SELECT energy_wh FROM interval WHERE quarter = 5"),
+        ["[Integer(700)]"]
+    );
+}
+
+#[tokio::test]
+async fn every_earlier_version_keeps_every_record_and_every_place() {
+    let clock = TestClock::new(NOON_MS);
+    let expected = expected(&clock).await;
+    for version in 1..schema::SCHEMA_VERSION.unsigned_abs() {
+        let version = usize::try_from(version).unwrap();
         let folder = tempfile::tempdir().unwrap();
         write_old(folder.path(), version);
         let store = open(folder.path(), &clock);

@@ -60,6 +60,7 @@ async fn every_damage_is_found() {
         ("UPDATE chunk SET format = 9", "not known to this version"),
         ("UPDATE chunk SET readings = readings + 1", "than identities"),
         ("UPDATE chunk SET from_ms = from_ms - 1", "at other times"),
+        ("UPDATE chunk SET day = day + 1", "of another day"),
         (
             "UPDATE run SET bytes = substr(bytes, 1, 300)",
             "of its 50 readings can be read",

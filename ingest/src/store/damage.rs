@@ -1,0 +1,68 @@
+//! Rows whose bytes are not what was written: the disk, or whoever wrote into the store's file.
+//!
+//! In: what a reader of runs or chunks has found. Out: an error that names the row, for who needs the row itself, and a count for who
+//! goes on without it. Damage of one device's day never stops the others.
+
+use rusqlite::types::Type;
+
+/// A run or a chunk can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{table} {id} of the store is damaged: {what}; restore a backup, the readings around it are not affected"
+)]
+pub(super) struct Damaged {
+    pub(super) table: &'static str,
+    pub(super) id: i64,
+    /// How many readings it says it has.
+    pub(super) readings: u32,
+    pub(super) what: &'static str,
+}
+
+impl From<Damaged> for rusqlite::Error {
+    fn from(damaged: Damaged) -> Self {
+        Self::FromSqlConversionFailure(0, Type::Blob, Box::new(damaged))
+    }
+}
+
+impl Damaged {
+    /// The damaged row that an error is about, if it is about one.
+    pub(super) fn behind(error: &rusqlite::Error) -> Option<&Self> {
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(_, _, cause) => cause.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// What was passed over because it is damaged, until it is counted.
+#[derive(Debug, Default)]
+pub(super) struct PassedOver {
+    readings: u64,
+    last: Option<(&'static str, i64)>,
+}
+
+impl PassedOver {
+    /// A damaged row was passed over, whole.
+    pub(super) fn row(&mut self, damaged: &Damaged) {
+        self.note(damaged, u64::from(damaged.readings));
+    }
+
+    /// One reading could not be looked up, because its row is damaged.
+    pub(super) fn one(&mut self, damaged: &Damaged) {
+        self.note(damaged, 1);
+    }
+
+    fn note(&mut self, damaged: &Damaged, readings: u64) {
+        self.readings += readings;
+        let row = Some((damaged.table, damaged.id));
+        if self.last != row {
+            tracing::error!(%damaged, "passed over");
+            self.last = row;
+        }
+    }
+
+    /// How many readings that were since the last time.
+    pub(super) const fn take(&mut self) -> u64 {
+        std::mem::replace(&mut self.readings, 0)
+    }
+}
