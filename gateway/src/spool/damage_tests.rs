@@ -136,6 +136,76 @@ fn an_identity_that_stands_there_twice_is_a_repetition_or_a_conflict() {
     assert_eq!(found.repeated_records, 4);
 }
 
+/// A repair that was killed between giving the new file its name and putting it in place, at each step of that.
+#[test]
+fn a_repair_that_was_killed_is_finished_and_nothing_starts_before() {
+    for (is_damaged_there, is_log_there) in [(true, true), (true, false), (false, false)] {
+        let mut bench = closed();
+        let beside = |ending: &str| bench.folder.path().join(format!("{FILE_NAME}{ending}"));
+        std::fs::rename(bench.file(), beside(".rescued")).unwrap();
+        std::fs::write(beside(".damaged-42"), [0xA5; 8_192]).unwrap();
+        if is_damaged_there {
+            std::fs::hard_link(beside(".damaged-42"), bench.file()).unwrap();
+        }
+        if is_log_there {
+            std::fs::write(beside("-wal"), [0x5A; 4_096]).unwrap();
+        }
+        let folder = bench.folder.path();
+        let export_to = folder.join("export");
+        for refused in [
+            bench.try_open().map(drop),
+            SpoolFile::open(folder).map(drop),
+            Quarantine::open(folder).map(drop),
+        ] {
+            assert!(
+                matches!(refused, Err(SpoolError::HalfRepaired { .. })),
+                "{refused:?}"
+            );
+        }
+        let exported = export(folder, None, &export_to);
+        let half = |error| matches!(error, TransferError::Spool(SpoolError::HalfRepaired { .. }));
+        assert!(exported.is_err_and(half));
+        let elsewhere = closed();
+        let other = elsewhere.folder.path().join("export");
+        export(elsewhere.folder.path(), None, &other).unwrap();
+        assert!(import(folder, &other).is_err_and(half));
+
+        let repaired = repair(folder, 43).unwrap();
+        assert_eq!((repaired.good_rows, repaired.put_aside), (8, 0));
+        assert!(
+            repaired
+                .damaged_file
+                .unwrap()
+                .ends_with("spool.sqlite.damaged-42")
+        );
+        assert_eq!(std::fs::read(beside(".damaged-42")).unwrap(), [0xA5; 8_192]);
+        assert!(verify(&bench).is_good());
+        bench.open();
+        assert_eq!(bench.rows().len(), 8);
+    }
+}
+
+/// Until the new file has its name, a killed repair has changed nothing: the next one begins anew.
+#[test]
+fn a_repair_that_was_killed_while_it_copied_begins_anew() {
+    let mut bench = closed();
+    let copying = bench.folder.path().join("spool.sqlite.copying");
+    std::fs::write(&copying, [0xA5; 4_096]).unwrap();
+    assert_eq!(repair(bench.folder.path(), 7).unwrap().good_rows, 8);
+    bench.open();
+    assert_eq!(bench.rows().len(), 8);
+    bench.close();
+    // The head of the file.
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(bench.file())
+        .unwrap();
+    file.write_all_at(&[0xA5; 100], 0).unwrap();
+    let repaired = repair(bench.folder.path(), 8).unwrap();
+    assert!(repaired.damaged_file.unwrap().ends_with("spool.sqlite.damaged-8"));
+    assert!(!copying.exists() && verify(&bench).is_good());
+}
+
 /// Pages overwritten with noise: whatever can still be read goes into a new file, and the old one is kept.
 #[test]
 fn a_file_with_destroyed_pages_gives_what_it_still_has() {

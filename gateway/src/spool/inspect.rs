@@ -8,7 +8,7 @@ use serde::Serialize;
 use taraz_telemetry::{Boot, Incarnation, RangeSet, Sequence};
 
 use super::table::{BUSY_TIMEOUT, NEXT_POSITION, SCHEMA_VERSION, StoredRow, signed, stored, unsigned};
-use super::{FILE_NAME, SpoolError};
+use super::{FILE_NAME, SpoolError, refuse_half_repaired};
 
 /// Lanes that a listing names for each device; all of them are counted.
 pub const LANES_SHOWN_MAX: usize = 64;
@@ -105,8 +105,9 @@ impl SpoolFile {
     /// Opens the spool in a gateway's data folder. `None` when there is none, or one that a gateway is making at this moment.
     ///
     /// # Errors
-    /// [`SpoolError::Open`], [`SpoolError::Schema`].
+    /// [`SpoolError::HalfRepaired`], [`SpoolError::Open`], [`SpoolError::Schema`].
     pub fn open(data_dir: &Path) -> Result<Option<Self>, SpoolError> {
+        refuse_half_repaired(data_dir)?;
         let file = data_dir.join(FILE_NAME);
         if !file.exists() {
             return Ok(None);

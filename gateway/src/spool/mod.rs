@@ -39,6 +39,7 @@ pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, Spool
 pub use quarantine::{Quarantine, QuarantinedItem};
 pub(crate) use queue::Room;
 use queue::{Queue, Removal, Submission};
+use repair::refuse_half_repaired;
 pub use repair::{Repair, repair};
 pub(crate) use table::{SpoolReader, StoredRow};
 use table::{Table, TableLimits};
@@ -76,6 +77,14 @@ pub enum SpoolError {
     InUse {
         /// Which.
         folder: String,
+    },
+    /// A repair was killed before its new file was in place.
+    #[error(
+        "a repair of the spool was interrupted, or is under way: {file} waits to be put in place; run `taraz spool repair`"
+    )]
+    HalfRepaired {
+        /// The new file.
+        file: String,
     },
     /// Written by another version of this program.
     #[error("the spool {file} has schema {found}, this program knows {known}: use the program that wrote it")]
@@ -175,6 +184,7 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
         let lock = lock(folder)?;
+        refuse_half_repaired(folder)?;
         let file = folder.join(FILE_NAME);
         let table = Table::open(&file, &limits.table)?;
         let queue = Arc::new(Queue::new());

@@ -9,7 +9,7 @@ use taraz_telemetry::{Boot, Incarnation, Sequence};
 
 use super::inspect::{SpoolFile, failed, version};
 use super::table::{NEXT_POSITION, SCHEMA_VERSION, connect, signed, stored, unsigned};
-use super::{FILE_NAME, SpoolError, lock};
+use super::{FILE_NAME, SpoolError, lock, refuse_half_repaired};
 
 /// A run of records of one device that ingest rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Quarantine {
     /// spool in the folder.
     ///
     /// # Errors
-    /// [`SpoolError::Open`], [`SpoolError::Schema`].
+    /// [`SpoolError::HalfRepaired`], [`SpoolError::Open`], [`SpoolError::Schema`].
     pub fn list(data_dir: &Path) -> Result<Vec<QuarantinedItem>, SpoolError> {
         match SpoolFile::open(data_dir)? {
             Some(spool) => items(&spool.connection).map_err(failed(&spool.file)),
@@ -62,10 +62,12 @@ impl Quarantine {
     /// Takes the quarantine for decisions.
     ///
     /// # Errors
-    /// [`SpoolError::InUse`] while a gateway runs, [`SpoolError::Folder`], [`SpoolError::Open`], [`SpoolError::Schema`].
+    /// [`SpoolError::InUse`] while a gateway runs, [`SpoolError::HalfRepaired`], [`SpoolError::Folder`], [`SpoolError::Open`],
+    /// [`SpoolError::Schema`].
     pub fn open(data_dir: &Path) -> Result<Self, SpoolError> {
         let file = data_dir.join(FILE_NAME);
         let lock = lock(data_dir)?;
+        refuse_half_repaired(data_dir)?;
         let connection = connect(&file).map_err(failed(&file))?;
         check_schema(&connection, &file)?;
         Ok(Self {

@@ -15,6 +15,13 @@ use super::table::{
 use super::verify::{FindingKind, wrong_with};
 use super::{FILE_NAME, SpoolError, lock, unusable};
 
+/// Behind the spool's name while a repair copies into it.
+const COPYING: &str = ".copying";
+/// Behind the spool's name when a repair has all in it and has yet to put it in place.
+const RESCUED: &str = ".rescued";
+/// Behind the spool's name, and before a time in UTC ms, when a repair keeps the damaged file.
+const DAMAGED: &str = ".damaged-";
+
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Repair {
@@ -35,13 +42,17 @@ pub struct Repair {
 /// [`SpoolError::Open`], [`SpoolError::Schema`].
 pub fn repair(data_dir: &Path, now_ms: u64) -> Result<Repair, SpoolError> {
     let file = data_dir.join(FILE_NAME);
-    if !file.exists() {
+    let is_half = || beside(&file, RESCUED).exists();
+    if !file.exists() && !is_half() {
         return Err(SpoolError::Missing {
             file: file.display().to_string(),
         });
     }
     let _lock = lock(data_dir)?;
     let mut repair = Repair::default();
+    if is_half() {
+        finish(data_dir, &file, &mut repair)?;
+    }
     let is_whole = SpoolFile::open(data_dir).and_then(|spool| match spool {
         Some(spool) => Ok(!spool
             .verify()?
@@ -57,6 +68,17 @@ pub fn repair(data_dir: &Path, now_ms: u64) -> Result<Repair, SpoolError> {
     }
     put_aside(&file, now_ms, &mut repair)?;
     Ok(repair)
+}
+
+/// Refuses to go on where a repair has not put the new file in place: beside it, the spool is the damaged one or has no rows.
+pub(super) fn refuse_half_repaired(data_dir: &Path) -> Result<(), SpoolError> {
+    let rescued = beside(&data_dir.join(FILE_NAME), RESCUED);
+    if rescued.exists() {
+        return Err(SpoolError::HalfRepaired {
+            file: rescued.display().to_string(),
+        });
+    }
+    Ok(())
 }
 
 /// Moves every row that can never go to ingest into the quarantine.
@@ -90,18 +112,31 @@ fn put_aside(file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolE
 }
 
 /// Copies every row that can be read into a new file, which takes the place of the damaged one.
+///
+/// Whenever it is killed, nothing is lost: until `.rescued` has its name, the damaged file and its log are untouched; from then on
+/// the new file is whole and the damaged one is kept under another name, and nothing uses the spool before [`finish`] was done.
 fn rescue(data_dir: &Path, file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolError> {
-    let io = |error| unusable(data_dir, error);
-    let new = beside(file, ".rescued");
+    let new = beside(file, COPYING);
     for old in [new.clone(), beside(&new, "-wal"), beside(&new, "-shm")] {
-        // Of a repair that was interrupted; the damaged file still has everything.
+        // Of a repair that was killed while it copied; the damaged file still has everything.
         let _ = std::fs::remove_file(old);
     }
+    make_new(file, &new, repair)?;
+    keep_aside(data_dir, file, now_ms)
+        .and_then(|()| {
+            std::fs::rename(&new, beside(file, RESCUED))?;
+            sync(data_dir)
+        })
+        .map_err(|error| unusable(data_dir, error))?;
+    finish(data_dir, file, repair)
+}
+
+fn make_new(file: &Path, new: &Path, repair: &mut Repair) -> Result<(), SpoolError> {
     let from = Connection::open(file).map_err(failed(file))?;
-    let mut to = connect(&new).map_err(failed(&new))?;
-    make_empty(&to).map_err(failed(&new))?;
-    let mut next = copy(&from, &mut to, "items", repair).map_err(failed(&new))?;
-    next = next.max(copy(&from, &mut to, "quarantine", repair).map_err(failed(&new))?);
+    let mut to = connect(new).map_err(failed(new))?;
+    make_empty(&to).map_err(failed(new))?;
+    let mut next = copy(&from, &mut to, "items", repair).map_err(failed(new))?;
+    next = next.max(copy(&from, &mut to, "quarantine", repair).map_err(failed(new))?);
     // Positions that were given out are never given out again: ingest's verdicts name them.
     if let Ok(known) = from.query_row(NEXT_POSITION, [], |row| row.get(0)).map(unsigned) {
         next = next.max(known);
@@ -111,23 +146,75 @@ fn rescue(data_dir: &Path, file: &Path, now_ms: u64, repair: &mut Repair) -> Res
         [signed(next)],
     )
     .and_then(|_| to.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())))
-    .map_err(failed(&new))?;
-    to.close().map_err(|(_, error)| failed(&new)(error))?;
+    .map_err(failed(new))?;
+    to.close().map_err(|(_, error)| failed(new)(error))?;
     // Closing takes the log into the file where that is still possible.
     drop(from);
-    let kept = beside(file, &format!(".damaged-{now_ms}"));
-    for ending in ["-wal", "-shm", ""] {
+    File::open(new)
+        .and_then(|new| new.sync_all())
+        .map_err(|error| unusable(new, error))
+}
+
+/// Gives the damaged file and its log second names, under which they stay.
+fn keep_aside(data_dir: &Path, file: &Path, now_ms: u64) -> std::io::Result<()> {
+    let kept = beside(file, &format!("{DAMAGED}{now_ms}"));
+    for ending in ["", "-wal"] {
         let old = beside(file, ending);
         if old.exists() {
-            std::fs::rename(&old, beside(&kept, ending)).map_err(io)?;
+            second_name(&old, &beside(&kept, ending))?;
         }
     }
-    std::fs::rename(&new, file).map_err(io)?;
-    File::open(data_dir)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io)?;
-    repair.damaged_file = Some(kept);
+    sync(data_dir)
+}
+
+/// A hard link, or a copy where the disk knows none.
+fn second_name(old: &Path, kept: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{PermissionDenied, Unsupported};
+    match std::fs::hard_link(old, kept) {
+        Err(error) if matches!(error.kind(), PermissionDenied | Unsupported) => {
+            std::fs::copy(old, kept)?;
+            File::open(kept)?.sync_all()
+        }
+        linked => linked,
+    }
+}
+
+/// Puts the new file in the place of the damaged one, whose second name it tells; again after it was killed, if need be.
+fn finish(data_dir: &Path, file: &Path, repair: &mut Repair) -> Result<(), SpoolError> {
+    let done = (|| {
+        // Before the new file has its name: it must not be read with the other's log.
+        for ending in ["-wal", "-shm"] {
+            match std::fs::remove_file(beside(file, ending)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        sync(data_dir)?;
+        std::fs::rename(beside(file, RESCUED), file)?;
+        sync(data_dir)?;
+        newest_damaged(data_dir)
+    })();
+    repair.damaged_file = done.map_err(|error| unusable(data_dir, error))?;
     Ok(())
+}
+
+/// The damaged file that was kept last.
+fn newest_damaged(data_dir: &Path) -> std::io::Result<Option<PathBuf>> {
+    let mut newest = None;
+    for entry in std::fs::read_dir(data_dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        let kept_ms = name
+            .strip_prefix(FILE_NAME)
+            .and_then(|rest| rest.strip_prefix(DAMAGED))
+            .and_then(|time_ms| time_ms.parse::<u64>().ok());
+        newest = newest.max(kept_ms.map(|time_ms| (time_ms, path)));
+    }
+    Ok(newest.map(|(_, path)| path))
+}
+
+fn sync(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Copies a table row by row; where it can't be read, goes on behind the damage. The position behind the last row.

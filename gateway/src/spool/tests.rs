@@ -60,13 +60,16 @@ impl Bench {
     }
 
     pub(super) fn open(&mut self) {
-        let spool = Spool::open(
+        self.spool = Some(self.try_open().unwrap());
+    }
+
+    pub(super) fn try_open(&self) -> Result<Spool, SpoolError> {
+        Spool::open(
             self.folder.path(),
             self.limits.clone(),
             self.fingerprints.clone(),
             self.metrics.clone(),
-        );
-        self.spool = Some(spool.unwrap());
+        )
     }
 
     pub(super) fn close(&mut self) {

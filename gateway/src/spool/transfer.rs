@@ -17,7 +17,7 @@ use taraz_telemetry::{BATCH_LEN_MAX, Batch, BatchItem, BatchWriter, Crc32, Hold,
 use super::inspect::{SpoolFile, failed};
 use super::table::{NEXT_POSITION, StoredRow, Table, TableLimits, connect, row_crc, signed, unsigned};
 use super::verify::wrong_with;
-use super::{FILE_NAME, SpoolError, lock, unusable};
+use super::{FILE_NAME, SpoolError, lock, refuse_half_repaired, unusable};
 
 const MAGIC: &[u8; 8] = b"TARAZ-SX";
 const VERSION: u8 = 1;
@@ -178,6 +178,7 @@ pub fn import(data_dir: &Path, from: &Path) -> Result<Imported, TransferError> {
     let mut reader = BufReader::new(file);
     std::fs::create_dir_all(data_dir).map_err(|error| unusable(data_dir, error))?;
     let _lock = lock(data_dir)?;
+    refuse_half_repaired(data_dir)?;
     let spool = data_dir.join(FILE_NAME);
     drop(Table::open(&spool, &TableLimits::default())?);
     let broken = failed(&spool);
