@@ -50,6 +50,8 @@ struct Inner {
     states: HashMap<DeviceId, (u64, DeviceState)>,
     takeovers: HashMap<DeviceId, Takeovers>,
     connects: HashMap<DeviceId, Connects>,
+    /// Kept when the last session ends, or signing in again would fill it: at most one of each registered device.
+    allowances: HashMap<DeviceId, Allowance>,
 }
 
 /// How often a device signed in since some time.
@@ -106,7 +108,6 @@ impl Takeovers {
 #[derive(Debug, Default)]
 struct Sessions {
     entries: Vec<Entry>,
-    allowance: Option<Allowance>,
     /// How many of them want acknowledgements: read at every commit, without the hub's lock.
     wanting: Arc<AtomicUsize>,
 }
@@ -173,8 +174,6 @@ impl Hub {
         if entries.len() >= SESSIONS_PER_DEVICE_MAX {
             return Err(NoSeat::TooMany);
         }
-        let allowance = || Allowance::new(self.device_frames_per_s_max, Instant::now());
-        let allowance = sessions.allowance.get_or_insert_with(allowance).clone();
         let (sender, ranges) = mpsc::channel(OTHER_RANGES_MAX);
         entries.push(Entry {
             number,
@@ -182,6 +181,9 @@ impl Hub {
             ranges: sender,
             wants_acks: false,
         });
+        let allowance = || Allowance::new(self.device_frames_per_s_max, Instant::now());
+        let allowances = inner.allowances.entry(device.clone());
+        let allowance = allowances.or_insert_with(allowance).clone();
         self.metrics.connections.inc();
         let device = device.clone();
         Ok(Seat {
@@ -311,6 +313,21 @@ mod tests {
         assert!((0..u64::from(CONNECTS_MAX)).all(|n| connects.add(start + n)));
         assert!(!connects.add(start + 1_000));
         assert!(connects.add(start + CONNECTS_WITHIN_MS + 1));
+    }
+
+    #[test]
+    fn signing_in_again_does_not_fill_the_allowance() {
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let hub = Arc::new(Hub::new(metrics, 100));
+        let device = DeviceId::new("sari-01").unwrap();
+        let first = hub.sit(&device, "sari-01", 1).unwrap();
+        // A thousand seconds' worth: however slow this test is, nothing of it has come back.
+        assert!(first.allowance.take(100_000, Instant::now()).is_some());
+        drop(first);
+        let again = hub.sit(&device, "sari-01", 2).unwrap();
+        assert!(again.allowance.take(1, Instant::now()).is_some());
+        let other = hub.sit(&DeviceId::new("sari-02").unwrap(), "a", 3).unwrap();
+        assert_eq!(other.allowance.take(1, Instant::now()), None);
     }
 
     #[test]
