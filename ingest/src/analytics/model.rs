@@ -8,7 +8,7 @@ use taraz_analytics::solar::{
 use taraz_fleet::{Fleet, Plant};
 
 /// Mean temperature of the air by day in °C of each month, January first, on the Caspian coast, where neither the plant nor its
-/// district says otherwise: the means of Sari's daily highs, less a third of the way to the lows.
+/// district says otherwise: an estimate of ours for the plain around Sari, from no station's record.
 const AIR_DEFAULT_C: [f64; 12] = [
     10.0, 10.5, 13.0, 18.0, 23.0, 27.5, 30.0, 30.5, 27.5, 22.5, 16.5, 12.0,
 ];
