@@ -142,13 +142,13 @@ fn phases_of(
     let mut means: [IntervalMeans; 5] =
         core::array::from_fn(|_| IntervalMeans::new(start_ms, QUARTER_MS, quarters.len()));
     let mut most: Vec<Option<f64>> = vec![None; quarters.len()];
-    let (mut formula, mut is_measured): (Option<VoltageFormula>, bool) = (None, false);
+    // Of each quarter-hour: by which formula its last reading is, and whether a reading had the neutral's current measured.
+    let mut formulas: Vec<Option<VoltageFormula>> = vec![None; quarters.len()];
+    let mut measured = vec![false; quarters.len()];
     let mut take = |time_ms: i64, values: &Quantities| {
         let Some(phases) = phase_imbalance(values) else {
             return;
         };
-        formula = phases.voltage_formula.or(formula);
-        is_measured |= phases.neutral_is_measured;
         let squared = phases.voltage_pct.map(|pct| pct * pct);
         let figures = [
             squared,
@@ -163,8 +163,13 @@ fn phases_of(
             }
         }
         let at = usize::try_from((time_ms - start_ms).div_euclid(QUARTER_MS)).ok();
-        if let (Some(most), Some(pct)) = (at.and_then(|at| most.get_mut(at)), phases.voltage_pct) {
-            *most = Some(most.map_or(pct, |most| most.max(pct)));
+        let Some(at) = at.filter(|at| *at < quarters.len()) else {
+            return;
+        };
+        formulas[at] = phases.voltage_formula.or(formulas[at]);
+        measured[at] |= phases.neutral_is_measured;
+        if let Some(pct) = phases.voltage_pct {
+            most[at] = Some(most[at].map_or(pct, |most| most.max(pct)));
         }
     };
     let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
@@ -176,12 +181,12 @@ fn phases_of(
             start_ms,
             mean: PhaseImbalance {
                 voltage_pct: squared.map(f64::sqrt),
-                voltage_formula: formula.filter(|_| squared.is_some()),
+                voltage_formula: formulas[at].filter(|_| squared.is_some()),
                 lvur_pct,
                 pvur_pct,
                 current_pct,
                 neutral_current_a,
-                neutral_is_measured: is_measured && neutral_current_a.is_some(),
+                neutral_is_measured: measured[at] && neutral_current_a.is_some(),
             },
             voltage_max_pct: most[at],
         }

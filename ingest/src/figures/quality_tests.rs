@@ -48,6 +48,51 @@ async fn phases_are_means_of_each_meter_that_has_three() {
 }
 
 #[tokio::test]
+async fn each_quarter_hour_names_its_own_formula() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path());
+    // The first half-hour with voltages between lines and a measured neutral, the second without either.
+    let records: Vec<_> = (0..12_i64)
+        .map(|step| {
+            let (line, neutral) = if step < 6 {
+                (Some(4_000), Some(150))
+            } else {
+                (None, None)
+            };
+            let values = Quantities {
+                voltage_ab_dv: line,
+                voltage_bc_dv: line,
+                voltage_ca_dv: line,
+                voltage_an_dv: Some(2_300),
+                voltage_bn_dv: Some(2_300),
+                voltage_cn_dv: Some(2_300),
+                current_a_ca: Some(100),
+                current_b_ca: Some(100),
+                current_c_ca: Some(100),
+                current_n_ca: neutral,
+                ..Quantities::default()
+            };
+            synced(2, START_MS + step * 300_000, values)
+        })
+        .collect();
+    deliver(&store, &[Run::new("c-01", 1, 0, &records)]).await;
+    let found = store.phases("c", START_MS, START_MS + HOUR_MS).unwrap();
+    let formulas: Vec<_> = found[0]
+        .quarters
+        .iter()
+        .map(|quarter| quarter.mean.voltage_formula)
+        .collect();
+    let (lines, phases) = (Some(VoltageFormula::Lines), Some(VoltageFormula::Phases120Deg));
+    assert_eq!(formulas, [lines, lines, phases, phases]);
+    let measured: Vec<_> = found[0]
+        .quarters
+        .iter()
+        .map(|quarter| quarter.mean.neutral_is_measured)
+        .collect();
+    assert_eq!(measured, [true, true, false, false]);
+}
+
+#[tokio::test]
 async fn a_dead_string_stands_out() {
     let folder = tempfile::tempdir().unwrap();
     let store = start(folder.path());
