@@ -41,6 +41,7 @@ pub(super) async fn gaps(
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<Answer>, ApiError> {
     let asked = parse(&query)?;
+    let _turn = api.heavy.acquire().await?;
     let (store, live) = (api.store.clone(), api.live.clone());
     let ledger = tokio::task::spawn_blocking(move || live.gaps().refresh(&store)).await??;
     let mut answer = Answer {
@@ -88,5 +89,35 @@ fn shown(api: &Api, device: &DeviceGaps) -> Device {
         counts: device.counts,
         held_by_reason: device.held_by_reason.iter().cloned().collect(),
         boots: newest.iter().map(bounded).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use taraz_fleet::Fleet;
+
+    use super::*;
+    use crate::http::{Now, Parts};
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn the_ledger_is_read_in_a_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Arc::new(Fleet::parse(taraz_fleet::EXAMPLE).unwrap());
+        let now: Now = Arc::new(|| 1_795_422_600_000);
+        let store = Store::open(folder.path(), fleet, Arc::clone(&now)).unwrap();
+        let api = Arc::new(Api::new(Parts {
+            store,
+            registry: Registry::new(),
+            sinks: Vec::new(),
+            now,
+            token: "0123456789abcdef-token".into(),
+        }));
+        let asked = || gaps(State(Arc::clone(&api)), Query(Vec::new()));
+        assert!(asked().await.is_ok());
+        // Nobody gets a turn any more.
+        api.heavy.close();
+        assert!(asked().await.is_err());
     }
 }

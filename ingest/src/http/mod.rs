@@ -99,23 +99,29 @@ pub(crate) async fn serve(listener: TcpListener, parts: Parts, cancel: Cancellat
     }
 }
 
+impl Api {
+    fn new(parts: Parts) -> Self {
+        Self {
+            fleet: Arc::clone(parts.store.fleet()),
+            receiver: parts.store.receiver(),
+            live: parts.store.live(),
+            counters: parts.store.counters(),
+            schedules: parts.store.schedules(),
+            store: parts.store,
+            registry: parts.registry,
+            sinks: parts.sinks,
+            now: parts.now,
+            token: parts.token,
+            batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
+            heavy: Semaphore::new(HEAVY_AT_ONCE_MAX),
+            readiness: Mutex::default(),
+            today: Mutex::default(),
+        }
+    }
+}
+
 fn router(parts: Parts) -> Router {
-    let api = Arc::new(Api {
-        fleet: Arc::clone(parts.store.fleet()),
-        receiver: parts.store.receiver(),
-        live: parts.store.live(),
-        counters: parts.store.counters(),
-        schedules: parts.store.schedules(),
-        store: parts.store,
-        registry: parts.registry,
-        sinks: parts.sinks,
-        now: parts.now,
-        token: parts.token,
-        batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
-        heavy: Semaphore::new(HEAVY_AT_ONCE_MAX),
-        readiness: Mutex::default(),
-        today: Mutex::default(),
-    });
+    let api = Arc::new(Api::new(parts));
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, method)| router.route(path, method))
