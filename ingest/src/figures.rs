@@ -23,7 +23,7 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use balances::{PeriodBalance, is_metered};
 pub(crate) use expectation::sensor_of;
-pub(crate) use outlook::Outlook;
+pub(crate) use outlook::{DaySchedules, Outlook};
 pub(crate) use quality::{OfMeter, PhaseQuarter, StringQuarter};
 pub(crate) use settlement::{Schedule, SettlementRow};
 

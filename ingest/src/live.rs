@@ -14,7 +14,7 @@ use taraz_telemetry::{DeviceId, MeterAddress, MeterRole, Quantities};
 
 use crate::analytics::{PlantModel, day_start_ms, phase_imbalance};
 use crate::arrivals::{Arrivals, keep_newer};
-use crate::figures::{Figures, Outlook};
+use crate::figures::{DaySchedules, Figures, Outlook};
 use crate::gaps::Gaps;
 use crate::store::{Store, StoreError};
 use crate::view::{DeviceHealth, DeviceView, MeterView, PlantView, SiteView, View};
@@ -43,6 +43,7 @@ pub struct Live {
     /// What each plant's expectation is made with, in the registry's order.
     models: Arc<Vec<PlantModel>>,
     present: Arc<Mutex<Present>>,
+    uploads: Arc<Mutex<DaySchedules>>,
     gaps: Gaps,
 }
 
@@ -142,6 +143,7 @@ impl Live {
             models: Arc::new(models.collect()),
             fleet,
             present: Arc::new(Mutex::new(present)),
+            uploads: Arc::default(),
             gaps: Gaps::default(),
         }
     }
@@ -243,7 +245,9 @@ impl Live {
     /// # Errors
     /// [`StoreError`]; the old outlook stays until it is too old to be shown.
     pub fn refresh_outlook(&self, store: &Store, now_ms: i64) -> Result<(), StoreError> {
-        let outlook = Outlook::compute(store, now_ms)?;
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let outlook = Outlook::compute(store, &mut uploads, now_ms)?;
+        drop(uploads);
         self.lock().outlook = Arc::new(outlook);
         Ok(())
     }

@@ -1,14 +1,15 @@
 //! Schedules: what plants were announced to generate, per settlement period, as somebody uploaded it.
 //!
 //! In: CSV with `plant,start,minutes,scheduled_kwh`. Out: entries per plant, in order. Kept as one file per plant, replaced whole and on
-//! the disk before an upload is answered; a later upload replaces the periods that begin at the same time. Nothing is made up: our own schedules are
-//! `figures::settlement`'s.
+//! the disk before an upload is answered; a period of a later upload, or of a later line of one, replaces every period that it overlaps. Nothing is made
+//! up: our own schedules are `figures::settlement`'s.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -23,6 +24,8 @@ pub const SCHEDULE_PERIODS_MAX: usize = 3 * 366 * 96;
 const COLUMNS: &str = "plant,start,minutes,scheduled_kwh";
 const FOLDER: &str = "schedules";
 const MINUTE_MS: i64 = 60_000;
+/// The longest settlement period.
+const MINUTES_MAX: i64 = 60;
 /// 2000-01-01 and 2100-01-01, UTC ms.
 const TIMES_MS: std::ops::RangeInclusive<i64> = 946_684_800_000..=4_102_444_800_000;
 /// Far above what any plant makes in an hour.
@@ -93,19 +96,17 @@ impl Schedules {
     /// # Errors
     /// [`ScheduleError`].
     pub fn import(&self, text: &str) -> Result<Imported, ScheduleError> {
-        let uploaded = self.parse(text)?;
+        let uploaded = self.parse(text, SCHEDULE_ROWS_MAX)?;
         fs::create_dir_all(&*self.folder).map_err(|error| self.disk(error))?;
         let lock = File::create(self.folder.join("lock")).map_err(|error| self.disk(error))?;
         // Held until the end: another upload, of this or another process, waits.
         lock.lock().map_err(|error| self.disk(error))?;
         let mut whole = Vec::new();
         for (plant, periods) in &uploaded {
-            let mut kept: BTreeMap<i64, Scheduled> = self
-                .read(plant)?
-                .into_iter()
-                .map(|one| (one.start_ms, one))
-                .collect();
-            kept.extend(periods.iter().map(|one| (one.start_ms, *one)));
+            let mut kept = BTreeMap::new();
+            for period in self.read(plant)?.iter().chain(periods) {
+                place(&mut kept, *period);
+            }
             if kept.len() > SCHEDULE_PERIODS_MAX {
                 let found = kept.len();
                 return Err(ScheduleError::TooMany(format!(
@@ -126,17 +127,30 @@ impl Schedules {
 
     /// The schedule of a plant, in the order of time; empty when there is none.
     pub(crate) fn read(&self, plant: &str) -> Result<Vec<Scheduled>, ScheduleError> {
-        let text = match fs::read_to_string(self.folder.join(format!("{plant}.csv"))) {
+        let text = match fs::read_to_string(self.file(plant)) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.disk(error)),
         };
-        let mut periods = self.parse(&text)?.remove(plant).unwrap_or_default();
+        let mut periods = self
+            .parse(&text, SCHEDULE_PERIODS_MAX)?
+            .remove(plant)
+            .unwrap_or_default();
         periods.sort_by_key(|one| one.start_ms);
         Ok(periods)
     }
 
-    fn parse(&self, text: &str) -> Result<BTreeMap<String, Vec<Scheduled>>, ScheduleError> {
+    /// When a plant's file was written, and its length in bytes; `None` when there is none.
+    pub(crate) fn stamp(&self, plant: &str) -> Option<(SystemTime, u64)> {
+        let metadata = fs::metadata(self.file(plant)).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
+    fn file(&self, plant: &str) -> PathBuf {
+        self.folder.join(format!("{plant}.csv"))
+    }
+
+    fn parse(&self, text: &str, rows_max: usize) -> Result<BTreeMap<String, Vec<Scheduled>>, ScheduleError> {
         let mut lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
         let head = lines.next().map_or("", |(_, line)| line.trim());
         if head != COLUMNS {
@@ -151,9 +165,9 @@ impl Schedules {
                 .map_err(|what| ScheduleError::Line { line, what })?;
             plants.entry(plant.to_owned()).or_default().push(period);
             rows += 1;
-            if rows > SCHEDULE_ROWS_MAX.max(SCHEDULE_PERIODS_MAX) {
+            if rows > rows_max {
                 return Err(ScheduleError::TooMany(format!(
-                    "at most {SCHEDULE_ROWS_MAX} rows at once"
+                    "expected at most {rows_max} rows at once, found more; split the file"
                 )));
             }
         }
@@ -214,7 +228,7 @@ impl Schedules {
         let mut file = File::create(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, self.folder.join(format!("{plant}.csv")))?;
+        fs::rename(&new, self.file(plant))?;
         File::open(&*self.folder)?.sync_all()
     }
 
@@ -224,6 +238,21 @@ impl Schedules {
             error,
         }
     }
+}
+
+/// Puts a period in, and takes out what it overlaps: who announces an hour anew means its quarters too.
+fn place(kept: &mut BTreeMap<i64, Scheduled>, period: Scheduled) {
+    let end_ms = |one: &Scheduled| one.start_ms + one.minutes * MINUTE_MS;
+    let begin_ms = period.start_ms - MINUTES_MAX * MINUTE_MS;
+    let overlapped: Vec<i64> = kept
+        .range(begin_ms..end_ms(&period))
+        .filter(|(_, one)| end_ms(one) > period.start_ms)
+        .map(|(&start_ms, _)| start_ms)
+        .collect();
+    for start_ms in overlapped {
+        kept.remove(&start_ms);
+    }
+    kept.insert(period.start_ms, period);
 }
 
 /// An RFC 3339 instant, or a date and time in Tehran; on a quarter-hour.
@@ -281,6 +310,57 @@ mod tests {
             one(start_ms + 60 * MINUTE_MS, 15, 1_235),
         ];
         assert_eq!(schedules(folder.path()).read("sari-roof-1").unwrap(), expected);
+    }
+
+    #[test]
+    fn a_revision_replaces_all_that_it_overlaps_in_either_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let import = |lines: &[(&str, i64)]| {
+            let row = |(time, minutes): &(&str, i64)| format!("sari-roof-1,2026-11-23 {time},{minutes},1\n");
+            let rows: String = lines.iter().map(row).collect();
+            schedules(folder.path())
+                .import(&format!("{COLUMNS}\n{rows}"))
+                .unwrap();
+            let kept = schedules(folder.path()).read("sari-roof-1").unwrap();
+            let day_ms = start_ms("2026-11-23 10:00").unwrap();
+            let told = |one: &Scheduled| ((one.start_ms - day_ms) / MINUTE_MS, one.minutes);
+            kept.iter().map(told).collect::<Vec<_>>()
+        };
+        let quarters = ["09:45", "10:00", "10:15", "10:30", "10:45", "11:00"].map(|time| (time, 15));
+        assert_eq!(import(&quarters).len(), 6);
+        assert_eq!(import(&[("10:00", 60)]), [(-15, 15), (0, 60), (60, 15)]);
+        // The hour is no more; what it said of its other quarters is unknown.
+        assert_eq!(import(&[("10:45", 15)]), [(-15, 15), (45, 15), (60, 15)]);
+        assert_eq!(import(&[("10:30", 30)]), [(-15, 15), (30, 30), (60, 15)]);
+        // Within an upload the later line counts.
+        assert_eq!(
+            import(&[("09:00", 60), ("09:30", 30), ("12:00", 15)]),
+            [(-30, 30), (30, 30), (60, 15), (120, 15)]
+        );
+    }
+
+    #[test]
+    fn an_upload_has_so_many_rows_and_a_plant_may_keep_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let first_ms = start_ms("2026-01-01 00:00").unwrap();
+        let rows = |numbers: std::ops::Range<usize>| {
+            let row = |number: usize| {
+                let start_ms = first_ms + i64::try_from(number).unwrap() * 15 * MINUTE_MS;
+                let start = Timestamp::from_millisecond(start_ms).unwrap();
+                format!("sari-roof-1,{start},15,1\n")
+            };
+            format!("{COLUMNS}\n{}", numbers.map(row).collect::<String>())
+        };
+        let schedules = schedules(folder.path());
+        let error = schedules.import(&rows(0..SCHEDULE_ROWS_MAX + 1)).unwrap_err();
+        assert!(error.to_string().contains("at most 100000 rows"), "{error}");
+        schedules.import(&rows(0..SCHEDULE_ROWS_MAX)).unwrap();
+        schedules
+            .import(&rows(SCHEDULE_ROWS_MAX..SCHEDULE_PERIODS_MAX))
+            .unwrap();
+        assert_eq!(schedules.read("sari-roof-1").unwrap().len(), SCHEDULE_PERIODS_MAX);
+        let more = schedules.import(&rows(SCHEDULE_PERIODS_MAX..SCHEDULE_PERIODS_MAX + 1));
+        assert!(matches!(more, Err(ScheduleError::TooMany(_))));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What of today is computed from quarter-hours: expectations, performance ratios, how sites balance. It changes every 15 minutes.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use taraz_analytics::imbalance::EnergyBalance;
 use taraz_fleet::Plant;
@@ -13,6 +14,7 @@ use super::settlement::uploaded;
 use crate::analytics::{
     PeriodStep, QUARTER_H, QUARTER_MS, QuarterExpectation, day_start_ms, periods, quarter_of, whole_wh,
 };
+use crate::schedules::{Scheduled, Schedules};
 use crate::store::{ReadResult, Snapshot, Store, StoreError};
 
 /// How long an index of the sky's clearness stands for the present.
@@ -50,9 +52,51 @@ impl PlantOutlook {
     }
 }
 
+/// Of the uploaded schedules, the periods around one day; a file is read again when it or the day is another.
+#[derive(Debug, Default)]
+pub(crate) struct DaySchedules {
+    plants: HashMap<String, OfDay>,
+}
+
+#[derive(Debug)]
+struct OfDay {
+    stamp: Option<(SystemTime, u64)>,
+    day_start_ms: i64,
+    periods: Vec<Scheduled>,
+}
+
+impl DaySchedules {
+    fn refresh(&mut self, schedules: &Schedules, plant: &str, day_start_ms: i64) {
+        // Before the file is read: when it is replaced between, it is read again the next time.
+        let stamp = schedules.stamp(plant);
+        let known = self.plants.get(plant);
+        if known.is_some_and(|known| (known.stamp, known.day_start_ms) == (stamp, day_start_ms)) {
+            return;
+        }
+        // A schedule that can't be read is no schedule; whoever asks for it is told why.
+        let mut periods = schedules.read(plant).unwrap_or_default();
+        periods.retain(|one| (one.start_ms - day_start_ms).abs() <= 2 * DAY_MS);
+        periods.shrink_to_fit();
+        let of_day = OfDay {
+            stamp,
+            day_start_ms,
+            periods,
+        };
+        self.plants.insert(plant.to_owned(), of_day);
+    }
+
+    fn of(&self, plant: &str) -> &[Scheduled] {
+        self.plants.get(plant).map_or(&[], |known| &known.periods)
+    }
+}
+
 impl Outlook {
-    /// Computes everything as of `now_ms`.
-    pub(crate) fn compute(store: &Store, now_ms: i64) -> Result<Self, StoreError> {
+    /// Computes everything as of `now_ms`. The schedules are read before the snapshot, which holds the store's log.
+    pub(crate) fn compute(
+        store: &Store,
+        uploads: &mut DaySchedules,
+        now_ms: i64,
+    ) -> Result<Self, StoreError> {
         let start_ms = day_start_ms(now_ms);
         let closed_ms = quarter_of(now_ms - CLOSED_AFTER_MS) * QUARTER_MS;
         // The sky of the last hour is looked at too just after midnight, which need not be dark where a clock is another's.
@@ -60,6 +104,10 @@ impl Outlook {
         let quarters = periods(first_ms, closed_ms, PeriodStep::Quarter);
         let today = quarters.partition_point(|quarter| quarter.0 < start_ms);
         let fleet = store.fleet();
+        let schedules = store.schedules();
+        for plant in &fleet.plants {
+            uploads.refresh(&schedules, &plant.id, start_ms);
+        }
         let (plants, sites) = store.snapshot(|snapshot| {
             let mut board = Board::new(snapshot, fleet, &quarters);
             let (mut plants, mut sites) = (HashMap::new(), HashMap::new());
@@ -81,7 +129,9 @@ impl Outlook {
                 };
                 let newest = quarters.last().zip(expected.made_wh.last().copied().flatten());
                 let deviations = match newest {
-                    Some((&quarter, made_wh)) => deviations_w(store, snapshot, plant, quarter, made_wh)?,
+                    Some((&quarter, made_wh)) => {
+                        deviations_w(uploads.of(&plant.id), snapshot, plant, quarter, made_wh)?
+                    }
                     None => (None, None),
                 };
                 let own = PlantOutlook {
@@ -118,7 +168,7 @@ impl Outlook {
 
 /// Generation of a quarter-hour minus what was uploaded for it, and minus that of a day before, as mean powers in W.
 fn deviations_w(
-    store: &Store,
+    entries: &[Scheduled],
     snapshot: &Snapshot<'_>,
     plant: &Plant,
     (start_ms, end_ms): (i64, i64),
@@ -126,9 +176,7 @@ fn deviations_w(
 ) -> ReadResult<(Option<f64>, Option<f64>)> {
     // Far below 2^53.
     let watts = |scheduled_wh: i64| (made_wh - scheduled_wh) as f64 / QUARTER_H;
-    // A schedule that can't be read is no schedule; whoever asks for it is told why.
-    let entries = store.schedules().read(&plant.id).unwrap_or_default();
-    let uploaded_kwh = uploaded(&entries, start_ms, end_ms, QUARTER_MS / 60_000);
+    let uploaded_kwh = uploaded(entries, start_ms, end_ms, QUARTER_MS / 60_000);
     let uploaded_wh = uploaded_kwh
         .first()
         .copied()
@@ -144,4 +192,52 @@ fn newest_index(quarters: &[(i64, i64)], expected: &[QuarterExpectation]) -> Opt
     known
         .filter_map(|(&(_, end_ms), one)| Some((one.clear_sky_index?, end_ms)))
         .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::sync::Arc;
+
+    use taraz_fleet::Fleet;
+
+    use super::*;
+
+    const PLANT: &str = "sari-roof-1";
+    const HEAD: &str = "plant,start,minutes,scheduled_kwh\n";
+
+    #[test]
+    fn a_schedule_is_read_again_when_its_file_or_the_day_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Arc::new(Fleet::parse(taraz_fleet::EXAMPLE).unwrap());
+        let schedules = Schedules::new(folder.path(), fleet);
+        let mut uploads = DaySchedules::default();
+        // 2026-11-23 00:00 in Tehran.
+        let day_ms = 1_795_379_400_000;
+        let mut read = |day_ms| {
+            uploads.refresh(&schedules, PLANT, day_ms);
+            let energies = uploads.of(PLANT).iter().map(|one| one.energy_wh);
+            energies.collect::<Vec<_>>()
+        };
+        assert_eq!(read(day_ms), [0_i64; 0]);
+        let rows = format!(
+            "{HEAD}{PLANT},2026-11-23 12:00,15,1\n{PLANT},2026-11-24 12:00,15,2\n{PLANT},2026-12-23 12:00,15,3\n"
+        );
+        schedules.import(&rows).unwrap();
+        assert_eq!(read(day_ms), [1_000, 2_000], "of the day and what is next to it");
+
+        // Other bytes under the same stamp: were the file read, they would be seen.
+        let file = folder.path().join("schedules").join(format!("{PLANT}.csv"));
+        let (written, _) = schedules.stamp(PLANT).unwrap();
+        let other = fs::read_to_string(&file).unwrap().replace("15,1.000", "15,9.000");
+        fs::write(&file, other).unwrap();
+        let opened = File::options().write(true).open(&file).unwrap();
+        opened.set_modified(written).unwrap();
+        assert_eq!(read(day_ms), [1_000, 2_000]);
+        assert_eq!(read(day_ms + DAY_MS), [9_000, 2_000], "another day");
+        schedules
+            .import(&format!("{HEAD}{PLANT},2026-11-23 12:00,15,12.5\n"))
+            .unwrap();
+        assert_eq!(read(day_ms + DAY_MS), [12_500, 2_000], "another file");
+    }
 }
