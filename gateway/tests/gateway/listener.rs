@@ -1,5 +1,6 @@
-//! The listener and real clients: rumqttc (MQTT 5 and 3.1.1) and mosquitto_pub.
+//! The listener and real clients: rumqttc, mosquitto_pub and paho, each with MQTT 5 and 3.1.1.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -137,6 +138,84 @@ fn mosquitto_pub(rig: &Rig, device: &Device, password: &str, version: &str, qos:
         .status()
         .unwrap()
         .success()
+}
+
+/// The Python of the tests: the one that `TARAZ_PYTHON` names, else that of `target/venv`.
+fn python() -> PathBuf {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/python");
+    let python = std::env::var_os("TARAZ_PYTHON").map_or(venv, PathBuf::from);
+    assert!(
+        python.is_file(),
+        "{} is missing; make it with: cargo xtask setup",
+        python.display()
+    );
+    python
+}
+
+/// Subscribes, publishes once with QoS 1, and says what came: the grant, the PUBACK's reason, the acknowledgement.
+const PAHO: &str = r#"
+import sys
+import paho.mqtt.client as mqtt
+
+port, protocol, device, password, up, ack, frame = sys.argv[1:]
+protocol = {"5": mqtt.MQTTv5, "3.1.1": mqtt.MQTTv311}[protocol]
+client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=device, protocol=protocol)
+client.username_pw_set(device, password)
+told = {}
+
+
+def tell(name, value):
+    told[name] = value
+    if len(told) == 3:
+        client.disconnect()
+
+
+def subscribed(client, _data, _packet, reasons, _properties):
+    tell("granted", str(reasons[0].value))
+    client.publish(up, bytes.fromhex(frame), qos=1)
+
+
+client.on_connect = lambda client, _data, _flags, reason, _properties: client.subscribe(ack, qos=1)
+client.on_subscribe = subscribed
+client.on_publish = lambda client, _data, _packet, reason, _properties: tell("puback", str(reason.value))
+client.on_message = lambda client, _data, message: tell("ack", message.payload.hex())
+client.connect("127.0.0.1", int(port))
+client.loop_forever(retry_first_connection=False)
+print(told["granted"], told["puback"], told["ack"])
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paho_is_acknowledged_twice_in_both_versions() {
+    let rig = Rig::start().await;
+    let mut device = Device::new(1);
+    for (version, first) in [("5", 0), ("3.1.1", 2)] {
+        let frame = device.frame(2);
+        let hex = |bytes: &[u8]| {
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+            digits.collect::<String>()
+        };
+        let mut command = tokio::process::Command::new(python());
+        command
+            .args(["-c", PAHO, &rig.mqtt().port().to_string(), version])
+            .args([device.id.as_str(), &device.password(), &device.up()])
+            .args([&device.topic(Channel::Ack), &hex(&frame)])
+            .kill_on_drop(true);
+        let output = within("both acknowledgements", command.output()).await.unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let told: Vec<_> = told.split_whitespace().collect();
+        let [_, "0", ack] = told[..] else {
+            panic!("{version}: {told:?} {}", String::from_utf8_lossy(&output.stderr))
+        };
+        let bytes: Vec<u8> = (0..ack.len() / 2)
+            .map(|at| u8::from_str_radix(&ack[2 * at..2 * at + 2], 16).unwrap())
+            .collect();
+        assert_eq!(
+            device.ranges(&bytes),
+            [device.range(first, first + 1)],
+            "{version}"
+        );
+    }
+    until("ingest has it", || rig.recorder.records() == 4).await;
 }
 
 /// The order that everything depends on: while the commit can't return, there is no acknowledgement of any kind.
