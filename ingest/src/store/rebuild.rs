@@ -42,6 +42,8 @@ pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::R
                 account.handed_wh = sum_wh;
             }
         }
+        // What no pass comes by agrees with what is known of its meter now, all the same.
+        account::save(connection, state)?;
     }
     state.late.extend(days.whole);
     account::catch_up(connection, state, &mut Credit(usize::MAX))

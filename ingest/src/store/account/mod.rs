@@ -73,6 +73,15 @@ impl Gathered {
     }
 }
 
+/// Writes down how every account stands, with its total.
+pub(super) fn save(connection: &Connection, state: &State) -> rusqlite::Result<()> {
+    let mut writer = Writer::new(connection)?;
+    for (&series, account) in &state.accounts {
+        writer.save(series, account)?;
+    }
+    Ok(())
+}
+
 /// Goes on with the accounts, and marks what has to be made again. The readings themselves must be written already.
 pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathered) -> rusqlite::Result<()> {
     let mut late = gathered.gone;

@@ -277,6 +277,20 @@ async fn what_a_policy_gives_up_is_counted_and_its_intervals_stay() {
     let fleet = fleet_of(&fleet_text().replace("rated_w = 10000", "rated_w = 100000"));
     let store = Store::open(folder.path(), fleet, clock.now()).unwrap();
     assert_eq!(day(&store, 3).generated_wh, old.generated_wh);
+    assert_eq!(verify(folder.path()).unwrap().wrong, [""; 0]);
+    store.close().await;
+    // All of it is given up, and the registry is corrected once more.
+    let store = open(folder.path(), &clock);
+    store.keep(NOON_MS + 9 * DAY_MS, 1, Some(2)).await.unwrap();
+    assert!(history(folder.path()).is_empty());
+    store.close().await;
+    raw(folder.path())
+        .execute("UPDATE series SET total_wh = total_wh + 1", ())
+        .unwrap();
+    let fleet = fleet_of(&fleet_text().replace("rated_w = 10000", "rated_w = 100000"));
+    let store = Store::open(folder.path(), fleet, clock.now()).unwrap();
+    assert_eq!(day(&store, 3).generated_wh, old.generated_wh);
+    assert_eq!(verify(folder.path()).unwrap().wrong, [""; 0]);
 }
 
 #[tokio::test]
