@@ -275,8 +275,10 @@ impl Writer {
 
     /// Best done, and nothing is lost without it: they only serve the next start.
     fn write_notes(&mut self) {
+        // Whatever a failed commit brought is not here.
+        let notes = std::mem::take(&mut self.state.notes).undone();
         let written = self.connection.transaction().and_then(|transaction| {
-            self.state.notes.write(&transaction)?;
+            notes.write(&transaction)?;
             transaction.commit()
         });
         if let Err(error) = written {

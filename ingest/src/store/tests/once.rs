@@ -359,4 +359,10 @@ async fn a_failed_commit_loses_no_note_of_an_earlier_one() {
     raw(folder.path()).execute_batch("DROP TRIGGER full").unwrap();
     store.close().await;
     assert_eq!(noted(), [format!("[Integer({})]", NOON_MS + 1_000)]);
+    let strange = "SELECT device FROM newest WHERE device NOT IN (SELECT id FROM device)";
+    assert_eq!(
+        rows(&raw(folder.path()), strange),
+        [""; 0],
+        "of what failed nothing is noted"
+    );
 }
