@@ -1,18 +1,22 @@
 //! What the gateway hands to ingest: committed runs of records, each with where it stands in the spool.
 //!
-//! A batch is trusted (the token of the hop), bounded, and idempotent: ingest may get the same one any number of times.
+//! A batch is trusted (the token of the hop), bounded, and idempotent: ingest may get the same one any number of times. Its check sum
+//! finds what the link has changed; it authenticates nothing.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Boot, Incarnation, Records, Sequence};
+use crate::{Boot, Crc32, Incarnation, Records, Sequence};
 
 /// The version byte of a batch.
 pub const BATCH_VERSION: u8 = 1;
 /// The longest batch in bytes.
 pub const BATCH_LEN_MAX: usize = 4 << 20;
+
+/// Behind the items: the CRC-32 of everything before it, little-endian.
+const CHECK_SUM_LEN: usize = 4;
 
 /// Why a record is held back from analytics until somebody decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,9 +80,19 @@ pub enum BatchError {
     /// Another version.
     #[error("batch version {0}, expected {BATCH_VERSION}")]
     Version(u8),
-    /// Longer than [`BATCH_LEN_MAX`], or empty.
-    #[error("a batch has 1 to {BATCH_LEN_MAX} bytes, this one has {0}")]
+    /// Longer than [`BATCH_LEN_MAX`], or too short for version and check sum.
+    #[error("a batch has 5 to {BATCH_LEN_MAX} bytes, this one has {0}")]
     Length(usize),
+    /// Not as it was written.
+    #[error(
+        "the batch says check sum {stated:08x}, its bytes have {found:08x}: it was changed or cut on the way"
+    )]
+    CheckSum {
+        /// What stands behind the items.
+        stated: u32,
+        /// What the bytes before it give.
+        found: u32,
+    },
     /// An item can't be read.
     #[error("item {0} of the batch can't be read")]
     Malformed(usize),
@@ -111,7 +125,7 @@ impl BatchWriter {
     pub fn push(&mut self, item: &BatchItem<'_>) -> bool {
         // Five varints of at most ten bytes, the id, the flag and two lengths.
         let room = item.records.len() + item.device.len() + 64;
-        if self.bytes.len() + room > BATCH_LEN_MAX {
+        if self.bytes.len() + room + CHECK_SUM_LEN > BATCH_LEN_MAX {
             return false;
         }
         let start = self.bytes.len();
@@ -129,7 +143,7 @@ impl BatchWriter {
         self.items
     }
 
-    /// Its length so far in bytes.
+    /// Its length so far in bytes, without the check sum.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -143,7 +157,9 @@ impl BatchWriter {
 
     /// The batch's bytes.
     #[must_use]
-    pub fn finish(self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
+        let sum = crc_of(&self.bytes);
+        self.bytes.extend_from_slice(&sum.to_le_bytes());
         self.bytes
     }
 }
@@ -155,17 +171,29 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Reads version and items; the records inside are read item by item, so that one bad item spoils only itself.
+    /// Reads version, check sum and items; the records inside are read item by item, so that one bad item spoils only itself.
     ///
     /// # Errors
     /// [`BatchError`] when it is not a batch at all.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, BatchError> {
-        let Some((&version, mut rest)) = bytes.split_first().filter(|_| bytes.len() <= BATCH_LEN_MAX) else {
-            return Err(BatchError::Length(bytes.len()));
-        };
+        let length = BatchError::Length(bytes.len());
+        let (&version, _) = bytes
+            .split_first()
+            .filter(|_| bytes.len() <= BATCH_LEN_MAX)
+            .ok_or(length)?;
+        // First: another version may have its check sum elsewhere.
         if version != BATCH_VERSION {
             return Err(BatchError::Version(version));
         }
+        let (summed, sum) = bytes
+            .split_last_chunk::<CHECK_SUM_LEN>()
+            .filter(|(summed, _)| !summed.is_empty())
+            .ok_or(length)?;
+        let (stated, found) = (u32::from_le_bytes(*sum), crc_of(summed));
+        if stated != found {
+            return Err(BatchError::CheckSum { stated, found });
+        }
+        let mut rest = summed.get(1..).ok_or(length)?;
         let mut items = Vec::new();
         while !rest.is_empty() {
             let (item, after) =
@@ -181,6 +209,10 @@ impl<'a> Batch<'a> {
     pub fn items(&self) -> &[BatchItem<'a>] {
         &self.items
     }
+}
+
+fn crc_of(bytes: &[u8]) -> u32 {
+    Crc32::new().bytes(bytes).sum()
 }
 
 /// Ingest's answer to a batch: 200 with no rejected item, or 422 with the ones that can never be taken.

@@ -8,6 +8,7 @@ Everything that a peer could send wrongly raises `Refused`.
 
 import hashlib
 import hmac
+import zlib
 
 VERSION = 1
 FRAME_LEN_MIN, FRAME_LEN_MAX = 24, 1200
@@ -431,11 +432,13 @@ def write_batch(items):
         out += varint(item["incarnation"], U32) + varint(item["boot"], U32) + varint(item["first"], U32)
         out += b"\x00" if item["hold"] is None else bytes([1, HOLDS.index(item["hold"])])
         out += text(b"".join(write_record(record) for record in item["records"]))
-    return out
+    return out + zlib.crc32(out).to_bytes(4, "little")
 
 
 def read_batch(data):
-    reader, items = Reader(data), []
+    if len(data) < 5 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        raise Refused("the check sum of the batch")
+    reader, items = Reader(data[:-4]), []
     reader.u8((VERSION, VERSION), "version")
     while reader.left():
         item = {"position": reader.varint(), "received_ms": reader.varint(), "device": reader.text(DEVICE_ID_LEN_MAX).decode()}

@@ -91,6 +91,14 @@ class Messages(unittest.TestCase):
         items = codec.read_batch(bytes.fromhex(VECTORS["batch-three"]))
         self.assertEqual(codec.write_batch(items).hex(), VECTORS["batch-three"])
 
+    def test_a_batch_with_a_flipped_bit_is_refused(self):
+        good = bytes.fromhex(VECTORS["batch-three"])
+        for bit in range(8 * len(good)):
+            bad = bytearray(good)
+            bad[bit // 8] ^= 1 << bit % 8
+            with self.assertRaises(codec.Refused, msg=f"bit {bit}"):
+                codec.read_batch(bytes(bad))
+
     def test_every_flipped_bit_and_every_cut_is_refused(self):
         for name, read in [("frame-twelve-fields", codec.read_frame), ("ack-lanes", codec.read_ack)]:
             good = bytes.fromhex(VECTORS[name])

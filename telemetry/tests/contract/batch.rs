@@ -3,8 +3,8 @@
 use proptest::option;
 use proptest::prelude::*;
 use taraz_telemetry::{
-    BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, FRAME_LEN_MAX,
-    Hold, RECORD_LEN_MAX, RejectedItem,
+    BATCH_LEN_MAX, BATCH_VERSION, Batch, BatchError, BatchItem, BatchVerdict, BatchWriter, Crc32,
+    FRAME_LEN_MAX, Hold, RECORD_LEN_MAX, RejectedItem,
 };
 
 use crate::strategies;
@@ -93,9 +93,44 @@ fn what_is_wrong_is_told_apart() {
     );
     assert_eq!(
         Batch::decode(&[BATCH_VERSION, 1, 1, 200]).err(),
+        Some(BatchError::Length(4))
+    );
+    assert_eq!(
+        Batch::decode(&summed(&[BATCH_VERSION, 1, 1, 200])).err(),
         Some(BatchError::Malformed(0))
     );
     assert!(Batch::decode(&BatchWriter::default().finish()).is_ok_and(|batch| batch.items().is_empty()));
+}
+
+/// With its check sum behind it.
+fn summed(bytes: &[u8]) -> Vec<u8> {
+    [bytes, &Crc32::new().bytes(bytes).sum().to_le_bytes()].concat()
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_found() {
+    let item = Owned {
+        numbers: (1, 2, 3, 4, 5),
+        device: "sari-01".into(),
+        hold: None,
+        records: vec![0, 1, 0, 5],
+    };
+    let mut writer = BatchWriter::new();
+    assert!(writer.push(&item.item()));
+    let good = writer.finish();
+    assert!(Batch::decode(&good).is_ok());
+    for bit in 0..8 * good.len() {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        let error = Batch::decode(&bad).unwrap_err();
+        let expected = if bit < 8 {
+            matches!(error, BatchError::Version(_))
+        } else {
+            matches!(error, BatchError::CheckSum { .. })
+        };
+        assert!(expected, "bit {bit}: {error}");
+    }
+    assert!((0..good.len()).all(|len| Batch::decode(&good[..len]).is_err()));
 }
 
 #[test]
@@ -171,7 +206,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Batch::decode(&bytes);
-        if let Ok(batch) = Batch::decode(&[&[BATCH_VERSION], &bytes[..]].concat()) {
+        if let Ok(batch) = Batch::decode(&summed(&[&[BATCH_VERSION], &bytes[..]].concat())) {
             for item in batch.items() {
                 for record in item.records() {
                     let _ = record;
