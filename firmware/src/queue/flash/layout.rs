@@ -128,6 +128,12 @@ pub(super) fn is_any_page_head(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC_PREFIX)
 }
 
+/// A page head of this layout that is damaged, or was being written when the power went.
+pub(super) fn is_torn_page_head(bytes: &[u8; PAGE_HEAD_LEN as usize]) -> bool {
+    let (content, crc) = bytes.split_at(CRC_AT);
+    bytes.starts_with(&MAGIC.to_le_bytes()) && Crc32::new().bytes(content).sum().to_le_bytes() != *crc
+}
+
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

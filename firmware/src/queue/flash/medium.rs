@@ -5,7 +5,9 @@ use taraz_telemetry::Crc32;
 
 use super::FlashQueueError;
 use super::geometry::{CHUNK_LEN, Geometry};
-use super::layout::{ENTRY_HEAD_LEN, EntryHead, PAGE_HEAD_LEN, PageHead, Seed, is_any_page_head};
+use super::layout::{
+    ENTRY_HEAD_LEN, EntryHead, PAGE_HEAD_LEN, PageHead, Seed, is_any_page_head, is_torn_page_head,
+};
 
 const NO_CHUNK: u32 = u32::MAX;
 /// A read that fails is tried so often. For none is anything given up.
@@ -97,9 +99,14 @@ impl<F: NorFlash> Medium<F> {
         Ok(head.filter(|head| self.geometry.slot(head.seed.page) == self.geometry.slot(page)))
     }
 
-    /// A page of a ring begins here, of any layout or geometry.
-    pub(super) fn is_page_of_any_ring(&mut self, page: u32) -> Outcome<bool, F> {
-        Ok(is_any_page_head(&self.page_head_bytes(page)?))
+    /// A page of a ring of another layout or geometry begins here, or one whose head is damaged: not one that was only begun.
+    pub(super) fn is_page_of_other_ring(&mut self, page: u32) -> Outcome<bool, F> {
+        let bytes = self.page_head_bytes(page)?;
+        if !is_any_page_head(&bytes) || self.page_head(page)?.is_some() {
+            return Ok(false);
+        }
+        let (entries_at, page_len) = (self.geometry.entries_at(), self.geometry.page_len);
+        Ok(!is_torn_page_head(&bytes) || !self.is_erased(page, entries_at, page_len)?)
     }
 
     fn page_head_bytes(&mut self, page: u32) -> Outcome<[u8; PAGE_HEAD_LEN as usize], F> {

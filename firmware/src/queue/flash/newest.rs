@@ -6,9 +6,8 @@ use super::layout::{PageHead, Seed};
 use super::medium::Medium;
 use super::ring::{FlashQueue, Outcome};
 
-/// So many pages with a head may have been begun behind the newest one that counts: an opening that was cut leaves one that
-/// does not.
-const HEADS_MAX: u32 = 8;
+/// So many pages behind a whole head may have a damaged one, or have had their place retired.
+const BEHIND_MAX: u32 = 8;
 
 /// The newest page that counts.
 #[derive(Clone, Copy, Debug)]
@@ -28,23 +27,27 @@ impl<F: NorFlash> FlashQueue<F> {
         medium: &mut Medium<F>,
         alive: &mut dyn FnMut(),
     ) -> Outcome<(Option<Newest>, Option<u32>), F> {
-        let (mut bound, mut highest) = (u32::MAX, None);
-        for _ in 0..HEADS_MAX {
-            let Some(best) = Self::newest_head(medium, bound, alive)? else {
-                break;
-            };
-            let highest = *highest.get_or_insert(best.seed.page);
-            if let Some(seed) = Self::newest_of(medium, &best, alive)? {
+        let mut next = Self::newest_head(medium, u32::MAX, alive)?;
+        let highest = next.map(|head| head.seed.page);
+        // However many begun pages stand behind the newest one that counts: what does not count hides nothing. Each turn has a
+        // lower number, so there are at most as many as pages.
+        while let Some(best) = next {
+            let mut seed = Self::newest_of(medium, &best, alive)?;
+            if seed.is_none() {
+                next = Self::newest_head(medium, best.seed.page, alive)?;
+                let floor = next.map_or(0, |head| head.seed.page);
+                seed = Self::newest_between(medium, floor, &best, alive)?;
+            }
+            if let Some(seed) = seed {
                 let head = medium.page_head(seed.page)?.filter(|head| head.seed == seed);
                 let newest = Newest {
                     seed,
                     head,
                     known: head.unwrap_or(best),
-                    is_followed: highest > seed.page,
+                    is_followed: highest > Some(seed.page),
                 };
-                return Ok((Some(newest), Some(highest)));
+                return Ok((Some(newest), highest));
             }
-            bound = best.seed.page;
         }
         Ok((None, highest))
     }
@@ -68,28 +71,54 @@ impl<F: NorFlash> FlashQueue<F> {
         Ok(best)
     }
 
-    /// The newest page that counts of the ring that this head is of, from that page on: the heads behind it may be damaged.
+    /// The newest page that counts of the ring that this head is of: that page or one behind it, whose head may be damaged.
     fn newest_of(
         medium: &mut Medium<F>,
         best: &PageHead,
         alive: &mut dyn FnMut(),
     ) -> Outcome<Option<Seed>, F> {
         let (mut newest, mut page) = (None, best.seed.page);
-        for tries in 0..HEADS_MAX {
+        for _ in 0..=BEHIND_MAX {
             alive();
             let seed = Seed { page, ..best.seed };
+            // One that does not count ends nothing: its place may have been passed over.
             if Self::page_counts(medium, seed)? {
                 newest = Some(seed);
-            } else if tries > 0 {
-                break;
             }
             page = best.retired.from(page.saturating_add(1), &medium.geometry);
         }
         Ok(newest)
     }
 
+    /// The newest page that counts between two whole heads, of the ring of the second one: all heads between are damaged. A place
+    /// that is retired there may have been begun anew since, so none is passed over.
+    fn newest_between(
+        medium: &mut Medium<F>,
+        floor: u32,
+        best: &PageHead,
+        alive: &mut dyn FnMut(),
+    ) -> Outcome<Option<Seed>, F> {
+        let first = best
+            .seed
+            .page
+            .saturating_sub(BEHIND_MAX)
+            .max(floor.saturating_add(1));
+        for page in (first..best.seed.page).rev() {
+            alive();
+            let seed = Seed { page, ..best.seed };
+            if Self::page_counts(medium, seed)? {
+                return Ok(Some(seed));
+            }
+        }
+        Ok(None)
+    }
+
     /// Something stands in the page by which it counts.
     fn page_counts(medium: &mut Medium<F>, seed: Seed) -> Outcome<bool, F> {
+        if medium.page_head(seed.page)?.is_some_and(|head| head.seed != seed) {
+            // Another page stands in its place.
+            return Ok(false);
+        }
         let (mut offset, page_len) = (medium.geometry.entries_at(), medium.geometry.page_len);
         while let Some((at, entry)) = medium.entry(seed, offset, page_len)? {
             offset = at + medium.geometry.entry_len(entry.kind, entry.len);

@@ -6,7 +6,7 @@ use embedded_storage::nor_flash::NorFlash;
 use taraz_telemetry::{Boot, Incarnation, Recovered};
 
 use super::FlashQueueError;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, SPARE_PLACES};
 use super::layout::{BOOT_BODY_LEN, EntryHead, Kind, PageHead, Seed, decode_last};
 use super::medium::Medium;
 use super::newest::Newest;
@@ -112,10 +112,10 @@ impl<F: NorFlash> FlashQueue<F> {
         Ok(queue)
     }
 
-    /// What an area is that holds no ring of ours.
+    /// What an area is that holds no ring of ours. What a formatting left that was cut is none of anybody's.
     fn foreign(&mut self) -> Outcome<Found, F> {
         for page in 0..self.medium.geometry.pages {
-            if self.medium.is_page_of_any_ring(page)? {
+            if self.medium.is_page_of_other_ring(page)? {
                 return Ok(Found::Unreadable);
             }
         }
@@ -172,9 +172,10 @@ impl<F: NorFlash> FlashQueue<F> {
         self.counts = true;
         let before = self.retired.back_from(self.head - 1, &self.medium.geometry);
         let before = self.whole_head(before)?;
-        let known = newest.head.or(before);
-        // One place is spare, whatever a damaged head would say.
-        let oldest = (self.head + 2).saturating_sub(pages).max(pages);
+        let front = Some(newest.known).filter(|head| head.seed.page < self.head);
+        let known = newest.head.or(before).or(front);
+        // Two places are spare, whatever a damaged head would say.
+        let oldest = (self.head + 1 + SPARE_PLACES).saturating_sub(pages).max(pages);
         self.tail = known.map_or(oldest, |head| head.tail.clamp(oldest, self.head));
         (self.word, self.head_word) = (self.tail, self.tail);
         self.boot = self.newest_boot(known.map_or(0, |head| head.boot))?;

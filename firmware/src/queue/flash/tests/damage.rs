@@ -200,3 +200,27 @@ fn a_queue_of_the_layout_before_is_formatted_and_that_is_said() {
         (Found::Unreadable, 5)
     );
 }
+
+#[test]
+fn a_first_formatting_that_was_cut_left_no_queue() {
+    for tearing in [Tearing::Random, Tearing::Unstable] {
+        let mut cuts = 0;
+        for word in 0.. {
+            let mut flash = Small::new(PAGES, u64::from(word), tearing);
+            flash.power(Some(word));
+            let area = 0..flash.len();
+            if FlashQueue::open(&mut flash, area, owner("dev-1"), 5, &mut || ()).is_ok() {
+                break;
+            }
+            flash.power(None);
+            cuts += 1;
+            let found = open(flash).recovery().found;
+            // It counts as soon as its boot is whole.
+            assert!(
+                matches!(found, Found::Nothing | Found::Own),
+                "word {word}: {found:?}"
+            );
+        }
+        assert!(cuts > 30, "{cuts}");
+    }
+}

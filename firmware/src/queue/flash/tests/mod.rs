@@ -8,6 +8,7 @@ mod fuzz;
 mod model;
 pub(crate) mod nor;
 mod props;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;

@@ -1,6 +1,6 @@
 //! A NOR flash that forgets nothing of what real ones do: bits only fall, pages rise whole, and power fails in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
 
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
@@ -88,6 +88,10 @@ pub(crate) struct Faults {
     pub(crate) failed: [u64; 3],
     /// Pages that are worn out.
     pub(crate) dead: BTreeMap<usize, Death>,
+    /// Pages whose reads fail.
+    pub(crate) unreadable: BTreeSet<usize>,
+    /// Of every page, only so many bytes at its beginning can be written; of what is written behind, a word.
+    pub(crate) writable_len: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -286,7 +290,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash for
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), NorError> {
         let at = self.check(offset, bytes.len(), READ)?;
-        if self.fails(2) {
+        if self.fails(2) || self.faults.unreadable.contains(&(at / ERASE)) {
             return Err(NorError::Injected);
         }
         self.reads += 1;
@@ -356,6 +360,9 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> NorFlash for Nor
             } else {
                 *writes -= 1;
             }
+        }
+        if self.faults.writable_len.is_some_and(|len| at % ERASE >= len) {
+            programmed_max = 1;
         }
         let death = self.dies(1, at / ERASE, [Death::Write, Death::Ones]);
         if death == Some(Death::Write) || death.is_none() && self.fails(1) {
