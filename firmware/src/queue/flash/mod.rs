@@ -44,11 +44,12 @@
 //! pending in the oldest one, as *naming* entries with the next sequences of the boot that ends, and a boot or mark behind
 //! them: all or nothing.
 //!
-//! **Failing flash.** A read is tried three times; if it fails, so does the operation, and nothing is given up for it. A write that fails
+//! **Failing flash.** A read is tried three times; if it fails, so does the operation, and nothing is given up for it (but
+//! reading back what was just erased or written is a part of doing so). A write that fails
 //! closes its page, and the same record may be appended again: it goes into the next page. A page that can't be begun (erased,
 //! seen to be erased, its head written and read back: twice; or begun three times without anything staying in it) has its place
 //! retired, and the ring goes on with one place fewer. Every later head has the list of retired places, at most
-//! [`FLASH_RETIRED_MAX`]; of more, the first is tried again. If all the free places fail at once, nothing is retired: that
+//! [`FLASH_RETIRED_MAX`]; of more, the first is tried again. If all the free places fail at once, or as many as the list has, nothing is retired: that
 //! is a flash that does not work now. Only when none of them can be erased, the oldest page's place is tried too, its names kept in memory
 //! meanwhile. An opening writes its boot into up to four pages before it fails; it may then be tried again.
 //!

@@ -1,20 +1,23 @@
 //! Beginning pages and giving them up; passing over places that fail.
 
-use embedded_storage::nor_flash::NorFlash;
+use core::fmt::Debug;
+
+use embedded_storage::nor_flash::{ErrorType, NorFlash};
 use heapless::Vec;
 use taraz_telemetry::{Clock, Stamp};
 
 use super::FlashQueueError;
 use super::geometry::SPARE_PLACES;
 use super::layout::{BOOT_BODY_LEN, Kind, PageHead};
+use super::places::FLASH_RETIRED_MAX;
 use super::ring::{FlashQueue, Outcome};
 use crate::queue::store::{name_until, names_until};
 use crate::queue::{DroppedRanges, Position, StoreError};
 
 /// A page is begun so often before its place is retired.
 const PAGE_TRIES_MAX: u32 = 2;
-/// So many places are tried for one page: the spare ones, and then that of the oldest page.
-const PLACES_TRIED_MAX: u32 = SPARE_PLACES + 1;
+/// So many places are tried for one page: free ones, as many as are remembered as retired, and then that of the oldest page.
+const PLACES_TRIED_MAX: usize = FLASH_RETIRED_MAX + 1;
 /// A page that nothing can be written into comes to be begun so often before its place is retired.
 const BEGUN_MAX: u32 = 3;
 /// How many boots may have ended in a page for the next one to tell how far each of them went.
@@ -24,6 +27,16 @@ const UNKNOWN_STAMP: Stamp = Stamp {
     ms: 0,
     clock: Clock::Unsynced,
 };
+
+/// Why a page could not be begun.
+enum Failed<E: Debug> {
+    /// What the page's head has to say can't be read: that is no fault of the page's place.
+    Read(FlashQueueError<E>),
+    /// Its place can't be erased.
+    Erase(FlashQueueError<E>),
+    /// It can be erased, and nothing stays in it.
+    Write(FlashQueueError<E>),
+}
 
 /// Where the ring stood before a page was begun.
 #[derive(Clone, Copy)]
@@ -62,6 +75,11 @@ impl<F: NorFlash> FlashQueue<F> {
     /// erased although its page still counts, the ring owes the names of what stands there.
     pub(super) fn begin_page(&mut self, tail_min: u32) -> Outcome<(), F> {
         let remembered = self.retired;
+        self.begin_somewhere(tail_min)
+            .inspect_err(|_| self.retired = remembered)
+    }
+
+    fn begin_somewhere(&mut self, tail_min: u32) -> Outcome<(), F> {
         let next = if self.counts { self.head + 1 } else { self.head };
         self.closed |= !self.counts;
         self.cursors.clear();
@@ -74,7 +92,9 @@ impl<F: NorFlash> FlashQueue<F> {
             }
             let (is_erasable, error) = match self.begin_at(page, tail_min) {
                 Ok(()) => return Ok(()),
-                Err(failed) => failed,
+                Err(Failed::Read(error)) => return Err(error),
+                Err(Failed::Erase(error)) => (false, error),
+                Err(Failed::Write(error)) => (true, error),
             };
             // Flash that erases and can't be written does not become better by erasing what is still needed.
             may_erase_oldest &= !is_erasable;
@@ -89,7 +109,6 @@ impl<F: NorFlash> FlashQueue<F> {
                 || !is_next_dead && !may_erase_oldest
             {
                 // All of them at once: more likely than worn places is a flash that does not work now.
-                self.retired = remembered;
                 self.begun.1 = 0;
                 return Err(error);
             }
@@ -115,18 +134,19 @@ impl<F: NorFlash> FlashQueue<F> {
         Ok(())
     }
 
-    /// Begins this page. The error comes with whether the place could be erased.
-    fn begin_at(&mut self, page: u32, tail_min: u32) -> Result<(), (bool, FlashQueueError<F::Error>)> {
+    /// Begins this page.
+    fn begin_at(&mut self, page: u32, tail_min: u32) -> Result<(), Failed<<F as ErrorType>::Error>> {
+        let tail = self.tail_for(page, tail_min);
+        let tail_start = self.page_start(tail).map_err(Failed::Read)?;
         let times = if self.begun.0 == page { self.begun.1 + 1 } else { 1 };
         self.begun = (page, times);
         if times > BEGUN_MAX {
             let address = self.medium.geometry.page_address(page);
-            return Err((true, FlashQueueError::NotKept { address }));
+            return Err(Failed::Write(FlashQueueError::NotKept { address }));
         }
         let mut failed = None;
         for _ in 0..PAGE_TRIES_MAX {
-            let tail = self.tail_for(page, tail_min);
-            match self.try_page(page, tail) {
+            match self.try_page(page, tail, tail_start) {
                 Ok(()) => {
                     self.head = page;
                     self.head_word = tail;
@@ -138,12 +158,17 @@ impl<F: NorFlash> FlashQueue<F> {
                 Err(error) => failed = Some(error),
             }
         }
-        Err(failed.unwrap_or((false, FlashQueueError::NoRoom)))
+        Err(failed.unwrap_or(Failed::Erase(FlashQueueError::NoRoom)))
     }
 
-    fn try_page(&mut self, page: u32, tail: u32) -> Result<(), (bool, FlashQueueError<F::Error>)> {
-        let tail_start = self.page_start(tail).map_err(|error| (true, error))?;
-        self.medium.erase(page).map_err(|error| (false, error))?;
+    /// Reads of what was just erased or written belong to it: what can't be read there is not there.
+    fn try_page(
+        &mut self,
+        page: u32,
+        tail: u32,
+        tail_start: Position,
+    ) -> Result<(), Failed<<F as ErrorType>::Error>> {
+        self.medium.erase(page).map_err(Failed::Erase)?;
         let lost = self.forget_page(page);
         self.unreported += lost;
         let head = PageHead {
@@ -155,7 +180,7 @@ impl<F: NorFlash> FlashQueue<F> {
             last: self.last,
             retired: self.retired,
         };
-        self.medium.write_page_head(&head).map_err(|error| (true, error))
+        self.medium.write_page_head(&head).map_err(Failed::Write)
     }
 
     fn forget_page(&mut self, page: u32) -> u32 {
@@ -168,7 +193,10 @@ impl<F: NorFlash> FlashQueue<F> {
     /// The pages in front of this one are gone.
     pub(super) fn give_up_until(&mut self, tail: u32) {
         while self.tail < tail {
-            self.unreported += self.forget_page(self.tail);
+            // If the oldest page's place had to be taken, what is pending there is the new page's.
+            if self.medium.geometry.slot(self.tail) != self.medium.geometry.slot(self.head) {
+                self.unreported += self.forget_page(self.tail);
+            }
             self.tail += 1;
         }
         self.reclaim();

@@ -211,14 +211,24 @@ impl<F: NorFlash> FlashQueue<F> {
     /// A record of this page was released. A mark that a power cut caught may have read as released when the page was counted,
     /// and be released again: so the page is counted anew before it is given back.
     fn uncount(&mut self, page: u32) -> Outcome<(), F> {
-        let slot = self.medium.geometry.slot(page);
-        let mut left = self.pending[slot].saturating_sub(1);
+        let left = self.pending[self.medium.geometry.slot(page)].saturating_sub(1);
         if left == 0 {
-            left = self.count_pending(page)?;
+            return self.recount(page);
         }
+        self.set_pending(page, left);
+        Ok(())
+    }
+
+    fn recount(&mut self, page: u32) -> Outcome<(), F> {
+        let left = self.count_pending(page)?;
+        self.set_pending(page, left);
+        Ok(())
+    }
+
+    fn set_pending(&mut self, page: u32, left: u16) {
+        let slot = self.medium.geometry.slot(page);
         self.pending_total = self.pending_total - u32::from(self.pending[slot]) + u32::from(left);
         self.pending[slot] = left;
-        Ok(())
     }
 }
 
@@ -313,7 +323,11 @@ impl<F: NorFlash> Queue for FlashQueue<F> {
             sequence: range.last,
         };
         while let Some(found) = self.find(at)?.filter(|found| found.position <= last) {
-            self.medium.mark_released(found.page, found.at)?;
+            if let Err(error) = self.medium.mark_released(found.page, found.at) {
+                // The mark may stand there all the same.
+                self.recount(found.page)?;
+                return Err(error);
+            }
             self.uncount(found.page)?;
             released += 1;
             at = found.position.after();

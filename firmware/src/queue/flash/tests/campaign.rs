@@ -148,12 +148,13 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
     /// Sometimes a page wears out.
     fn wear(&mut self, flash: &mut Nor<W, E>) {
         let Some(failing) = self.failing else { return };
-        // One after the other: two neighbours that wear out between two turns are another matter.
+        // Two neighbours that come to be unwritable between two turns, though erasable, stop a full ring like an outage: those
+        // wear out one after the other. The others may do so at any time.
         let is_known = self.retired as usize >= flash.faults.dead.len();
-        if is_known && flash.faults.dead.len() < failing.pages && self.random.below(50) == 0 {
+        if flash.faults.dead.len() < failing.pages && self.random.below(50) == 0 {
             let page = self.random.below(u32::try_from(flash.turns.len()).unwrap_or(1)) as usize;
             let deaths = [Death::Erase, Death::Zeros, Death::Write, Death::Ones];
-            let death = deaths[self.random.below(4) as usize];
+            let death = deaths[self.random.below(if is_known { 4 } else { 2 }) as usize];
             flash.faults.dead.insert(page, death);
         }
     }
@@ -328,7 +329,8 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
             }
         }
         for &range in queue.recovery().lost.as_slice() {
-            self.check_lost(range, caught.as_ref(), queue.boot())?;
+            let oldest = found.first().map(|(position, _)| *position);
+            self.check_lost(range, caught.as_ref(), queue.boot(), oldest)?;
         }
         // The device names what it is told.
         self.model.name(queue.recovery().lost.as_slice());
@@ -395,6 +397,7 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
         (boot, first, last): (u32, u32, u32),
         caught: Option<&(Position, Vec<u8>)>,
         newest: u32,
+        oldest: Option<Position>,
     ) -> Result<(), String> {
         // A boot that wrote nothing leaves out its first number when the ring has to name something in it.
         let is_unborn = last == 0 && boot < newest && self.model.bytes(at(boot, 0)).is_none();
@@ -405,7 +408,14 @@ impl<const W: usize, const E: usize> Campaign<W, E> {
             return Ok(());
         }
         let is_reported = (first..=last).all(|sequence| self.reported.contains(&(boot, sequence)));
-        if is_reported || self.tearing == Tearing::Unstable || self.failing.is_some() {
+        // A flash that fails may cost what nobody was promised, and the oldest page, if no other place could be erased; what
+        // stands behind a record that is there is not given up.
+        let may_be_lost = |sequence| {
+            let position = at(boot, sequence);
+            !self.model.owed.contains_key(&position) || oldest.is_none_or(|oldest| position < oldest)
+        };
+        let is_of_failures = self.failing.is_some() && (first..=last).all(may_be_lost);
+        if is_reported || self.tearing == Tearing::Unstable || is_of_failures {
             return Ok(());
         }
         Err(format!(

@@ -9,6 +9,7 @@ mod model;
 pub(crate) mod nor;
 mod props;
 mod search;
+mod worn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::vec::Vec;
