@@ -170,7 +170,10 @@ impl<Q: Queue> Core<Q> {
             self.settle(stamp, observer);
             self.lost_is_named();
         }
-        if let Some(from) = self.lost_more_from {
+        // Asked for once only: what can't wait then would never be named.
+        if let Some(from) = self.lost_more_from
+            && self.backlog.is_settled()
+        {
             self.record_more_lost(from, stamp, observer);
         }
     }

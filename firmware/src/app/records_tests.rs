@@ -303,6 +303,45 @@ fn what_waits_is_written_without_a_new_record() {
 }
 
 #[test]
+fn losses_that_a_full_backlog_can_not_take_are_asked_for_later() {
+    let mut bench = Bench::with_lost(100, 1..41);
+    bench.start();
+    bench.fail([true; 1_000]);
+    for _ in 0..500 {
+        bench.poll();
+        bench.device.core.borrow_mut().retry(5_000, &bench.heard);
+        assert!(!bench.named.get());
+        if bench.device.status().dropped_records > 0 {
+            break;
+        }
+    }
+    for _ in 0..3 {
+        bench.device.core.borrow_mut().retry(5_000, &bench.heard);
+    }
+    bench.fail([]);
+    for _ in 0..4 {
+        bench.device.core.borrow_mut().retry(6_000, &bench.heard);
+    }
+    assert!(bench.named.get());
+    let named = bench.device.with_queue(|queue| {
+        let (mut named, mut buffer, mut from) = (BTreeSet::new(), [0; RECORD_LEN_MAX], Position::START);
+        while let Some(position) = queue.next_pending(from).unwrap() {
+            let bytes = queue.read(position, &mut buffer).unwrap().unwrap();
+            if let Record::Dropped(dropped) = Record::decode(bytes).unwrap().0 {
+                let ranges = dropped
+                    .ranges
+                    .iter()
+                    .filter(|(_, first, last)| (*first, *last) == (3, 3));
+                named.extend(ranges.map(|(boot, _, _)| *boot));
+            }
+            from = position.after();
+        }
+        named
+    });
+    assert_eq!(named, (1..41).collect());
+}
+
+#[test]
 fn losses_of_more_boots_than_a_dropped_holds_are_named_in_several() {
     let bench = Bench::with_lost(100, 1..41);
     bench.start();
