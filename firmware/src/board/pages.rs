@@ -56,7 +56,9 @@ impl PageSectors {
     /// # Errors
     /// [`PageSaveError`]: the page that counts is the one from before.
     pub fn save<F: NorFlash>(&self, flash: &mut F, page: &DevicePage) -> Result<(), PageSaveError> {
-        let [first, second] = self.saves(flash).map(Result::ok);
+        let saves = self.saves(flash);
+        let is_unreadable = saves.contains(&Err(PageLoadError::Memory));
+        let [first, second] = saves.map(Result::ok);
         let is_second = second_page_counts(first, second);
         let (current, target) = match (first, second) {
             (None, None) => (None, self.at[0]),
@@ -65,6 +67,10 @@ impl PageSectors {
         };
         let mut bytes = [0; PAGE_LEN];
         page.encode_save(current.map_or(0, |save| save.wrapping_add(1)), &mut bytes)?;
+        if is_unreadable {
+            // It may be the one that counts.
+            return Err(PageSaveError::Memory);
+        }
         for _ in 0..SAVE_TRIES_MAX {
             if write(flash, target, &bytes).is_ok_and(|is_kept| is_kept) {
                 return Ok(());
@@ -230,5 +236,28 @@ mod tests {
             SECTORS.save(&mut flash, &page_at(1_000)),
             Err(PageSaveError::Memory)
         );
+    }
+
+    /// What can't be read may be the page that counts: nothing is erased over it.
+    #[test]
+    fn a_save_beside_a_sector_that_can_not_be_read_is_refused() {
+        for saves in 0..2 {
+            let mut flash = flash::<4>(&page_at(1_000));
+            for save in 0..saves {
+                SECTORS.save(&mut flash, &page_at(2_000 + save)).unwrap();
+            }
+            let counts = SECTORS.load(&mut flash).unwrap();
+            let before = flash.bytes.clone();
+            for sector in [0, 2] {
+                flash.faults.unreadable.insert(sector);
+                assert_eq!(
+                    SECTORS.save(&mut flash, &page_at(9_000)),
+                    Err(PageSaveError::Memory)
+                );
+                flash.faults.unreadable.clear();
+                assert_eq!(flash.bytes, before);
+                assert_eq!(SECTORS.load(&mut flash).as_ref(), Ok(&counts));
+            }
+        }
     }
 }
