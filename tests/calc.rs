@@ -31,13 +31,6 @@ fn succeed(arguments: &[&str]) {
     );
 }
 
-#[track_caller]
-fn fail(arguments: &[&str]) -> String {
-    let output = taraz(arguments);
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
-}
-
 /// Header and rows of a file without quotes.
 fn cells(text: &str) -> Vec<Vec<&str>> {
     text.lines().map(|line| line.split(',').collect()).collect()
@@ -190,48 +183,6 @@ fn figures_have_the_shape_of_the_expected_file() {
         &json(&vectors("imbalance_example_expected.json")),
         "own",
     );
-}
-
-#[test]
-fn what_is_wrong_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let calc = |what: &str, text: &str| {
-        std::fs::write(path("in.csv"), text).unwrap();
-        fail(&["calc", what, "--in", &path("in.csv"), "--out", &path("out.csv")])
-    };
-    let missing = calc("solar", "lat,lon,ts_utc\n36,53,2025-01-01T00:00Z\n");
-    assert!(
-        missing.contains("lacks the column alt_m") && missing.contains("it has: lat, lon, ts_utc"),
-        "{missing}"
-    );
-    let number = calc("solar", "lat,lon,alt_m,ts_utc\n36,53,high,2025-01-01T00:00Z\n");
-    assert!(
-        number.contains("line 2: expected a number in alt_m, got \"high\""),
-        "{number}"
-    );
-    let place = calc("solar", "lat,lon,alt_m,ts_utc\n136,53,0,2025-01-01T00:00Z\n");
-    assert!(place.contains("latitude -90..=90"), "{place}");
-    let date = calc("jalali", "jalali\n1404-12-30\n");
-    assert!(
-        date.contains("line 2") && date.contains("there is no 1404-12-30"),
-        "{date}"
-    );
-    let phases = calc("phases", "a,b\n1,2\n");
-    assert!(phases.contains("has neither v1, v2, v3"), "{phases}");
-    std::fs::write(path("params.json"), "{}").unwrap();
-    let input = vectors("iec61724_example.csv");
-    let iec = fail(&[
-        "calc",
-        "iec61724",
-        "--in",
-        input.to_str().unwrap(),
-        "--params",
-        &path("params.json"),
-        "--out",
-        &path("out.json"),
-    ]);
-    assert!(iec.contains("gamma"), "{iec}");
 }
 
 /// Two plants over four days of a bench: what each quarter-hour counted, what was read, and what of it came late.

@@ -1,16 +1,14 @@
 //! `taraz calc iec61724`.
 
-use anyhow::{Context as _, bail, ensure};
-use jiff::civil::Date;
-use taraz_analytics::calendar::date_of_ms;
+use anyhow::bail;
 use taraz_analytics::performance::{Interval, Plant, Report, report};
 
+use super::FilesWithParams;
+use super::intervals::Intervals;
 use super::json::Object;
 use super::params::Params;
 use super::table::{Row, Table};
-use super::{FilesWithParams, Stamp};
 
-const HOUR_MS: f64 = 3_600_000.0;
 /// Irradiance in W/m² from which on a plant should be running, unless the parameters say otherwise.
 const IRRADIANCE_MIN_W_M2: f64 = 50.0;
 /// Where a file of results keeps its parameters.
@@ -19,19 +17,17 @@ const WITHIN: &[&str] = &["params"];
 pub(super) fn run(files: &FilesWithParams) -> anyhow::Result<()> {
     let table = Table::read(&files.input, &["ts_utc", "g_poa_wm2", "e_ac_kwh"])?;
     let params = Params::read(&files.params)?;
-    let rows: anyhow::Result<Vec<(i64, Interval)>> = table
+    let grid = Intervals::of(&table, &params, WITHIN)?;
+    let intervals: anyhow::Result<Vec<Interval>> = grid
         .rows()
-        .map(|row| Ok((row.time_ms("ts_utc")?, interval(row)?)))
+        .iter()
+        .map(|row| row.map_or_else(|| Ok(Interval::default()), interval))
         .collect();
-    let rows = rows?;
-    ensure!(!rows.is_empty(), "{} has no rows", files.input.display());
-    let interval_h = interval_h(&params, rows.iter().map(|row| row.0))?;
-    let intervals: Vec<Interval> = rows.iter().map(|row| row.1).collect();
+    let intervals = intervals?;
     let plant = plant(&params, &intervals)?;
-    let mut periods = vec![figures("total", &report(&plant, &intervals, interval_h))];
-    let dates = rows.iter().map(|row| local_date(row.0, files.stamp));
-    for (number, (_, range)) in (1..).zip(by_date(dates)) {
-        let of_day = report(&plant, &intervals[range], interval_h);
+    let mut periods = vec![figures("total", &report(&plant, &intervals, grid.length_h))];
+    for (number, range) in (1..).zip(grid.days(files.stamp)) {
+        let of_day = report(&plant, &intervals[range], grid.length_h);
         periods.push(figures(&format!("day{number}"), &of_day));
     }
     let mut shown = Object::default();
@@ -41,7 +37,7 @@ pub(super) fn run(files: &FilesWithParams) -> anyhow::Result<()> {
         .add("gamma", plant.gamma_per_k)
         .add("Tann", plant.annual_module_c)
         .add("Gmin", plant.irradiance_min_w_m2)
-        .add("tau_h", interval_h);
+        .add("tau_h", grid.length_h);
     let mut result = Object::default();
     result.add("params", shown).add("expected", periods);
     result.write(&files.output)
@@ -53,11 +49,12 @@ fn interval(row: Row<'_>) -> anyhow::Result<Interval> {
         module_c: row.number("t_mod_c")?,
         dc_kwh: row.number("e_dc_kwh")?,
         ac_kwh: row.number("e_ac_kwh")?,
-        is_up: row.number("unit_up")?.map(|up| up > 0.0),
+        is_up: row.truth("unit_up")?,
     })
 }
 
 fn plant(params: &Params, intervals: &[Interval]) -> anyhow::Result<Plant> {
+    let dc_rated_kw = params.positive("P0", WITHIN)?;
     let gamma_per_k = params.number("gamma", WITHIN)?;
     if gamma_per_k.is_none() && intervals.iter().any(|one| one.module_c.is_some()) {
         bail!(
@@ -65,51 +62,13 @@ fn plant(params: &Params, intervals: &[Interval]) -> anyhow::Result<Plant> {
         );
     }
     Ok(Plant {
-        dc_rated_kw: params.positive("P0", WITHIN)?,
+        dc_rated_kw,
         ac_rated_kw: params.number("Pac", WITHIN)?,
         gamma_per_k: gamma_per_k.unwrap_or(0.0),
         annual_module_c: params.number("Tann", WITHIN)?,
         irradiance_min_w_m2: params.number("Gmin", WITHIN)?.unwrap_or(IRRADIANCE_MIN_W_M2),
         has_sensor: true,
     })
-}
-
-/// The length of an interval: as the parameters say, else the smallest step between two times.
-pub(super) fn interval_h(params: &Params, times_ms: impl Iterator<Item = i64>) -> anyhow::Result<f64> {
-    if params.number("tau_h", WITHIN)?.is_some() {
-        return params.positive("tau_h", WITHIN);
-    }
-    let times_ms: Vec<i64> = times_ms.collect();
-    let steps = times_ms
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .filter(|&step| step > 0);
-    let step_ms = steps
-        .min()
-        .context("one row has no step between times: add the parameter tau_h (hours)")?;
-    Ok(step_ms as f64 / HOUR_MS)
-}
-
-/// The local day that an interval lies in.
-pub(super) fn local_date(time_ms: i64, stamp: Stamp) -> Date {
-    // The last millisecond of an interval belongs to it, its end does not.
-    let within_ms = match stamp {
-        Stamp::End => time_ms - 1,
-        Stamp::Begin => time_ms,
-    };
-    date_of_ms(within_ms)
-}
-
-/// Runs of one date each, as ranges.
-pub(super) fn by_date(dates: impl Iterator<Item = Date>) -> Vec<(Date, std::ops::Range<usize>)> {
-    let mut runs: Vec<(Date, std::ops::Range<usize>)> = Vec::new();
-    for (index, date) in dates.enumerate() {
-        match runs.last_mut() {
-            Some((last, range)) if *last == date => range.end = index + 1,
-            _ => runs.push((date, index..index + 1)),
-        }
-    }
-    runs
 }
 
 fn figures(period: &str, report: &Report) -> Object {

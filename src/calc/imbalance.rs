@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail};
 use taraz_analytics::imbalance::{
     Deviation, EnergyInterval, clear_sky_schedule, deviation, energy_balance, netting, obligation,
     persistence_schedule,
 };
 
 use super::FilesWithParams;
-use super::iec61724::{by_date, interval_h, local_date};
+use super::intervals::Intervals;
 use super::json::Object;
 use super::params::Params;
 use super::table::Table;
@@ -20,35 +20,35 @@ const WITHIN: &[&str] = &["params", "total", "fleet_two_sites"];
 const OWN_SCHEDULES: [&str; 2] = ["persistence", "clearsky"];
 
 /// The file, column by column.
-struct Data {
+struct Data<'a> {
+    grid: Intervals<'a>,
     made: Vec<Option<f64>>,
     load: Vec<Option<f64>>,
     clear: Vec<Option<f64>>,
     /// Name and column.
     schedules: Vec<(String, Vec<Option<f64>>)>,
-    interval_h: f64,
     rated_kw: Option<f64>,
 }
 
 pub(super) fn run(files: &FilesWithParams) -> anyhow::Result<()> {
     let table = Table::read(&files.input, &["ts_utc", "gen_kwh", "load_kwh"])?;
     let params = Params::read(&files.params)?;
-    let times: anyhow::Result<Vec<i64>> = table.rows().map(|row| row.time_ms("ts_utc")).collect();
-    let times = times?;
-    ensure!(!times.is_empty(), "{} has no rows", files.input.display());
-    let data = data(&table, &params, &times)?;
+    let data = data(&table, &params)?;
     let share = params.number("obligation_share", WITHIN)?;
-    let days = by_date(times.iter().map(|&time_ms| local_date(time_ms, files.stamp)));
+    if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+        bail!("expected the parameter obligation_share from 0 to 1 (20 % is 0.2), got {share}");
+    }
+    let days = data.grid.days(files.stamp);
     let mut result = Object::default();
     result.add("P0_kw", data.rated_kw);
-    result.add("total", balance(&data, 0..times.len(), share));
-    for (number, (_, range)) in (1..).zip(&days) {
+    result.add("total", balance(&data, 0..data.grid.len(), share));
+    for (number, range) in (1..).zip(&days) {
         result.add(format!("day{number}"), balance(&data, range.clone(), share));
     }
     for (number, pair) in (2..).zip(days.windows(2)) {
         result.add(
             format!("day{number}_forecast"),
-            forecast(&data, pair[0].1.clone(), pair[1].1.clone()),
+            forecast(&data, &pair[0], pair[1].clone()),
         );
     }
     if let Some(rule) = params.text("site2_rule", WITHIN) {
@@ -57,10 +57,9 @@ pub(super) fn run(files: &FilesWithParams) -> anyhow::Result<()> {
     result.write(&files.output)
 }
 
-fn data(table: &Table, params: &Params, times: &[i64]) -> anyhow::Result<Data> {
-    let column = |name: &str| -> anyhow::Result<Vec<Option<f64>>> {
-        table.rows().map(|row| row.number(name)).collect()
-    };
+fn data<'a>(table: &'a Table, params: &Params) -> anyhow::Result<Data<'a>> {
+    let grid = Intervals::of(table, params, WITHIN)?;
+    let column = |name: &str| grid.column(name);
     let mut names: Vec<&str> = OWN_SCHEDULES.to_vec();
     for header in table.columns() {
         let name = header
@@ -76,19 +75,19 @@ fn data(table: &Table, params: &Params, times: &[i64]) -> anyhow::Result<Data> {
         load: column("load_kwh")?,
         clear: column("clearsky_kwh")?,
         schedules: names.into_iter().map(schedule).collect::<anyhow::Result<_>>()?,
-        interval_h: interval_h(params, times.iter().copied())?,
         rated_kw: params.number("P0_kw", WITHIN)?,
+        grid,
     })
 }
 
-fn balance(data: &Data, range: Range<usize>, share: Option<f64>) -> Object {
+fn balance(data: &Data<'_>, range: Range<usize>, share: Option<f64>) -> Object {
     let interval = |index: usize| EnergyInterval {
         generation_kwh: data.made[index],
         load_kwh: data.load[index],
         grid_kwh: None,
     };
     let intervals: Vec<EnergyInterval> = range.map(interval).collect();
-    let balance = energy_balance(&intervals, data.interval_h);
+    let balance = energy_balance(&intervals, data.grid.length_h);
     let due = share.map(|share| obligation(&balance, share));
     let mut object = Object::default();
     object
@@ -116,7 +115,7 @@ fn balance(data: &Data, range: Range<usize>, share: Option<f64>) -> Object {
     object
 }
 
-fn forecast(data: &Data, before: Range<usize>, day: Range<usize>) -> Object {
+fn forecast(data: &Data<'_>, before: &Range<usize>, day: Range<usize>) -> Object {
     let clear_sky = clear_sky_schedule(
         &data.clear[day.clone()],
         &data.made[before.clone()],
@@ -129,7 +128,7 @@ fn forecast(data: &Data, before: Range<usize>, day: Range<usize>) -> Object {
             Some(stated.to_vec())
         } else {
             match name.as_str() {
-                "persistence" => Some(persistence_schedule(&data.made[before.clone()])),
+                "persistence" => Some(persistence_schedule(&the_day_before(data, before, &day))),
                 "clearsky" => clear_sky.as_ref().map(|(schedule, _)| schedule.clone()),
                 _ => None,
             }
@@ -142,7 +141,17 @@ fn forecast(data: &Data, before: Range<usize>, day: Range<usize>) -> Object {
     object
 }
 
-fn met(data: &Data, schedule: &[Option<f64>], day: Range<usize>) -> Object {
+/// What was made 24 h before each interval of a day, within the local day before.
+fn the_day_before(data: &Data<'_>, before: &Range<usize>, day: &Range<usize>) -> Vec<Option<f64>> {
+    let made = |index: usize| {
+        data.grid
+            .day_before(index, before)
+            .and_then(|index| data.made[index])
+    };
+    day.clone().map(made).collect()
+}
+
+fn met(data: &Data<'_>, schedule: &[Option<f64>], day: Range<usize>) -> Object {
     let actual = &data.made[day.clone()];
     let clear = &data.clear[day];
     let is_lit = |index: usize| match clear[index] {
@@ -154,7 +163,7 @@ fn met(data: &Data, schedule: &[Option<f64>], day: Range<usize>) -> Object {
             .any(|kwh| kwh > 0.0),
     };
     let is_daylight: Vec<bool> = (0..actual.len()).map(is_lit).collect();
-    let met: Deviation = deviation(actual, schedule, &is_daylight, data.interval_h);
+    let met: Deviation = deviation(actual, schedule, &is_daylight, data.grid.length_h);
     let mut object = Object::default();
     object
         .add("sched_kwh", met.scheduled_kwh)
@@ -176,7 +185,7 @@ fn met(data: &Data, schedule: &[Option<f64>], day: Range<usize>) -> Object {
 }
 
 /// A second site that is made from the first: `gen2=round(reverse(gen)*0.4,3), load2=round(load*0.3,3)`.
-fn two_sites(data: &Data, rule: &str) -> anyhow::Result<Object> {
+fn two_sites(data: &Data<'_>, rule: &str) -> anyhow::Result<Object> {
     let unclear = || {
         format!(
             "expected a site2_rule such as gen2=round(reverse(gen)*0.4,3), load2=round(load*0.3,3), got {rule:?}"

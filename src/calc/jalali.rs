@@ -1,6 +1,6 @@
 //! `taraz calc jalali`.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use taraz_analytics::calendar::{Jalali, jalali_day_bounds_ms};
@@ -50,13 +50,18 @@ pub(super) fn run(files: &Files) -> anyhow::Result<()> {
 }
 
 fn day(row: Row<'_>) -> anyhow::Result<Jalali> {
-    if let Some(gregorian) = row.text("gregorian") {
-        let date: Date = gregorian
-            .parse()
-            .with_context(|| format!("expected a date such as 2025-03-21, got {gregorian:?}"))?;
-        return Ok(Jalali::from_gregorian(date)?);
+    let named = row.text("jalali").map(str::parse::<Jalali>).transpose()?;
+    let Some(gregorian) = row.text("gregorian") else {
+        return named.context("jalali and gregorian are empty: give one of them");
+    };
+    let date: Date = gregorian
+        .parse()
+        .with_context(|| format!("expected a date such as 2025-03-21, got {gregorian:?}"))?;
+    let day = Jalali::from_gregorian(date)?;
+    if let Some(named) = named.filter(|&named| named != day) {
+        bail!("{gregorian} is {day}, but jalali says {named}: leave one of them out");
     }
-    Ok(row.required("jalali")?.parse()?)
+    Ok(day)
 }
 
 /// `2025-03-20T20:30Z`.

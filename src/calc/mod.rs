@@ -5,6 +5,7 @@
 
 mod iec61724;
 mod imbalance;
+mod intervals;
 mod jalali;
 mod json;
 mod params;

@@ -1,5 +1,7 @@
 //! `taraz calc phases`.
 
+use std::ops::RangeInclusive;
+
 use taraz_analytics::imbalance::{
     LineVoltages, PhaseVoltages, current_unbalance_pct, iec_unbalance_pct, lines_of_phasors,
     mean_deviation_pct, neutral_current_a, symmetrical_pct,
@@ -30,6 +32,11 @@ const COLUMNS: &[&str] = &[
     "neutral_current_a_pf1_120deg",
 ];
 
+/// What an effective value can be.
+const EFFECTIVE: RangeInclusive<f64> = 0.0..=1e9;
+/// What an angle can be in degrees: any turn, as meters count them.
+const ANGLE: RangeInclusive<f64> = -720.0..=720.0;
+
 pub(super) fn run(files: &Files) -> anyhow::Result<()> {
     let table = Table::read(&files.input, &[])?;
     let is_there = |names: [&str; 3]| {
@@ -53,23 +60,28 @@ pub(super) fn run(files: &Files) -> anyhow::Result<()> {
 }
 
 /// Three cells, when all of them are known.
-fn three(row: Row<'_>, names: [&str; 3]) -> anyhow::Result<Option<[f64; 3]>> {
-    let [a, b, c] = names.map(|name| row.number(name));
+fn three(
+    row: Row<'_>,
+    names: [&str; 3],
+    range: &RangeInclusive<f64>,
+    unit: &str,
+) -> anyhow::Result<Option<[f64; 3]>> {
+    let [a, b, c] = names.map(|name| row.number_within(name, range.clone(), unit));
     Ok(a?.zip(b?).zip(c?).map(|((a, b), c)| [a, b, c]))
 }
 
 fn cells(row: Row<'_>) -> anyhow::Result<[Option<f64>; 19]> {
-    let voltage_v = three(row, ["v1", "v2", "v3"])?;
-    let angle_deg = three(row, ["ang1", "ang2", "ang3"])?;
+    let voltage_v = three(row, ["v1", "v2", "v3"], &EFFECTIVE, " V")?;
+    let angle_deg = three(row, ["ang1", "ang2", "ang3"], &ANGLE, "°")?;
     let phasors = voltage_v
         .zip(angle_deg)
         .map(|(voltage_v, angle_deg)| PhaseVoltages { voltage_v, angle_deg });
     let lines = match phasors {
         Some(phasors) => Some(lines_of_phasors(&phasors)),
-        None => three(row, ["u12", "u23", "u31"])?.map(LineVoltages),
+        None => three(row, ["u12", "u23", "u31"], &EFFECTIVE, " V")?.map(LineVoltages),
     };
     let exact = phasors.and_then(|phasors| symmetrical_pct(&phasors));
-    let current_a = three(row, ["i1", "i2", "i3"])?;
+    let current_a = three(row, ["i1", "i2", "i3"], &EFFECTIVE, " A")?;
     let [v1, v2, v3] = split(voltage_v);
     let [ang1, ang2, ang3] = split(angle_deg);
     let [u12, u23, u31] = split(lines.map(|lines| lines.0));

@@ -1,5 +1,7 @@
 //! `taraz calc solar`.
 
+use std::ops::RangeInclusive;
+
 use taraz_analytics::solar::{
     ALBEDO_DEFAULT, Atmosphere, INVERTER_EFFICIENCY, LOSSES_DEFAULT, Place, SAPM_OPEN_RACK_GLASS_GLASS,
     SOLAR_CONSTANT_W_M2, Surface, absolute_air_mass, cell_faiman_c, cell_sapm_c, extraterrestrial_w_m2,
@@ -49,6 +51,20 @@ const OUTPUTS: &[&str] = &[
     "pdc_net_kw",
     "pac_kw",
 ];
+/// What an input can be, and its unit. The standard atmosphere ends at 11 km (ISO 2533).
+const RANGES: &[(&str, RangeInclusive<f64>, &str)] = &[
+    ("lat", -90.0..=90.0, "°"),
+    ("lon", -180.0..=180.0, "°"),
+    ("alt_m", -500.0..=11_000.0, " m"),
+    ("pressure_pa", 1_000.0..=120_000.0, " Pa"),
+    ("tilt", 0.0..=180.0, "°"),
+    ("surf_az", -360.0..=360.0, "°"),
+    ("pdc0_kw", 0.0..=f64::INFINITY, " kW"),
+    ("pac0_kw", 0.0..=f64::INFINITY, " kW"),
+    ("tl", 0.0..=100.0, ""),
+    ("temp_air", -100.0..=100.0, " °C"),
+    ("wind", 0.0..=200.0, " m/s"),
+];
 /// Change of a module's power per kelvin.
 const GAMMA_PER_K: f64 = -0.004;
 const W_PER_KW: f64 = 1_000.0;
@@ -58,6 +74,7 @@ pub(super) fn run(files: &Files) -> anyhow::Result<()> {
     let columns: Vec<&str> = INPUTS.iter().chain(OUTPUTS).copied().collect();
     let mut writer = Writer::create(&files.output, &columns)?;
     for row in table.rows() {
+        check_ranges(row)?;
         let place = Place {
             latitude_deg: row.required_number("lat")?,
             longitude_deg: row.required_number("lon")?,
@@ -77,6 +94,14 @@ pub(super) fn run(files: &Files) -> anyhow::Result<()> {
         writer.row(&cells)?;
     }
     writer.finish()
+}
+
+/// A row without what can't be: a slipped column shows here, not in the figures.
+fn check_ranges(row: Row<'_>) -> anyhow::Result<()> {
+    for (column, range, unit) in RANGES {
+        row.number_within(column, range.clone(), unit)?;
+    }
+    Ok(())
 }
 
 /// The computed cells of a row, in the order of [`OUTPUTS`].

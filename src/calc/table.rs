@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -39,33 +40,29 @@ impl Table {
         } else {
             Box::new(file)
         };
-        let mut csv = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
-        let headers = csv.headers().with_context(|| format!("{name} is no CSV file"))?;
+        let mut csv = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .flexible(true)
+            .from_reader(reader);
+        let no_csv = || format!("{name} is no CSV file in UTF-8: save it as one, with commas");
+        let headers = csv.headers().with_context(no_csv)?;
         let clean = |header: &str| header.trim_start_matches('\u{feff}').to_owned();
         let columns: Vec<String> = headers.iter().map(clean).collect();
-        if columns.len() > COLUMNS_MAX {
+        check_columns(&name.to_string(), &columns, required)?;
+        let rows: Result<Vec<_>, _> = csv.records().collect();
+        let rows = rows.with_context(no_csv)?;
+        if let Some(odd) = rows.iter().find(|row| row.len() != columns.len()) {
             bail!(
-                "{name} has {} columns, expected at most {COLUMNS_MAX}",
+                "{name} line {}: {} cells, but the header has {}: check its commas and quotes",
+                line(odd),
+                odd.len(),
                 columns.len()
             );
         }
-        let missing: Vec<&str> = required
-            .iter()
-            .copied()
-            .filter(|wanted| !columns.iter().any(|column| column == wanted))
-            .collect();
-        if !missing.is_empty() {
-            bail!(
-                "{name} lacks the column {}; it has: {}",
-                missing.join(", "),
-                columns.join(", ")
-            );
-        }
-        let rows: Result<Vec<_>, _> = csv.records().collect();
         Ok(Self {
             path: path.to_owned(),
             columns,
-            rows: rows.with_context(|| format!("{name} is no CSV file"))?,
+            rows,
         })
     }
 
@@ -78,6 +75,51 @@ impl Table {
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.rows.len()).map(|index| Row { table: self, index })
     }
+}
+
+/// A header that can be read by name, with all that nothing can be done without.
+fn check_columns(name: &str, columns: &[String], required: &[&str]) -> anyhow::Result<()> {
+    let list = || columns.join(", ");
+    if columns.iter().all(String::is_empty) {
+        bail!("{name} is empty: expected a line with the names of the columns first");
+    }
+    if columns.len() > COLUMNS_MAX {
+        bail!(
+            "{name} has {} columns, expected at most {COLUMNS_MAX}",
+            columns.len()
+        );
+    }
+    let twice = (1..columns.len()).find(|&place| columns[..place].contains(&columns[place]));
+    if let Some(place) = twice.filter(|&place| !columns[place].is_empty()) {
+        bail!(
+            "{name} has the column {} twice: leave one of them out",
+            columns[place]
+        );
+    }
+    let missing: Vec<&str> = required
+        .iter()
+        .copied()
+        .filter(|wanted| !columns.iter().any(|column| column == wanted))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_others = columns.len() == 1 && columns[0].contains([';', '\t']);
+    let hint = if by_others {
+        "; separate the columns by commas"
+    } else {
+        ""
+    };
+    bail!(
+        "{name} lacks the column {}; it has: {}{hint}",
+        missing.join(", "),
+        list()
+    )
+}
+
+/// The line that a row begins on, counted from 1.
+fn line(row: &csv::StringRecord) -> u64 {
+    row.position().map_or(0, csv::Position::line)
 }
 
 impl<'a> Row<'a> {
@@ -112,6 +154,35 @@ impl<'a> Row<'a> {
             .with_context(|| format!("{}: {column} is empty", self.place()))
     }
 
+    /// A cell's number, when it is known, within what is possible.
+    pub(crate) fn number_within(
+        self,
+        column: &str,
+        range: RangeInclusive<f64>,
+        unit: &str,
+    ) -> anyhow::Result<Option<f64>> {
+        let number = self.number(column)?;
+        if let Some(number) = number.filter(|number| !range.contains(number)) {
+            let (least, most) = (range.start(), range.end());
+            let expected = if most.is_finite() {
+                format!("{least} to {most}{unit}")
+            } else {
+                format!("{least}{unit} or more")
+            };
+            bail!("{}: expected {column} of {expected}, got {number}", self.place());
+        }
+        Ok(number)
+    }
+
+    /// A cell's truth: a number above 0, or `true`; `None` where it is not known.
+    pub(crate) fn truth(self, column: &str) -> anyhow::Result<Option<bool>> {
+        match self.text(column) {
+            Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            _ => Ok(self.number(column)?.map(|number| number > 0.0)),
+        }
+    }
+
     /// The instant in a cell, UTC ms.
     pub(crate) fn time_ms(self, column: &str) -> anyhow::Result<i64> {
         let text = self.required(column)?;
@@ -120,8 +191,11 @@ impl<'a> Row<'a> {
 
     /// Where it stands, for messages.
     pub(crate) fn place(self) -> String {
-        // The header is the first line.
-        format!("{} line {}", self.table.path.display(), self.index + 2)
+        format!(
+            "{} line {}",
+            self.table.path.display(),
+            line(&self.table.rows[self.index])
+        )
     }
 }
 
@@ -136,37 +210,37 @@ pub(crate) fn instant_ms(text: &str) -> anyhow::Result<i64> {
     Ok(Offset::UTC.to_timestamp(civil)?.as_millisecond())
 }
 
-/// A CSV file that is being written.
+/// A CSV file that is written at the end, whole: a mistake on the way leaves none.
 pub(crate) struct Writer {
-    csv: csv::Writer<File>,
-    name: String,
+    csv: csv::Writer<Vec<u8>>,
+    path: PathBuf,
 }
 
 impl Writer {
     /// Begins a file with its header.
     pub(crate) fn create(path: &Path, columns: &[&str]) -> anyhow::Result<Self> {
-        let name = path.display().to_string();
-        let file = File::create(path).with_context(|| format!("can't write {name}"))?;
         let mut writer = Self {
-            csv: csv::Writer::from_writer(file),
-            name,
+            csv: csv::Writer::from_writer(Vec::new()),
+            path: path.to_owned(),
         };
         writer.row(columns)?;
         Ok(writer)
     }
 
-    /// Writes a row.
+    /// Adds a row.
     pub(crate) fn row<T: AsRef<[u8]>>(&mut self, cells: &[T]) -> anyhow::Result<()> {
-        self.csv
-            .write_record(cells)
-            .with_context(|| format!("can't write {}", self.name))
+        Ok(self.csv.write_record(cells)?)
     }
 
-    /// Writes what is left.
-    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
-        self.csv
-            .flush()
-            .with_context(|| format!("can't write {}", self.name))
+    /// Writes the file.
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
+        let name = self.path.display();
+        let bytes = self
+            .csv
+            .into_inner()
+            .map_err(csv::IntoInnerError::into_error)
+            .with_context(|| format!("can't write {name}"))?;
+        std::fs::write(&self.path, bytes).with_context(|| format!("can't write {name}"))
     }
 }
 

@@ -14,7 +14,9 @@ pub(crate) enum CalcCommand {
     #[command(after_help = "Reads v1..v3 and ang1..ang3 (without angles: u12, u23, u31), i1..i3.")]
     Phases(Files),
     /// Jalali and Gregorian dates, leap years, the bounds of Tehran's days in UTC, row by row.
-    #[command(after_help = "Reads gregorian, or jalali where that is empty or missing.")]
+    #[command(
+        after_help = "Reads gregorian, or jalali where that is empty or missing; where both stand they must name the same day."
+    )]
     Jalali(Files),
     /// Yields, performance ratios, capacity factors and availability after IEC 61724-1: in total and by day.
     #[command(after_help = IEC_HELP)]
@@ -30,7 +32,8 @@ pdc0_kw, pac0_kw. Conventions: SPA, Spencer, Kasten-Young, Ineichen, Hay-Davies,
 
 const IEC_HELP: &str = "\
 Reads ts_utc, g_poa_wm2, e_ac_kwh and, where there are any, t_mod_c, e_dc_kwh, unit_up. Parameters: P0 (kW), Pac (kW), gamma (1/K),
-Tann (deg C), Gmin (W/m2, 50 unless given), tau_h (hours, the times' step unless given), at the top of the file or under \"params\".";
+Tann (deg C), Gmin (W/m2, 50 unless given), tau_h (hours, the times' smallest step unless given), at the top of the file or under \"params\".
+Rows may stand in any order; an interval between the first and the last that has no row counts as missing.";
 
 const IMBALANCE_HELP: &str = "\
 Reads ts_utc, gen_kwh, load_kwh and, where there are any, clearsky_kwh and schedules (sched_NAME_kwh); persistence and clear-sky schedules are

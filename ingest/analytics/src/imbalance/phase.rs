@@ -2,6 +2,9 @@
 
 /// 120° in radians.
 const THIRD_RAD: f64 = core::f64::consts::TAU / 3.0;
+/// What is left of sums and differences of voltages below this share of the largest is rounding: sine and cosine of an angle
+/// in degrees are exact to 1e-16, meters to 1e-3.
+const ROUNDING: f64 = 1e-9;
 
 /// Three phase voltages with their angles: V and degrees.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +77,17 @@ impl PhaseVoltages {
     /// A symmetrical component's magnitude in V.
     fn component_v(&self, turn_rad: f64) -> f64 {
         let [a, b, c] = self.turned(turn_rad);
-        a.plus(b).plus(c).magnitude() / 3.0
+        self.beyond_rounding(a.plus(b).plus(c).magnitude() / 3.0)
+    }
+
+    /// The magnitude of a sum of phasors, 0 where it is only what rounding leaves.
+    fn beyond_rounding(&self, magnitude_v: f64) -> f64 {
+        let largest_v = self.voltage_v.iter().copied().fold(0.0, f64::max);
+        if magnitude_v > largest_v * ROUNDING {
+            magnitude_v
+        } else {
+            0.0
+        }
     }
 }
 
@@ -82,10 +95,11 @@ impl PhaseVoltages {
 #[must_use]
 pub fn lines_of_phasors(phases: &PhaseVoltages) -> LineVoltages {
     let [a, b, c] = phases.turned(0.0);
-    LineVoltages([a.minus(b), b.minus(c), c.minus(a)].map(Complex::magnitude))
+    LineVoltages([a.minus(b), b.minus(c), c.minus(a)].map(|line| phases.beyond_rounding(line.magnitude())))
 }
 
-/// Unbalance by symmetrical components (Fortescue; IEC 61000-4-30 §5.7.1, the definition); `None` without a positive sequence.
+/// Unbalance by symmetrical components (Fortescue; IEC 61000-4-30 §5.7.1, the definition); `None` without a positive sequence:
+/// without voltage, or when all phases are in phase or turn the other way round.
 #[must_use]
 pub fn symmetrical_pct(phases: &PhaseVoltages) -> Option<Unbalance> {
     let positive_v = phases.component_v(THIRD_RAD);
@@ -162,6 +176,22 @@ mod tests {
         assert_eq!(iec_unbalance_pct(LineVoltages([0.0; 3])), None);
         assert_eq!(iec_unbalance_pct(LineVoltages([400.0, 100.0, 100.0])), None);
         assert_eq!(current_unbalance_pct([7.0; 3]), Some(0.0));
+    }
+
+    #[test]
+    fn rounding_is_no_positive_sequence() {
+        let of = |angle_deg| PhaseVoltages {
+            voltage_v: [230.0; 3],
+            angle_deg,
+        };
+        // The other way round, and all in phase, as a single-phase supply on three inputs is.
+        assert_eq!(symmetrical_pct(&of([0.0, 120.0, -120.0])), None);
+        for angle_deg in [[0.0; 3], [0.0, 360.0, -360.0], [77.7; 3]] {
+            assert_eq!(symmetrical_pct(&of(angle_deg)), None);
+            assert_eq!(lines_of_phasors(&of(angle_deg)).0, [0.0; 3]);
+        }
+        let balanced = symmetrical_pct(&of([10.0, -110.0, 130.0])).unwrap();
+        assert_eq!((balanced.negative_pct, balanced.zero_pct), (0.0, 0.0));
     }
 
     proptest! {
