@@ -22,16 +22,7 @@ const BATCH_READINGS: usize = 10_000;
 /// # Errors
 /// When ingest does not start, or a batch is not taken whole.
 pub(crate) fn run(amount: &Amount, folder: &Path, without_registers: bool) -> Result<Value> {
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    taraz_load::lay_out(folder, amount.devices, 1)?;
-    let fleet = Fleet::parse(&std::fs::read_to_string(folder.join("fleet.toml"))?)?;
-    let config = Config {
-        data: folder.join("ingest"),
-        listen: ([127, 0, 0, 1], 0).into(),
-        token: "token-of-one-measured-stage".to_owned(),
-        influx: Vec::new(),
-        store: StoreConfig::default(),
-    };
+    let (config, fleet) = prepared(amount, folder)?;
     let now_ms = now_ms()?;
     let mut devices = devices(amount.devices, now_ms)?;
     if without_registers {
@@ -42,7 +33,7 @@ pub(crate) fn run(amount: &Amount, folder: &Path, without_registers: bool) -> Re
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let registry = prometheus::Registry::new();
-        let ingest = Ingest::start(config, Arc::new(fleet), registry, stop.clone()).await?;
+        let ingest = Ingest::start(config, fleet, registry, stop.clone()).await?;
         let receiver = ingest.receiver();
         let (before, begun) = (Usage::of(std::process::id())?, Instant::now());
         let count = batches.len();
@@ -65,12 +56,33 @@ pub(crate) fn run(amount: &Amount, folder: &Path, without_registers: bool) -> Re
     })
 }
 
+/// Writes the registry of the devices into the new `folder`: what ingest is to be started with.
+///
+/// # Errors
+/// When the folder can't be written.
+pub(crate) fn prepared(amount: &Amount, folder: &Path) -> Result<(Config, Arc<Fleet>)> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    taraz_load::lay_out(folder, amount.devices, 1)?;
+    let fleet = Fleet::parse(&std::fs::read_to_string(folder.join("fleet.toml"))?)?;
+    let config = Config {
+        data: folder.join("ingest"),
+        listen: ([127, 0, 0, 1], 0).into(),
+        token: "token-of-one-measured-stage".to_owned(),
+        influx: Vec::new(),
+        store: StoreConfig::default(),
+    };
+    Ok((config, Arc::new(fleet)))
+}
+
 fn rounds(amount: &Amount) -> usize {
     amount.readings / amount.readings_per_frame / amount.devices
 }
 
 /// One frame of each device after the other, as a spool holds them.
-fn batches(devices: &mut [Device], amount: &Amount, now_ms: u64) -> Result<Vec<Vec<u8>>> {
+///
+/// # Errors
+/// When a frame can't be written or read.
+pub(crate) fn batches(devices: &mut [Device], amount: &Amount, now_ms: u64) -> Result<Vec<Vec<u8>>> {
     let mut batches = Vec::new();
     let (mut writer, mut readings, mut position) = (BatchWriter::new(), 0, 0);
     for _ in 0..rounds(amount) {

@@ -6,6 +6,7 @@
 mod decode;
 mod gateway;
 mod ingest;
+mod present;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,15 @@ enum Command {
         /// Readings state no register: no points, no intervals
         #[arg(long)]
         without_registers: bool,
+    },
+    /// Compute and answer what is said of the present of many plants
+    Present {
+        /// Plants, each with a meter
+        #[arg(long, default_value_t = 10_000)]
+        plants: usize,
+        /// A new folder for registry and store
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
     },
     /// Serve as a gateway whose ingest takes everything at once, until Ctrl-C
     Gateway {
@@ -80,6 +90,7 @@ fn main() -> Result<()> {
             folder,
             without_registers,
         } => println!("{:#}", ingest::run(&amount, &folder, without_registers)?),
+        Command::Present { plants, folder } => println!("{:#}", present::run(plants, &folder)?),
         Command::Gateway { folder, listen } => gateway::serve(&folder, listen)?,
     }
     Ok(())
@@ -93,8 +104,12 @@ fn now_ms() -> Result<u64> {
 
 /// The devices of a run, with the key that [`taraz_load::lay_out`] writes.
 fn devices(count: usize, now_ms: u64) -> Result<Vec<taraz_load::Device>> {
+    devices_from(count, now_ms - BACKLOG_DAYS * 86_400_000, STEP_MS)
+}
+
+/// Devices that were polled every `step_ms` from `start_ms` (UTC) on.
+fn devices_from(count: usize, start_ms: u64, step_ms: u64) -> Result<Vec<taraz_load::Device>> {
     let master = taraz_load::master_key();
-    let start_ms = now_ms - BACKLOG_DAYS * 86_400_000;
-    let device = |index| taraz_load::Device::new(index, &master, INCARNATION, start_ms, STEP_MS);
+    let device = |index| taraz_load::Device::new(index, &master, INCARNATION, start_ms, step_ms);
     (0..count).map(device).collect()
 }

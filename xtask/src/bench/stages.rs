@@ -1,4 +1,4 @@
-//! Each stage alone: tag check and decode, the gateway without an ingest, ingest without a gateway.
+//! Each stage alone: tag check and decode, the gateway without an ingest, ingest without a gateway, the present of many plants.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::command::{CommandLine, text};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const DEVICES: usize = 1_000;
+/// Of what is said of the present.
+const PLANTS: usize = 10_000;
 const WINDOW: usize = 20;
 /// Of each run of the gateway and of ingest.
 const READINGS: u64 = 500_000;
@@ -87,8 +89,44 @@ pub(super) fn measure(binaries: &Binaries, folder: &Path) -> Result<Report> {
         );
         add("interval update (the difference), CPU", all - commit, "s/million");
     }
+    report.add(present(binaries, &folder.join("present"))?);
     report.add([machine::after()?]);
     Ok(report)
+}
+
+/// What is said of the present of many plants: how long it takes to compute and to answer, and how long the answers are.
+fn present(binaries: &Binaries, folder: &Path) -> Result<Vec<Figure>> {
+    let (part, plants) = (format!("{PLANTS} plants"), PLANTS.to_string());
+    println!("━━ {part} ━━");
+    let words = ["present", "--plants", &plants, "--folder", text(folder)?];
+    let line = [&[text(&binaries.stages)?], &words[..]].concat();
+    let told = serde_json::from_str(&CommandLine::new(&line).output()?)?;
+    let mut figures = Vec::new();
+    for (what, name) in [
+        ("today's figures are computed in", "figures"),
+        ("the outlook is computed in", "outlook"),
+        ("the gap ledger is read in", "ledger"),
+    ] {
+        figures.push(Figure::new(
+            &part,
+            what,
+            number(&told, &format!("{name}_ms"))?,
+            "ms",
+        ));
+    }
+    for (what, name) in [
+        ("scrape of /metrics", "scrape"),
+        ("/api/v1/plants", "plants"),
+        ("/api/v1/sites", "sites"),
+        ("/api/v1/gaps", "gaps"),
+    ] {
+        let (ms, bytes) = (format!("{name}_ms"), format!("{name}_bytes"));
+        figures.push(Figure::new(&part, what, number(&told, &ms)?, "ms"));
+        figures.push(Figure::new(&part, what, number(&told, &bytes)?, "B"));
+    }
+    let rss_mib = number(&told, "rss_kib")? / 1_024.0;
+    figures.push(Figure::new(&part, "memory", rss_mib, "MiB"));
+    Ok(figures)
 }
 
 fn stage(binaries: &Binaries, words: &[&str], per_frame: u64, readings: u64) -> Result<Value> {
