@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreConfig};
 use crate::http::{self, Parts};
-use crate::metrics::{self, Sources};
+use crate::metrics::register_process;
 use crate::receive::Receiver;
 use crate::sinks::{Sink, SinkError};
 use crate::store::{Now, Store, StoreError};
@@ -125,12 +125,7 @@ impl Ingest {
             .map(|sink| Sink::new(sink, store.clone()))
             .collect::<Result<_, _>>()?;
         let statuses: Vec<_> = sinks.iter().map(Sink::status).collect();
-        let sources = Sources {
-            store: store.clone(),
-            sinks: statuses.clone(),
-            now: Arc::clone(&now),
-        };
-        metrics::register(&registry, sources)?;
+        register_process(&registry)?;
         let parts = Parts {
             store: store.clone(),
             registry,

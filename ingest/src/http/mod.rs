@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
 use crate::live::Live;
+use crate::metrics::{Metrics, Sources};
 use crate::receive::Receiver;
 use crate::schedules::Schedules;
 use crate::sinks::SinkStatus;
@@ -47,7 +48,7 @@ use error::ApiError;
 pub(crate) struct Parts {
     /// Where batches go and everything is read.
     pub(crate) store: Store,
-    /// What `/metrics` shows, the gateway's in the same process included.
+    /// What `/metrics` shows beside `metrics`: of the process, and of a gateway in it.
     pub(crate) registry: Registry,
     /// How the sinks go.
     pub(crate) sinks: Vec<Arc<SinkStatus>>,
@@ -65,12 +66,15 @@ struct Api {
     counters: Arc<Counters>,
     store: Store,
     registry: Registry,
+    metrics: Metrics,
     sinks: Vec<Arc<SinkStatus>>,
     now: Now,
     token: String,
     batches_at_once: Semaphore,
     /// Turns of answers that read years.
     heavy: Semaphore,
+    /// Turns of scrapes.
+    scrapes: Semaphore,
     schedules: Schedules,
     readiness: Mutex<probes::Readiness>,
     today: Mutex<fleet::Today>,
@@ -78,6 +82,8 @@ struct Api {
 
 /// The most answers that read years at once; others wait for their turn.
 const HEAVY_AT_ONCE_MAX: usize = 2;
+/// The most scrapes at once: each holds the text of the whole fleet.
+const SCRAPES_AT_ONCE_MAX: usize = 1;
 /// How long requests that are under way may take once the server is told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -107,6 +113,11 @@ impl Api {
             live: parts.store.live(),
             counters: parts.store.counters(),
             schedules: parts.store.schedules(),
+            metrics: Metrics::new(Sources {
+                store: parts.store.clone(),
+                sinks: parts.sinks.clone(),
+                now: Arc::clone(&parts.now),
+            }),
             store: parts.store,
             registry: parts.registry,
             sinks: parts.sinks,
@@ -114,6 +125,7 @@ impl Api {
             token: parts.token,
             batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
             heavy: Semaphore::new(HEAVY_AT_ONCE_MAX),
+            scrapes: Semaphore::new(SCRAPES_AT_ONCE_MAX),
             readiness: Mutex::default(),
             today: Mutex::default(),
         }

@@ -69,12 +69,17 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, A
     }
 }
 
-/// Every registered metric in Prometheus' text format.
+/// Every registered metric, and those of plants and of ingest, in Prometheus' text format.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let registry = api.registry.clone();
-    let text =
-        tokio::task::spawn_blocking(move || TextEncoder::new().encode_to_string(&registry.gather())).await?;
-    let text = text.map_err(|error| {
+    // One at a time: whoever asks more often waits, and costs no more memory.
+    let _turn = api.scrapes.acquire().await?;
+    let of = Arc::clone(&api);
+    let text = tokio::task::spawn_blocking(move || {
+        let mut text = of.metrics.text();
+        TextEncoder::new().encode_utf8(&of.registry.gather(), &mut text)?;
+        Ok::<_, prometheus::Error>(text)
+    });
+    let text = text.await?.map_err(|error| {
         ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "not_encodable",
