@@ -1,11 +1,12 @@
 //! Where the sun stands: SPA (Reda and Andreas 2004, NREL/TP-560-34302).
 
 use core::f64::consts::TAU;
+use std::cell::RefCell;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use solar_positioning::time::JulianDate;
-use solar_positioning::{Location, SolarPositions};
+use solar_positioning::{Location, PreparedPositions, SolarPositions};
 
 use super::SolarError;
 
@@ -90,36 +91,85 @@ pub fn pressure_pa(altitude_m: f64) -> f64 {
 /// # Errors
 /// When the place is not on the earth, or the year is outside −2000 to 6000.
 pub fn sun_position(place: Place, atmosphere: Atmosphere, time_ms: i64) -> Result<SunPosition, SolarError> {
-    let out_of_time = |_| SolarError::Time { time_ms };
     let out_of_place = |_| SolarError::Place {
         latitude_deg: place.latitude_deg,
         longitude_deg: place.longitude_deg,
         altitude_m: place.altitude_m,
     };
-    // Exact to 40 µs: a Julian date of today has that much room in a double.
-    let julian = JulianDate::new(UNIX_JD + time_ms as f64 / DAY_MS, DELTA_T_S).map_err(out_of_time)?;
-    let prepared = SolarPositions::new()
-        .for_time_from_julian(julian)
-        .map_err(out_of_time)?;
-    let location = |latitude, longitude| Location { latitude, longitude };
-    let seen = prepared
-        .at(
-            location(place.latitude_deg, place.longitude_deg),
-            place.altitude_m,
-            None,
-        )
-        .map_err(out_of_place)?;
-    // At the pole parallax does not turn the azimuth: it is 180° + Greenwich's hour angle of the sun.
-    let pole = prepared
-        .at(location(90.0, 0.0), 0.0, None)
+    let instant = Sun::remembered(time_ms)?;
+    let at = location(place.latitude_deg, place.longitude_deg);
+    let seen = instant
+        .prepared
+        .at(at, place.altitude_m, None)
         .map_err(out_of_place)?;
     let elevation_deg = 90.0 - seen.zenith_angle();
     Ok(SunPosition {
         zenith_deg: seen.zenith_angle(),
         apparent_zenith_deg: seen.zenith_angle() - refraction_deg(elevation_deg, atmosphere),
         azimuth_deg: seen.azimuth(),
-        equation_of_time_min: equation_of_time_min(&julian, pole.azimuth() - 180.0),
+        equation_of_time_min: instant.equation_of_time_min,
     })
+}
+
+/// What of the sun is the same for every place.
+#[derive(Clone, Copy, Debug)]
+struct Sun {
+    time_ms: i64,
+    prepared: PreparedPositions,
+    equation_of_time_min: f64,
+}
+
+/// Instants that each thread remembers: a fleet is computed plant by plant, each at the same instants, and the terms of
+/// an instant (some hundred sines) cost far more than a place. A day has 288 middles of five minutes, and each has a slot of its own.
+const REMEMBERED: usize = 512;
+/// Instants next to each other in a day's arithmetic are so far apart, in ms.
+const SLOT_MS: i64 = 150_000;
+
+thread_local! {
+    static SUNS: RefCell<Vec<Option<Sun>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Sun {
+    /// The same value as [`Self::at`]: it depends on the instant alone.
+    fn remembered(time_ms: i64) -> Result<Self, SolarError> {
+        SUNS.with_borrow_mut(|suns| {
+            if suns.is_empty() {
+                suns.resize(REMEMBERED, None);
+            }
+            let turn = time_ms.div_euclid(SLOT_MS).rem_euclid(REMEMBERED as i64);
+            let slot = usize::try_from(turn).ok().and_then(|turn| suns.get_mut(turn));
+            if let Some(known) = slot.as_ref().and_then(|slot| **slot)
+                && known.time_ms == time_ms
+            {
+                return Ok(known);
+            }
+            let sun = Self::at(time_ms)?;
+            if let Some(slot) = slot {
+                *slot = Some(sun);
+            }
+            Ok(sun)
+        })
+    }
+
+    fn at(time_ms: i64) -> Result<Self, SolarError> {
+        let out_of_time = |_| SolarError::Time { time_ms };
+        // Exact to 40 µs: a Julian date of today has that much room in a double.
+        let julian = JulianDate::new(UNIX_JD + time_ms as f64 / DAY_MS, DELTA_T_S).map_err(out_of_time)?;
+        let prepared = SolarPositions::new()
+            .for_time_from_julian(julian)
+            .map_err(out_of_time)?;
+        // At the pole parallax does not turn the azimuth: it is 180° + Greenwich's hour angle of the sun.
+        let pole = prepared.at(location(90.0, 0.0), 0.0, None).map_err(out_of_time)?;
+        Ok(Self {
+            time_ms,
+            prepared,
+            equation_of_time_min: equation_of_time_min(&julian, pole.azimuth() - 180.0),
+        })
+    }
+}
+
+const fn location(latitude: f64, longitude: f64) -> Location {
+    Location { latitude, longitude }
 }
 
 /// How much higher than its geometric place the sun seems, in degrees (SPA eq. 42).
@@ -162,4 +212,38 @@ pub fn extraterrestrial_w_m2(time_ms: i64, solar_constant_w_m2: f64) -> f64 {
             + 0.001_28 * angle.sin()
             + 0.000_719 * (2.0 * angle).cos()
             + 7.7e-5 * (2.0 * angle).sin())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_an_instant_is_what_is_computed_of_it() {
+        let place = |latitude_deg| Place {
+            latitude_deg,
+            longitude_deg: 53.06,
+            altitude_m: 50.0,
+        };
+        // Instants that share slots, asked for in turns, at two places.
+        let turn_ms = SLOT_MS * REMEMBERED as i64;
+        for round in [0, 1, 0, 0, 1] {
+            for at_ms in [1_782_030_600_000, 1_782_030_600_001, 1_782_030_749_999] {
+                let time_ms = at_ms + round * turn_ms;
+                for latitude_deg in [36.56, -12.0] {
+                    let air = Atmosphere::at_altitude(50.0);
+                    let got = sun_position(place(latitude_deg), air, time_ms).unwrap();
+                    let fresh = Sun::at(time_ms).unwrap();
+                    let seen = fresh
+                        .prepared
+                        .at(location(latitude_deg, 53.06), 50.0, None)
+                        .unwrap();
+                    assert_eq!(
+                        (got.zenith_deg, got.azimuth_deg, got.equation_of_time_min),
+                        (seen.zenith_angle(), seen.azimuth(), fresh.equation_of_time_min)
+                    );
+                }
+            }
+        }
+    }
 }
