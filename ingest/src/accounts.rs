@@ -3,7 +3,7 @@
 //! In: an [`Archive`] and what the registry says of the meter. Out: the register's [`Ledger`], and when nothing is known of it
 //! although its readings say nothing strange. It computes no energy itself.
 
-use taraz_analytics::energy::{Ledger, Point, Series, account};
+use taraz_analytics::energy::{Ledger, before_first};
 use taraz_fleet::Device;
 use taraz_telemetry::MeterRole;
 
@@ -67,29 +67,22 @@ pub fn account_for(
     let Some(other) = other else {
         return Ok(Account::from(stated.account(&bounds)));
     };
-    let stated = stated.points();
-    let first = stated.first().copied();
-    let zeros: Vec<Point> = read(other)?
-        .points()
-        .into_iter()
-        .take_while(|point| first.is_none_or(|first| point.time_ms < first.time_ms))
-        .map(|point| Point { value_wh: 0, ..point })
-        .collect();
-    let counts_from_zero = match (zeros.last(), first) {
-        (Some(&last), Some(first)) => account(&bounds, &[last, first])
-            .segments()
-            .iter()
-            .all(|segment| segment.is_known()),
-        _ => true,
-    };
-    let zeros = if counts_from_zero { zeros } else { Vec::new() };
+    let points = stated.points();
+    let first = points.first().copied();
+    let others = read(other)?.points();
+    let mut zeros = others
+        .iter()
+        .map(|point| point.time_ms)
+        .filter(|&time_ms| first.is_none_or(|first| time_ms < first.time_ms));
+    let begin_ms = zeros.next();
+    let zero_ms = begin_ms.map(|begin_ms| (begin_ms, zeros.next_back().unwrap_or(begin_ms)));
+    let before = zero_ms.and_then(|zero_ms| before_first(&bounds, zero_ms, first));
     let unknown_quarters = match first {
         Some(_) => Vec::new(),
         None => archive.unstated_flows(&device.id, meter.address, register)?,
     };
-    let series: Series = zeros.into_iter().chain(stated).collect();
     Ok(Account {
-        ledger: series.account(&bounds),
+        ledger: stated.account(&bounds).preceded_by(before.unwrap_or_default()),
         unknown_quarters,
     })
 }

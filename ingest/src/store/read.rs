@@ -256,7 +256,7 @@ fn meters(plant: &Plant) -> impl Iterator<Item = (&Device, &Meter)> {
 }
 
 /// The first edge of quarter-hours from an instant on.
-const fn edge_ms(time_ms: i64) -> i64 {
+pub(super) const fn edge_ms(time_ms: i64) -> i64 {
     quarter_of(time_ms + QUARTER_MS - 1) * QUARTER_MS
 }
 

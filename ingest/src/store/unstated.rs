@@ -8,21 +8,22 @@
 //! - It was stated later, first as `v`: it stood at 0 in every earlier reading of the other register, and counted from 0 to `v`
 //!   after the last of them, unless the meter's power can't explain that: then the periods before are unknown.
 //!
+//! What that makes of the time before is [`before_first`], for the API as for auditors ([`crate::account_for`]).
 //! Once stated it counts by itself: where it is missing again nothing is taken for 0.
 
-use taraz_analytics::energy::{Point, account};
+use taraz_analytics::energy::{Point, before_first};
 use taraz_fleet::{Device, Meter};
 
-use super::account::Reader;
 use super::facts::registers;
 use super::history;
-use super::read::{Period, Snapshot, period_at};
+use super::read::{Period, Snapshot, edge_ms, period_at};
 use super::runs::{DAY_MS, day_of};
 use super::state::Register;
 use crate::analytics::{Contribution, QUARTER_MS, quarter_of};
+use crate::registers::register_of;
 
 impl Snapshot<'_> {
-    /// Adds what the unstated register states about each period to `parts`; true for each in which it was taken for 0.
+    /// Adds what is known of a register before its first value to `parts`; true for each period in which it was taken for 0.
     pub(super) fn add_unstated(
         &self,
         (device, meter): (&Device, &Meter),
@@ -36,45 +37,38 @@ impl Snapshot<'_> {
             Register::Import => Register::Export,
             Register::Energy => return Ok(none),
         };
-        let Some(other) = self.account(device, meter, other)? else {
-            return Ok(none);
-        };
         let first = self
             .account(device, meter, register)?
             .and_then(|stated| stated.first());
-        let Some(last_ms) = self.last_before(device, meter, &other, first)? else {
+        let Some(begins) = periods.first().map(|&(start_ms, _)| edge_ms(start_ms)) else {
             return Ok(none);
         };
-        let mut zero = self.contributions_of(&other, periods)?;
-        if let Some(to) = first {
-            let from = Point {
-                time_ms: last_ms,
-                value_wh: 0,
-            };
-            let since = account(other.meter(), &[from, to]);
-            if !since.segments().iter().all(|segment| segment.is_known()) {
-                return Ok(none);
-            }
-            for ((start_ms, end_ms), part) in periods.iter().zip(parts.iter_mut()) {
-                *part += Contribution::from(since.period(*start_ms, *end_ms));
-            }
-            let is_before = |&(start_ms, _): &Period| start_ms < last_ms;
-            zero.iter_mut()
-                .zip(periods)
-                .filter(|(_, period)| !is_before(period))
-                .for_each(|(part, _)| *part = Contribution::default());
-        } else {
+        if first.is_some_and(|first| first.time_ms <= begins) {
+            // By far the most often: all that is asked for came after it.
+            return Ok(none);
+        }
+        let Some(zero_ms) = self.zero_ms(device, meter, other, first)? else {
+            return Ok(none);
+        };
+        let Some(before) = before_first(&register_of(meter, register), zero_ms, first) else {
+            return Ok(none);
+        };
+        let within = |start_ms: i64, end_ms: i64| Contribution::from(before.period(start_ms, end_ms));
+        let mut zero: Vec<Contribution> = periods
+            .iter()
+            .map(|&(start_ms, end_ms)| within(edge_ms(start_ms), edge_ms(end_ms)))
+            .collect();
+        if first.is_none() {
             self.leave_out_flows(device, meter, register, periods, &mut zero)?;
         }
-        let is_assumed = zero.iter().map(|part| part.energy().is_some()).collect();
+        let is_assumed = |(&(start_ms, _), part): (&Period, &Contribution)| {
+            part.energy().is_some() && edge_ms(start_ms) < zero_ms.1
+        };
+        let assumed = periods.iter().zip(&zero).map(is_assumed).collect();
         for (part, zero) in parts.iter_mut().zip(zero) {
-            *part += Contribution {
-                energy_wh: 0,
-                resets: 0,
-                ..zero
-            };
+            *part += zero;
         }
-        Ok(is_assumed)
+        Ok(assumed)
     }
 
     /// Periods in which power flowed the register's way say nothing about it.
@@ -108,20 +102,24 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    /// When the other register was stated last before this one was stated first.
-    fn last_before(
+    /// The first and the last reading that states the other register, before this one was stated first; UTC ms.
+    fn zero_ms(
         &self,
         device: &Device,
         meter: &Meter,
-        other: &Reader,
+        register: Register,
         first: Option<Point>,
-    ) -> rusqlite::Result<Option<i64>> {
-        let Some(first) = first else {
-            return Ok(other.last_ms());
-        };
-        if other.first().is_none_or(|stated| stated.time_ms >= first.time_ms) {
+    ) -> rusqlite::Result<Option<(i64, i64)>> {
+        let Some(other) = self.account(device, meter, register)? else {
             return Ok(None);
-        }
+        };
+        let begin_ms = other.first().map(|stated| stated.time_ms);
+        let Some(first) = first else {
+            return Ok(begin_ms.zip(other.last_ms()));
+        };
+        let Some(begin_ms) = begin_ms.filter(|&begin_ms| begin_ms < first.time_ms) else {
+            return Ok(None);
+        };
         let mut days = self
             .connection
             .prepare_cached("SELECT day FROM checkpoint WHERE series = ? AND day <= ? ORDER BY day DESC")?;
@@ -131,12 +129,13 @@ impl Snapshot<'_> {
             let start_ms = row.get::<_, i64>(0)? * DAY_MS;
             let end_ms = first.time_ms.min(start_ms + DAY_MS);
             history::readings_between(self.connection, &device.id, start_ms, end_ms, |placed| {
-                if placed.reading.meter == meter.address && registers(&placed.reading).next().is_some() {
+                let states = || registers(&placed.reading).any(|(stated, _)| stated == register);
+                if placed.reading.meter == meter.address && states() {
                     last_ms = Some(placed.time_ms);
                 }
                 Ok::<_, rusqlite::Error>(())
             })?;
         }
-        Ok(last_ms)
+        Ok(last_ms.map(|last_ms| (begin_ms, last_ms)))
     }
 }

@@ -22,6 +22,7 @@ mod running;
 #[cfg(test)]
 mod running_tests;
 mod series;
+mod unstated;
 
 pub use account::account;
 pub use checkpoint::{CHECKPOINT_LEN_MAX, CheckpointError};
@@ -34,3 +35,4 @@ pub use register::{
 };
 pub use running::{GLITCH_POINTS_MAX, NotLater, OPEN_POINTS_MAX, RunningAccount, Settled};
 pub use series::{Arrival, Series};
+pub use unstated::before_first;

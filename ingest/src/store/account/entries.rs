@@ -270,10 +270,6 @@ impl Reader {
         self.series
     }
 
-    pub(in crate::store) const fn meter(&self) -> &Meter {
-        &self.meter
-    }
-
     /// The first value of all.
     pub(in crate::store) const fn first(&self) -> Option<Point> {
         self.first

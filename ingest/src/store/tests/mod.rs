@@ -2,6 +2,7 @@
 
 mod damaged;
 mod energy;
+mod first_value;
 mod gaps;
 mod health;
 mod held;
