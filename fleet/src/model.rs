@@ -39,9 +39,12 @@ pub struct Fleet {
     /// Shares of renewables that are due, where they differ from the law's or go on after it.
     #[serde(rename = "duty", default)]
     pub duties: Vec<DutyShare>,
-    /// Device → (plant, device) as indices, made when the fleet was checked.
+    /// (plant, device) as indices of each device, in the order of the registry; made when the fleet was checked.
     #[serde(skip)]
-    by_device: BTreeMap<DeviceId, (usize, usize)>,
+    devices: Vec<(usize, usize)>,
+    /// Device → its number.
+    #[serde(skip)]
+    by_device: BTreeMap<DeviceId, usize>,
     /// The plants of each site, in the order of the registry.
     #[serde(skip)]
     by_site: BTreeMap<String, Vec<usize>>,
@@ -272,6 +275,8 @@ pub struct DeviceRef<'a> {
     pub plant: &'a Plant,
     /// The device.
     pub device: &'a Device,
+    /// Which of all devices it is, in the order of the registry from 0.
+    pub number: usize,
 }
 
 impl Fleet {
@@ -296,7 +301,8 @@ impl Fleet {
             let at_site = fleet.by_site.entry(plant.site_id().to_owned());
             at_site.or_default().push(plant_at);
             for (device_at, device) in plant.devices.iter().enumerate() {
-                fleet.by_device.insert(device.id.clone(), (plant_at, device_at));
+                fleet.by_device.insert(device.id.clone(), fleet.devices.len());
+                fleet.devices.push((plant_at, device_at));
             }
         }
         Ok(fleet)
@@ -305,11 +311,18 @@ impl Fleet {
     /// The device with its plant, or `None` if it is not registered.
     #[must_use]
     pub fn device(&self, id: &DeviceId) -> Option<DeviceRef<'_>> {
-        let &(plant_at, device_at) = self.by_device.get(id)?;
+        self.numbered(*self.by_device.get(id)?)
+    }
+
+    /// The device of a [number](DeviceRef::number), or `None` if there are not so many.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Option<DeviceRef<'_>> {
+        let &(plant_at, device_at) = self.devices.get(number)?;
         let plant = &self.plants[plant_at];
         Some(DeviceRef {
             plant,
             device: &plant.devices[device_at],
+            number,
         })
     }
 

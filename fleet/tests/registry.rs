@@ -215,3 +215,15 @@ proptest! {
         let _ = Fleet::parse(&EXAMPLE.replacen(old, &format!("{key}= {number}"), 1));
     }
 }
+
+#[test]
+fn devices_are_numbered_in_the_order_of_the_registry() {
+    let fleet = Fleet::parse(EXAMPLE).unwrap();
+    let devices: Vec<_> = fleet.plants.iter().flat_map(|plant| &plant.devices).collect();
+    for (number, device) in devices.iter().enumerate() {
+        let found = fleet.numbered(number).unwrap();
+        assert_eq!((found.number, &found.device.id), (number, &device.id));
+        assert_eq!(fleet.device(&device.id).unwrap().number, number);
+    }
+    assert!(fleet.numbered(devices.len()).is_none());
+}

@@ -10,6 +10,7 @@ mod figures;
 mod gaps;
 mod health;
 mod http;
+mod keys;
 mod live;
 mod metrics;
 mod page;

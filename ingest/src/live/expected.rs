@@ -1,10 +1,10 @@
 //! What of the present comes from models: the power that a plant should have now, and how its inputs do beside each other.
 
 use taraz_analytics::solar::Sky;
-use taraz_fleet::Plant;
 use taraz_telemetry::MeterRole;
 
-use super::{Present, meters_of};
+use super::present::Present;
+use super::show::Shown;
 use crate::analytics::{InverterInputs, Measured, PlantModel, QuarterSky, input_power_w, string_imbalances};
 use crate::figures::sensor_of;
 use crate::view::{MeterView, PlantExpected};
@@ -12,17 +12,20 @@ use crate::view::{MeterView, PlantExpected};
 /// What is expected of a plant: of its power by what its sensor says now, else by what the neighbours said of the last quarter-hours.
 pub(super) fn plant_expected(
     present: &Present,
-    plant: &Plant,
+    shown: &Shown<'_>,
     model: &PlantModel,
     sky: Option<&Sky>,
     now_ms: i64,
 ) -> PlantExpected {
     let outlook = present
         .fresh_outlook(now_ms)
-        .and_then(|outlook| outlook.plants.get(&plant.id));
-    let measured = sensor_of(plant)
-        .and_then(|(device, meter)| present.fresh(device, meter, now_ms))
-        .map(Measured::of)
+        .and_then(|outlook| outlook.plants.get(&shown.plant.id));
+    let sensor = sensor_of(shown.plant).map(|(_, sensor)| sensor);
+    let measured = shown
+        .fresh()
+        .find(|(meter, _)| sensor.is_some_and(|sensor| std::ptr::eq(*meter, sensor)))
+        .and_then(|(_, state)| state)
+        .map(|state| Measured::of(&state.values))
         .unwrap_or_default();
     let index = outlook.and_then(|outlook| outlook.index_at(now_ms));
     let power = sky.and_then(|sky| QuarterSky::power_w(model, sky, now_ms, &measured, index));
@@ -42,25 +45,22 @@ pub(super) fn plant_expected(
 }
 
 /// Adds to each inverter how its inputs do beside those of the whole plant. `meters` are the plant's, in the registry's order.
-pub(super) fn add_strings(present: &Present, plant: &Plant, meters: &mut [MeterView], now_ms: i64) {
+pub(super) fn add_strings(shown: &Shown<'_>, meters: &mut [MeterView]) {
     let mut inverters = Vec::new();
     let mut places = Vec::new();
-    for (at, (device, meter)) in meters_of(plant).enumerate() {
-        if meter.role != MeterRole::Inverter {
-            continue;
-        }
-        let Some(values) = present.fresh(device, meter, now_ms) else {
+    for (at, (meter, state)) in shown.fresh().enumerate() {
+        let Some(state) = state.filter(|_| meter.role == MeterRole::Inverter) else {
             continue;
         };
-        if !values.mppt.is_empty() {
+        if !state.values.mppt.is_empty() {
             places.push(at);
             inverters.push(InverterInputs {
                 meter,
-                powers_w: values.mppt.iter().map(input_power_w).collect(),
+                powers_w: state.values.mppt.iter().map(input_power_w).collect(),
             });
         }
     }
-    for (at, strings) in places.into_iter().zip(string_imbalances(plant, &inverters)) {
+    for (at, strings) in places.into_iter().zip(string_imbalances(shown.plant, &inverters)) {
         if let Some(view) = meters.get_mut(at) {
             view.strings = strings;
         }

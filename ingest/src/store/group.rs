@@ -16,10 +16,10 @@ use super::notes;
 use super::plausible::oldest_ms as oldest_ms_of;
 use super::rows::{self, Row};
 use super::runs::{Looked, OpenRuns};
-use super::state::{BootKey, Register, SeriesKey, State};
+use super::state::{BootKey, Register, Registered, SeriesKey, State};
 use super::tally::Tally;
 use crate::analytics::quarter_of;
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, Who};
 use crate::counters::ReadingResult;
 use crate::registers::register_of;
 use crate::view::DeviceHealth;
@@ -67,6 +67,14 @@ pub(super) struct Context<'i> {
 }
 
 impl Context<'_> {
+    /// Its device, for the present.
+    fn who(&self) -> Who {
+        Who {
+            key: self.boot.device,
+            number: self.found.map(|found| found.number),
+        }
+    }
+
     /// What the registry rates a meter at, in W; 0 when it doesn't know the meter.
     pub(super) fn rated_w(&self, meter: MeterAddress) -> u32 {
         let meter = self.found.and_then(|found| found.device.meter(meter));
@@ -123,7 +131,7 @@ impl<'a> Group<'a> {
         if context.found.is_none() {
             context.hold = context.hold.or(Some(Hold::UnknownMeter));
         }
-        self.arrivals.device(context.device);
+        self.arrivals.device(context.who());
         for (sequence, (record, bytes)) in (item.first..).zip(records) {
             self.record(&context, sequence, record, bytes)?;
         }
@@ -140,14 +148,19 @@ impl<'a> Group<'a> {
     where
         'a: 'i,
     {
-        let found = self.fleet.device(device);
-        let oldest_ms = self.state.oldest_ms.entry(boot.device);
+        let fleet = self.fleet;
+        let known = *self.state.registered.entry(boot.device).or_insert_with(|| {
+            let found = fleet.device(device);
+            Registered {
+                number: found.map(|found| found.number),
+                oldest_ms: found.map_or(i64::MIN, |found| oldest_ms_of(found.plant)),
+            }
+        });
         Context {
             device,
-            found,
+            found: known.number.and_then(|number| fleet.numbered(number)),
             boot,
-            commissioned_ms: *oldest_ms
-                .or_insert_with(|| found.map_or(i64::MIN, |found| oldest_ms_of(found.plant))),
+            commissioned_ms: known.oldest_ms,
             received_ms,
             hold,
         }
@@ -236,7 +249,7 @@ impl<'a> Group<'a> {
             _ => None,
         });
         let health = DeviceHealth::new(time_ms, context.boot.boot, diagnostics, start.as_ref());
-        self.arrivals.health(context.device, health);
+        self.arrivals.health(context.who(), health);
         Ok(())
     }
 
@@ -280,11 +293,11 @@ impl<'a> Group<'a> {
         match reading.outcome {
             Outcome::Values(values) => {
                 self.arrivals
-                    .reading(context.device, reading.meter, time_ms, values, bytes)
+                    .reading(context.who(), reading.meter, time_ms, values, bytes)
             }
             // The device was there, but nothing was read.
             Outcome::Failed(_) => {
-                self.arrivals.device(context.device);
+                self.arrivals.device(context.who());
             }
         }
         Ok(())

@@ -4,26 +4,22 @@
 //! row per meter and commit would cost as much as its readings. After a crash they may be [`NOTES_PERIOD_MS`] old; every record is
 //! there all the same, and the next poll makes them new.
 
-use std::collections::HashMap;
-
 use rusqlite::Connection;
 
 use super::state::State;
 use crate::arrivals::Arrivals;
+use crate::keys::KeyMap;
 
 /// How often they are written while something arrives.
 pub(super) const NOTES_PERIOD_MS: i64 = 10_000;
 /// They are written at once when they are about so many meters.
 const NOTES_MAX: usize = 50_000;
 
-/// What is not written yet. What a transaction brought counts when it is committed, and is forgotten when it fails.
+/// What is not written yet. What a transaction brought is taken in when it is committed.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     written_ms: Option<i64>,
-    /// By commits.
     kept: News,
-    /// By the transaction under way.
-    fresh: News,
     /// When the transaction under way wrote all of it down.
     writing_ms: Option<i64>,
 }
@@ -31,12 +27,21 @@ pub(super) struct Notes {
 #[derive(Debug, Default)]
 struct News {
     /// Device → newest reading and when it was heard, UTC ms.
-    heard: HashMap<i64, (Option<i64>, i64)>,
+    heard: KeyMap<i64, (Option<i64>, i64)>,
     /// (device, meter) → UTC ms and bytes of its newest reading.
-    newest: HashMap<(i64, u8), (i64, Vec<u8>)>,
+    newest: KeyMap<(i64, u8), (i64, Vec<u8>)>,
 }
 
 impl News {
+    fn take_in(&mut self, arrivals: &Arrivals) {
+        for device in arrivals.devices() {
+            self.heard(device.who.key, device.newest_ms, arrivals.now_ms());
+        }
+        for (device, meter, time_ms, bytes) in arrivals.newest() {
+            self.newest((device, meter.get()), time_ms, bytes);
+        }
+    }
+
     fn heard(&mut self, device: i64, newest_ms: Option<i64>, received_ms: i64) {
         let note = self.heard.entry(device).or_insert((None, received_ms));
         *note = (note.0.max(newest_ms), received_ms);
@@ -74,62 +79,43 @@ impl Notes {
     fn is_due(&self, now_ms: i64) -> bool {
         // A clock that was set back makes them due as well.
         let is_fresh = |written_ms: i64| (written_ms..written_ms + NOTES_PERIOD_MS).contains(&now_ms);
-        self.kept.newest.len() + self.fresh.newest.len() >= NOTES_MAX
-            || !self.written_ms.is_some_and(is_fresh)
-    }
-
-    fn take_in(&mut self, devices: &HashMap<taraz_telemetry::DeviceId, i64>, arrivals: &Arrivals) {
-        for (id, heard_of) in arrivals.devices() {
-            if let Some(&device) = devices.get(id) {
-                self.fresh.heard(device, heard_of.newest_ms, arrivals.now_ms());
-            }
-        }
-        for (id, meter, time_ms, bytes) in arrivals.newest() {
-            if let Some(&device) = devices.get(id) {
-                self.fresh.newest((device, meter.get()), time_ms, bytes);
-            }
-        }
+        self.kept.newest.len() >= NOTES_MAX || !self.written_ms.is_some_and(is_fresh)
     }
 
     /// Writes them all down; they stay until that is committed.
     pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        self.kept.write(connection)?;
-        self.fresh.write(connection)
+        self.kept.write(connection)
     }
 
-    /// The transaction under way was committed.
-    pub(super) fn committed(&mut self) {
-        let fresh = std::mem::take(&mut self.fresh);
-        if let Some(now_ms) = self.writing_ms.take() {
-            self.written_ms = Some(now_ms);
-            self.kept = News::default();
-            return;
-        }
-        for (device, (newest_ms, received_ms)) in fresh.heard {
-            self.kept.heard(device, newest_ms, received_ms);
-        }
-        for (meter, (time_ms, bytes)) in fresh.newest {
-            self.kept.newest(meter, time_ms, &bytes);
+    /// The transaction under way was committed, and brought this.
+    pub(super) fn committed(&mut self, arrivals: &Arrivals) {
+        match self.writing_ms.take() {
+            Some(now_ms) => {
+                self.written_ms = Some(now_ms);
+                self.kept = News::default();
+            }
+            None => self.kept.take_in(arrivals),
         }
     }
 
     /// The transaction under way failed: what stays is what commits brought.
     pub(super) fn undone(self) -> Self {
         Self {
-            written_ms: self.written_ms,
-            kept: self.kept,
-            ..Self::default()
+            writing_ms: None,
+            ..self
         }
     }
 }
 
-/// Takes in what a commit brings, and writes what is due.
+/// Writes what is due, with what the transaction brings.
 pub(super) fn keep(connection: &Connection, state: &mut State, arrivals: &Arrivals) -> rusqlite::Result<()> {
     let notes = &mut state.notes;
-    notes.take_in(&state.devices, arrivals);
-    let is_empty = notes.kept.heard.is_empty() && notes.fresh.heard.is_empty();
+    let is_empty = notes.kept.heard.is_empty() && arrivals.devices().is_empty();
     if !is_empty && notes.is_due(arrivals.now_ms()) {
         notes.write(connection)?;
+        let mut fresh = News::default();
+        fresh.take_in(arrivals);
+        fresh.write(connection)?;
         notes.writing_ms = Some(arrivals.now_ms());
     }
     Ok(())

@@ -13,6 +13,7 @@ use super::damage::PassedOver;
 use super::group::CREDIT_MAX;
 use super::notes::Notes;
 use super::{feed, unsynced_rows};
+use crate::keys::KeyMap;
 use crate::registers::register_of;
 
 /// One start of a device.
@@ -46,12 +47,21 @@ pub(super) struct SeriesKey {
     pub(super) register: Register,
 }
 
+/// What the registry says of a device; it does not change while a program runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Registered {
+    /// Which of the registry's devices it is; `None` for one that is not there.
+    pub(super) number: Option<usize>,
+    /// Nothing older is believed of it, UTC ms.
+    pub(super) oldest_ms: i64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) devices: HashMap<DeviceId, i64>,
-    pub(super) series: HashMap<SeriesKey, i64>,
+    pub(super) series: KeyMap<SeriesKey, i64>,
     /// The account of each series.
-    pub(super) accounts: HashMap<i64, Account>,
+    pub(super) accounts: KeyMap<i64, Account>,
     /// Devices and days from which on accounts have to be made again.
     pub(super) late: BTreeSet<(i64, i64)>,
     /// How many readings commits may read again for late ones.
@@ -63,8 +73,8 @@ pub(super) struct State {
     pub(super) waiting: HashSet<BootKey>,
     /// What the next start begins with, as far as it is not written yet.
     pub(super) notes: Notes,
-    /// Nothing older is believed of a device, UTC ms; of those that were asked for.
-    pub(super) oldest_ms: HashMap<i64, i64>,
+    /// What the registry says of a device, of those that were asked for.
+    pub(super) registered: KeyMap<i64, Registered>,
     /// What was passed over because it is damaged, until the writer counts it.
     pub(super) passed: PassedOver,
     /// The highest place of the feed that was given.
@@ -83,7 +93,7 @@ impl State {
             received: load_received(connection)?,
             waiting: unsynced_rows::boots_with_waiting(connection)?,
             notes: Notes::default(),
-            oldest_ms: HashMap::new(),
+            registered: KeyMap::default(),
             passed: PassedOver::default(),
             end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })
@@ -176,7 +186,7 @@ fn load_devices(connection: &Connection) -> rusqlite::Result<HashMap<DeviceId, i
     .collect()
 }
 
-fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, i64>> {
+fn load_series(connection: &Connection) -> rusqlite::Result<KeyMap<SeriesKey, i64>> {
     let mut statement = connection.prepare("SELECT id, device, meter, register FROM series")?;
     let rows = statement.query_map((), |row| {
         let register: u8 = row.get(3)?;
@@ -196,7 +206,7 @@ fn load_series(connection: &Connection) -> rusqlite::Result<HashMap<SeriesKey, i
     rows.collect()
 }
 
-fn load_accounts(connection: &Connection) -> rusqlite::Result<HashMap<i64, Account>> {
+fn load_accounts(connection: &Connection) -> rusqlite::Result<KeyMap<i64, Account>> {
     let mut statement = connection
         .prepare("SELECT id, meter_known, state, handed_wh, first_ms, first_wh, rated_w FROM series")?;
     let rows = statement.query_map((), |row| {

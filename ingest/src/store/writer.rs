@@ -143,7 +143,7 @@ impl Writer {
         work.finish()?;
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
-        self.state.notes.committed();
+        self.state.notes.committed(&arrivals);
         tally.count(&self.counters);
         self.live.arrived(&arrivals);
         Ok(())
@@ -181,7 +181,7 @@ impl Writer {
         work.finish()?;
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
-        self.state.notes.committed();
+        self.state.notes.committed(&arrivals);
         tally.count(&self.counters);
         self.live.arrived(&arrivals);
         tracing::info!(released, "records that were held are held no longer");
@@ -362,7 +362,7 @@ impl Writer {
         work.finish()?;
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
-        self.state.notes.committed();
+        self.state.notes.committed(&arrivals);
         Ok(Done {
             verdicts,
             sealings,

@@ -11,7 +11,7 @@
 mod catch_up;
 mod entries;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 use taraz_analytics::energy::{Meter, Point, RunningIntervals};
@@ -48,18 +48,16 @@ impl Account {
 /// Register values of a group of batches.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    /// (key of the device, of the series) → values.
-    values: BTreeMap<(i64, i64), Vec<Point>>,
+    /// Key of the device, of the series, value: in the order in which they came.
+    values: Vec<(i64, i64, Point)>,
     /// Device and day in which a value was taken out.
     gone: BTreeSet<(i64, i64)>,
-    len: usize,
 }
 
 impl Gathered {
     /// A value counts.
     pub(super) fn push(&mut self, device: i64, series: i64, point: Point) {
-        self.values.entry((device, series)).or_default().push(point);
-        self.len += 1;
+        self.values.push((device, series, point));
     }
 
     /// A value that counted does so no longer: its reading is no more where it was.
@@ -69,7 +67,7 @@ impl Gathered {
 
     /// How many values were gathered.
     pub(super) const fn len(&self) -> usize {
-        self.len
+        self.values.len()
     }
 }
 
@@ -84,16 +82,22 @@ pub(super) fn save(connection: &Connection, state: &State) -> rusqlite::Result<(
 
 /// Goes on with the accounts, and marks what has to be made again. The readings themselves must be written already.
 pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathered) -> rusqlite::Result<()> {
-    let mut late = gathered.gone;
+    let Gathered {
+        mut values,
+        gone: mut late,
+    } = gathered;
+    // Of several values at one instant the lowest counts.
+    values.sort_unstable();
+    values.dedup_by_key(|(_, series, point)| (*series, point.time_ms));
     let mut writer = Writer::new(connection)?;
-    for ((device, series), mut points) in gathered.values {
+    for of_series in values.chunk_by(|a, b| a.1 == b.1) {
+        let &[(device, series, _), ..] = of_series else {
+            continue;
+        };
         let Some(account) = state.accounts.get_mut(&series) else {
             continue;
         };
-        // Of several values at one instant the lowest counts.
-        points.sort_unstable();
-        points.dedup_by_key(|point| point.time_ms);
-        for point in points {
+        for &(_, _, point) in of_series {
             let last = account.running.account().last();
             if last == Some(point) {
                 continue;
