@@ -50,13 +50,26 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
 }
 
+/// A gateway has ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// An MQTT door.
+    #[error(
+        "an MQTT door has ended by itself; what was acknowledged is safe in the spool: start the gateway again, and see its log for the reason"
+    )]
+    Door,
+}
+
 /// A gateway at work. Dropping it leaves it running; cancel its token to stop it.
 #[derive(Debug)]
 pub struct RunningGateway {
     /// Where the MQTT listener listens, with the port it was given.
     pub mqtt_addr: Option<SocketAddr>,
     view: View,
-    ended: JoinHandle<Result<(), SpoolError>>,
+    ended: JoinHandle<Result<(), StopError>>,
 }
 
 /// What a gateway shows of itself: for the HTTP interface and for whoever embeds it.
@@ -108,9 +121,9 @@ impl Gateway {
         let mut mqtt_addr = None;
         if let Some(address) = config.mqtt_listen {
             let at = |error| StartError::Listen { address, error };
-            let listener = Listener::bind(address, config.connections_max, Arc::clone(&hub), door.clone());
-            let listener = listener.await.map_err(at)?;
-            mqtt_addr = Some(listener.address().map_err(at)?);
+            let listener = Listener::start(address, config.connections_max, Arc::clone(&hub), door.clone());
+            let listener = listener.map_err(at)?;
+            mqtt_addr = Some(listener.address());
             doors.spawn(listener.run());
         }
         if let Some(broker) = &config.broker {
@@ -131,17 +144,19 @@ impl Gateway {
     }
 }
 
-/// Waits for the stop, or for the spool's end; closes the doors, then forwarding, then the spool.
+/// Waits for the stop, or for the end of the spool or of a door; closes the doors, then forwarding, then the spool.
 async fn supervise(
     door: Doorway,
     mut doors: JoinSet<()>,
     forward: JoinHandle<Result<(), SpoolError>>,
-) -> Result<(), SpoolError> {
+) -> Result<(), StopError> {
     let mut forward = forward;
     let mut result = tokio::select! {
+        biased;
         () = door.stop.cancelled() => Ok(()),
-        () = door.spool.ended() => Err(SpoolError::Closed),
-        forwarded = &mut forward => forwarded.unwrap_or(Err(SpoolError::Closed)),
+        () = door.spool.ended() => Err(SpoolError::Closed.into()),
+        forwarded = &mut forward => forwarded.unwrap_or(Err(SpoolError::Closed)).map_err(StopError::from),
+        Some(_) = doors.join_next() => Err(StopError::Door),
     };
     door.stop.cancel();
     let all = async { while doors.join_next().await.is_some() {} };
@@ -151,11 +166,11 @@ async fn supervise(
     }
     if !forward.is_finished() {
         let forwarded = forward.await.unwrap_or(Err(SpoolError::Closed));
-        result = result.and(forwarded);
+        result = result.and(forwarded.map_err(StopError::from));
     }
     let spool = door.spool;
     let closed = tokio::task::spawn_blocking(move || spool.close()).await;
-    result.and(closed.map_err(|_| SpoolError::Closed))
+    result.and(closed.map_err(|_| SpoolError::Closed.into()))
 }
 
 impl RunningGateway {
@@ -168,9 +183,11 @@ impl RunningGateway {
     /// Waits until it has closed: after its token was cancelled, or because the spool ended.
     ///
     /// # Errors
-    /// [`SpoolError`] when it ended without being asked to.
-    pub async fn stopped(self) -> Result<(), SpoolError> {
-        self.ended.await.unwrap_or(Err(SpoolError::Closed))
+    /// [`StopError`] when it ended without being asked to.
+    pub async fn stopped(self) -> Result<(), StopError> {
+        self.ended
+            .await
+            .unwrap_or(Err(StopError::Spool(SpoolError::Closed)))
     }
 }
 

@@ -36,14 +36,6 @@ impl AckRanges {
         self.waiting.push_back(range);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &RecordRange> + Clone {
-        self.waiting.iter()
-    }
-
     pub(super) fn clear(&mut self) {
         self.waiting.clear();
     }
@@ -91,7 +83,7 @@ mod tests {
             acks.add(each);
         }
         assert_eq!(
-            acks.iter().copied().collect::<Vec<_>>(),
+            acks.waiting.iter().copied().collect::<Vec<_>>(),
             [range(1, 0, 4), range(1, 6, 6), range(2, 7, 9)]
         );
     }
@@ -104,20 +96,20 @@ mod tests {
             acks.add(range(2, 1_000 + n, 1_000 + n));
         }
         assert_eq!(
-            acks.iter().copied().collect::<Vec<_>>(),
+            acks.waiting.iter().copied().collect::<Vec<_>>(),
             [range(1, 0, 49), range(2, 1_000, 1_049)]
         );
         acks.sent(1);
-        assert_eq!(acks.iter().count(), 1);
+        assert_eq!(acks.waiting.len(), 1);
         acks.sent(9);
-        assert!(acks.is_empty());
+        assert!(acks.waiting.is_empty());
     }
 
     #[test]
     fn what_waits_is_bounded() {
         let mut acks = AckRanges::default();
         (0..5_000).for_each(|n| acks.add(range(1, 2 * n, 2 * n)));
-        assert_eq!(acks.iter().count(), WAITING_RANGES_MAX);
-        assert_eq!(acks.iter().last(), Some(&range(1, 9_998, 9_998)));
+        assert_eq!(acks.waiting.len(), WAITING_RANGES_MAX);
+        assert_eq!(acks.waiting.back(), Some(&range(1, 9_998, 9_998)));
     }
 }

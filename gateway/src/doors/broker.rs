@@ -22,7 +22,7 @@ use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId, RecordRange, TOPIC_PREF
 
 use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
-use crate::spool::{Committed, CommittedSender, Room, SpoolError, committed_channel};
+use crate::spool::{Done, Receipt, Room, SpoolError, Submission, durable_channel};
 use crate::time::now_ms;
 use crate::validate::{Accepted, KnownDevice};
 
@@ -211,8 +211,8 @@ struct Worker {
     pending: Pending<(u64, Publish), (Arc<KnownDevice>, RecordRange), ()>,
     waiting: Option<Waiting>,
     outbox: VecDeque<Out>,
-    committed_sender: CommittedSender,
-    committed: mpsc::UnboundedReceiver<Committed>,
+    done: Done,
+    committed: mpsc::UnboundedReceiver<Vec<Receipt>>,
 }
 
 struct Waiting {
@@ -229,7 +229,7 @@ enum Out {
 
 impl Worker {
     fn new(door: Doorway, address: String, client: AsyncClient, epoch: Epoch) -> Self {
-        let (committed_sender, committed) = committed_channel();
+        let (done, committed) = durable_channel();
         Self {
             door,
             address,
@@ -238,7 +238,7 @@ impl Worker {
             pending: Pending::default(),
             waiting: None,
             outbox: VecDeque::new(),
-            committed_sender,
+            done,
             committed,
         }
     }
@@ -294,9 +294,7 @@ impl Worker {
                     .pending
                     .wait((epoch, publish), (Arc::clone(&accepted.device), accepted.range));
                 if let Some(room) = self.door.spool.try_reserve(len) {
-                    self.door
-                        .spool
-                        .submit(room, accepted, now_ms, self.committed_sender.clone(), number);
+                    self.submit(room, accepted, now_ms, number);
                 } else {
                     let spool = Arc::clone(&self.door.spool);
                     let room = Box::pin(async move { spool.reserve(len).await });
@@ -327,20 +325,19 @@ impl Worker {
             ..
         }) = self.waiting.take()
         {
-            self.door.spool.submit(
-                room?,
-                accepted,
-                received_ms,
-                self.committed_sender.clone(),
-                number,
-            );
+            self.submit(room?, accepted, received_ms, number);
         }
         Ok(())
     }
 
-    fn on_committed(&mut self, committed: &mut Vec<Committed>) {
+    fn submit(&self, room: Room, accepted: Accepted, received_ms: u64, number: u64) {
+        let submission = Submission::new(room, accepted, received_ms, self.done.clone(), number);
+        self.door.spool.submit([submission]);
+    }
+
+    fn on_committed(&mut self, committed: &mut Vec<Vec<Receipt>>) {
         let mut ranges: BTreeMap<DeviceId, (Arc<KnownDevice>, AckRanges)> = BTreeMap::new();
-        for number in committed.drain(..).flatten() {
+        for Receipt { number, .. } in committed.drain(..).flatten() {
             if let Some((device, range)) = self.pending.committed(number, ()) {
                 let entry = ranges.entry(device.id.clone());
                 entry

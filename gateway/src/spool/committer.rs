@@ -1,6 +1,5 @@
 //! The thread that commits: takes what waits, writes it with one fsync, then says so.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +11,13 @@ use crate::metrics::{FrameResult, Metrics};
 use crate::time::now_ms;
 use crate::validate::Fingerprints;
 
+use super::durable::Receipts;
 use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
 use super::reserve::Reserve;
 use super::rows::{Piece, Rows};
 use super::table::{NewRow, ROW_OVERHEAD, StoredRow, Table, Usage};
-use super::{Committed, CommittedSender, SpoolError, SpoolLimits};
+use super::{SpoolError, SpoolLimits};
 
 /// Waits between attempts of a commit that fails.
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -295,21 +295,14 @@ impl Committer {
     }
 }
 
-/// Tells each session once what of it is durable, and gives the queue's room back.
+/// Tells each door once what of it is durable, and gives the queue's room back.
 fn tell(submissions: Vec<Submission>) {
-    let mut sessions: HashMap<u64, (CommittedSender, Committed)> = HashMap::new();
+    let mut receipts = Receipts::default();
+    let count = submissions.len();
     for submission in submissions {
-        let Submission {
-            done, number, room, ..
-        } = submission;
-        drop(room);
-        let entry = sessions.entry(done.session);
-        entry.or_insert_with(|| (done, Vec::new())).1.push(number);
+        receipts.add(submission.done, submission.number, count);
     }
-    for (done, numbers) in sessions.into_values() {
-        // A door that has gone needs no answer.
-        let _ = done.sender.send(numbers);
-    }
+    receipts.tell();
 }
 
 fn is_busy(error: &SpoolError) -> bool {

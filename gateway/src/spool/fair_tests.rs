@@ -9,7 +9,7 @@ use taraz_telemetry::{MasterKey, RecordRange};
 use super::fair::{GROUP_FRAMES_MAX, take_group};
 use super::queue::{Queue, Submission};
 use super::*;
-use crate::validate::{KnownDevice, Validator};
+use crate::validate::{Accepted, KnownDevice, Validator};
 
 /// What is known of so many devices.
 fn devices(count: usize) -> Vec<Arc<KnownDevice>> {
@@ -32,7 +32,7 @@ fn devices(count: usize) -> Vec<Arc<KnownDevice>> {
 
 struct Waiting {
     queue: Queue,
-    done: CommittedSender,
+    done: Done,
     next: u64,
     waiting: VecDeque<Submission>,
 }
@@ -41,7 +41,7 @@ impl Waiting {
     fn new() -> Self {
         Self {
             queue: Queue::new(),
-            done: committed_channel().0,
+            done: durable_channel().0,
             next: 0,
             waiting: VecDeque::new(),
         }
@@ -64,13 +64,8 @@ impl Waiting {
                 is_live,
             };
             let (done, room) = (self.done.clone(), self.queue.try_reserve(50).unwrap());
-            self.waiting.push_back(Submission {
-                accepted,
-                received_ms: 1,
-                done,
-                number,
-                room,
-            });
+            self.waiting
+                .push_back(Submission::new(room, accepted, 1, done, number));
         }
     }
 

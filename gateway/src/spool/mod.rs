@@ -11,6 +11,7 @@
 //! its own and asks the committer to remove what ingest has.
 
 mod committer;
+mod durable;
 mod fair;
 mod inspect;
 mod quarantine;
@@ -26,19 +27,19 @@ mod verify;
 use std::fs::TryLockError;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::metrics::Metrics;
-use crate::validate::{Accepted, Fingerprints};
+use crate::validate::Fingerprints;
 
 use committer::Committer;
+pub(crate) use durable::{Done, Durable, Receipt, durable_channel};
 pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, SpoolFile, SpoolListing};
 pub use quarantine::{Quarantine, QuarantinedItem};
-pub(crate) use queue::Room;
-use queue::{Queue, Removal, Submission};
+use queue::{Queue, Removal};
+pub(crate) use queue::{Room, Submission};
 use repair::refuse_half_repaired;
 pub use repair::{Repair, repair};
 pub(crate) use table::{SpoolReader, StoredRow};
@@ -105,24 +106,6 @@ pub enum SpoolError {
     /// The committer has ended; nothing can be committed any more.
     #[error("the spool is closed")]
     Closed,
-}
-
-/// Submissions of one door's session, by the numbers that it gave them, whose commit has returned: they may be acknowledged.
-pub(crate) type Committed = Vec<u64>;
-
-/// Where a session hears of its commits: once for each, whatever it had in it.
-#[derive(Clone, Debug)]
-pub(crate) struct CommittedSender {
-    session: u64,
-    sender: mpsc::UnboundedSender<Committed>,
-}
-
-/// What a session hears of its commits by.
-pub(crate) fn committed_channel() -> (CommittedSender, mpsc::UnboundedReceiver<Committed>) {
-    static SESSIONS: AtomicU64 = AtomicU64::new(0);
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
-    (CommittedSender { session, sender }, receiver)
 }
 
 /// Bounds of one spool.
@@ -227,22 +210,9 @@ impl Spool {
         self.queue.try_reserve(len)
     }
 
-    /// Hands a frame to the committer; `done` hears `number` once it is durable, and never otherwise.
-    pub(crate) fn submit(
-        &self,
-        room: Room,
-        accepted: Accepted,
-        received_ms: u64,
-        done: CommittedSender,
-        number: u64,
-    ) {
-        self.queue.submit(Submission {
-            accepted,
-            received_ms,
-            done,
-            number,
-            room,
-        });
+    /// Hands frames to the committer, in their order; each is told of once it is durable, and never otherwise.
+    pub(crate) fn submit(&self, submissions: impl IntoIterator<Item = Submission>) {
+        self.queue.submit(submissions);
     }
 
     /// Removes everything up to a position, except that the rejected items among it go into the quarantine.

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::validate::Accepted;
 
 use super::fair::{GROUP_FRAMES_MAX, take_group};
-use super::{CommittedSender, SpoolError};
+use super::{Done, SpoolError};
 
 /// Bytes that wait for a commit, all doors together: above it, doors stop reading from their sockets.
 const QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -27,12 +27,32 @@ pub(crate) struct Room {
 
 /// A frame on its way into a commit.
 #[derive(Debug)]
-pub(super) struct Submission {
+pub(crate) struct Submission {
     pub(super) accepted: Accepted,
     pub(super) received_ms: u64,
-    pub(super) done: CommittedSender,
+    pub(super) done: Done,
     pub(super) number: u64,
-    pub(super) room: Room,
+    /// Given back with the submission.
+    _room: Room,
+}
+
+impl Submission {
+    /// `done` hears `number` once the frame is durable.
+    pub(crate) const fn new(
+        room: Room,
+        accepted: Accepted,
+        received_ms: u64,
+        done: Done,
+        number: u64,
+    ) -> Self {
+        Self {
+            accepted,
+            received_ms,
+            done,
+            number,
+            _room: room,
+        }
+    }
 }
 
 /// What ingest has taken.
@@ -90,9 +110,9 @@ impl Queue {
         room.ok().map(|permit| Room { _permit: permit })
     }
 
-    pub(super) fn submit(&self, submission: Submission) {
+    pub(super) fn submit(&self, submissions: impl IntoIterator<Item = Submission>) {
         let mut state = self.lock();
-        state.submissions.push_back(submission);
+        state.submissions.extend(submissions);
         self.wake(state);
     }
 

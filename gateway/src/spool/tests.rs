@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::validate::Validator;
+use crate::validate::{Accepted, Validator};
 
 use super::*;
 
@@ -28,8 +28,8 @@ pub(super) struct Bench {
     limits: SpoolLimits,
     pub(super) metrics: Metrics,
     spool: Option<Spool>,
-    done: CommittedSender,
-    heard: mpsc::UnboundedReceiver<Committed>,
+    done: Done,
+    heard: mpsc::UnboundedReceiver<Vec<Receipt>>,
     /// Heard of, and not asked for yet.
     told: std::collections::VecDeque<u64>,
 }
@@ -39,7 +39,7 @@ impl Bench {
         let fleet = Fleet::parse(taraz_fleet::EXAMPLE).unwrap();
         let fingerprints = Fingerprints::default();
         let validator = Validator::new(&fleet, &MasterKey::new([7; 32]), fingerprints.clone());
-        let (done, heard) = committed_channel();
+        let (done, heard) = durable_channel();
         let mut bench = Self {
             folder: tempfile::tempdir().unwrap(),
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -119,8 +119,8 @@ impl Bench {
             .runtime
             .block_on(self.spool().reserve(accepted.bytes.len()))
             .unwrap();
-        self.spool()
-            .submit(room, accepted, NOW_MS, self.done.clone(), number);
+        let submission = Submission::new(room, accepted, NOW_MS, self.done.clone(), number);
+        self.spool().submit([submission]);
     }
 
     /// The next commit that is heard of.
@@ -129,8 +129,8 @@ impl Bench {
             return number;
         }
         let heard = async { tokio::time::timeout(DEADLINE, self.heard.recv()).await };
-        self.told
-            .extend(self.runtime.block_on(heard).expect("a commit").unwrap());
+        let receipts = self.runtime.block_on(heard).expect("a commit").unwrap();
+        self.told.extend(receipts.iter().map(|receipt| receipt.number));
         self.told.pop_front().unwrap()
     }
 

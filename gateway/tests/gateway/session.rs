@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use taraz_gateway::{PACKET_LEN_MAX, SESSIONS_PER_DEVICE_MAX};
+use taraz_gateway::{CONNECT_TIMEOUT, PACKET_LEN_MAX, SESSIONS_PER_DEVICE_MAX};
 use taraz_telemetry::Channel;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::raw::{CONNACK, DISCONNECT, Hello, PINGRESP, Raw, V3, V5, packet};
 use crate::rig::{Device, Recorder, Rig, until};
@@ -257,6 +258,30 @@ async fn silence_beyond_one_and_a_half_keep_alives_ends_the_session() {
             begun.elapsed()
         );
     }
+}
+
+/// Its time counts from the beginning, not from the last byte: places are few.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_signs_in_byte_by_byte_is_out_of_time() {
+    let rig = Rig::start().await;
+    let mut socket = tokio::net::TcpStream::connect(rig.mqtt()).await.unwrap();
+    let begun = Instant::now();
+    // A CONNECT that says it is long, and never is all there.
+    let mut byte = 0x10;
+    while socket.write_all(&[byte]).await.is_ok() {
+        byte = if byte == 0x10 { 0x7F } else { 0 };
+        let mut answer = [0; 8];
+        let closed = tokio::time::timeout(Duration::from_millis(100), socket.read(&mut answer));
+        if closed.await.is_ok() {
+            break;
+        }
+        assert!(begun.elapsed() < CONNECT_TIMEOUT + crate::rig::DEADLINE);
+    }
+    until("counted", || {
+        rig.metric("gateway_connects_rejected_total{reason=\"timeout\"}") == 1
+    })
+    .await;
+    assert!(begun.elapsed() >= CONNECT_TIMEOUT);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,7 @@
 //! A device above it is not refused but not read: TCP tells it, nothing is lost, and the others have the room.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One device's bucket.
 #[derive(Clone, Debug)]

@@ -7,27 +7,28 @@ use taraz_telemetry::{ACK_RANGES_MAX, Channel, DeviceId, Topic};
 
 use crate::doors::acks::AckRanges;
 use crate::metrics::ConnectRejected;
-use crate::time::now_ms;
+use crate::spool::{Done, Room, Submission};
 use crate::validate::{Accepted, KnownDevice, RefusedReason};
 
 use super::engine::{
     Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
     Will,
 };
-use super::hub::NoSeat;
+use super::hub::{Hub, NoSeat};
 use super::session::{Leave, Session, SignedIn, Waiting};
+use super::turn::Turn;
 use super::{CLIENT_ID_LEN_MAX, KEEP_ALIVE_MAX_S, STATE_LEN_MAX};
 
 impl<E: Engine> Session<E> {
-    pub(super) fn on_event(&mut self, event: Event) -> Result<(), Leave> {
+    pub(super) fn on_event(&mut self, event: Event, turn: &mut Turn) -> Result<(), Leave> {
         match event {
             Event::Broken(what) => Err(Leave::Broken(what)),
-            Event::Connect(connect) => self.on_connect(connect),
+            Event::Connect(connect) => self.on_connect(&connect, turn),
             _ if self.signed_in.is_none() => Err(Leave::Broken("a packet before CONNECT".to_owned())),
             event if is_malformed(&event) => {
                 Err(Leave::Broken("packet id 0, or an impossible topic".to_owned()))
             }
-            Event::Publish(publish) => self.on_publish(publish),
+            Event::Publish(publish) => self.on_publish(&publish, turn),
             Event::Subscribe(subscribe) => {
                 self.on_subscribe(&subscribe);
                 Ok(())
@@ -41,13 +42,12 @@ impl<E: Engine> Session<E> {
         }
     }
 
-    fn on_connect(&mut self, connect: Connect) -> Result<(), Leave> {
-        match self.sign_in(&connect) {
+    fn on_connect(&mut self, connect: &Connect, turn: &mut Turn) -> Result<(), Leave> {
+        match self.sign_in(connect, turn) {
             Ok((signed_in, welcome)) => {
                 tracing::debug!(peer = %self.peer, device = %signed_in.device.id, "an MQTT session begins");
-                self.signed_in = Some(signed_in);
+                self.signed_in = Some(Box::new(signed_in));
                 self.engine.welcome(&welcome);
-                self.start_keep_alive();
                 Ok(())
             }
             Err(refusal) => {
@@ -58,14 +58,14 @@ impl<E: Engine> Session<E> {
                     ConnectRefusal::Rate => ConnectRejected::TooOften,
                     _ => ConnectRejected::Unauthorised,
                 };
-                self.door.metrics.connect_rejected(reason);
+                self.shared.door.metrics.connect_rejected(reason);
                 self.engine.refuse(refusal);
                 Err(Leave::Refused)
             }
         }
     }
 
-    fn sign_in(&self, connect: &Connect) -> Result<(SignedIn, Welcome), ConnectRefusal> {
+    fn sign_in(&self, connect: &Connect, turn: &mut Turn) -> Result<(SignedIn, Welcome), ConnectRefusal> {
         if connect.extended_authentication {
             return Err(ConnectRefusal::AuthenticationMethod);
         }
@@ -92,13 +92,12 @@ impl<E: Engine> Session<E> {
             .topic(&device.id)
             .as_str()
             .clone_into(&mut welcome.frame_topic);
-        let seat = self
-            .hub
-            .sit(&device.id, &client_id, crate::time::now_ms())
+        let (seat, unseated) = Hub::sit(&self.shared.hub, &device.id, &client_id, self.id, turn.now_ms)
             .map_err(|no_seat| match no_seat {
                 NoSeat::TooMany => ConnectRefusal::Quota,
                 NoSeat::TooOften => ConnectRefusal::Rate,
             })?;
+        turn.unseated.extend(unseated);
         let signed_in = SignedIn {
             device,
             seat,
@@ -113,13 +112,13 @@ impl<E: Engine> Session<E> {
 
     fn authenticate(&self, connect: &Connect) -> Option<Arc<KnownDevice>> {
         let device = DeviceId::new(connect.user.as_deref()?).ok()?;
-        let device = self.door.validator.device(&device)?;
+        let device = self.shared.door.validator.device(&device)?;
         let password = device.key.mqtt_password();
         let fits = password.as_bytes().ct_eq(&connect.password);
         bool::from(fits).then(|| Arc::clone(device))
     }
 
-    fn on_publish(&mut self, publish: Publish) -> Result<(), Leave> {
+    fn on_publish(&mut self, publish: &Publish, turn: &mut Turn) -> Result<(), Leave> {
         let Some(who) = &self.signed_in else {
             return Err(Leave::Broken("PUBLISH before CONNECT".to_owned()));
         };
@@ -131,11 +130,10 @@ impl<E: Engine> Session<E> {
         if publish.topic.contains(['+', '#']) {
             return Err(Leave::Us(Goodbye::TopicInvalid));
         }
-        let now_ms = now_ms();
         if publish.topic == Channel::State.topic(&who.device.id).as_str() {
             let fits = publish.payload.len() <= STATE_LEN_MAX;
             if fits {
-                who.seat.set_state(&publish.payload, now_ms);
+                who.seat.set_state(&publish.payload, turn.now_ms);
             }
             let answer = if fits {
                 Answer::Success
@@ -147,34 +145,36 @@ impl<E: Engine> Session<E> {
             return Ok(());
         }
         let device = Arc::clone(&who.device);
-        let judged = self
-            .door
-            .validator
-            .validate(Some(&device.id), &publish.topic, &publish.payload, now_ms);
+        let judged = self.shared.door.validator.validate(
+            Some(&device.id),
+            &publish.topic,
+            &publish.payload,
+            turn.now_ms,
+        );
         self.on_judged(
             &device,
             publish.packet_id,
             judged,
             &publish.topic,
             &publish.payload,
-            now_ms,
+            turn,
         );
         Ok(())
     }
 
     /// A frame of the device itself, under its own topic.
-    pub(super) fn on_frame(&mut self, packet_id: u16, frame: &[u8]) -> Result<(), Leave> {
+    pub(super) fn on_frame(&mut self, packet_id: u16, frame: &[u8], turn: &mut Turn) -> Result<(), Leave> {
         let Some(who) = &self.signed_in else {
             return Err(Leave::Broken("PUBLISH before CONNECT".to_owned()));
         };
-        let (device, now_ms) = (Arc::clone(&who.device), now_ms());
-        let judged = self.door.validator.open(&device, frame, now_ms);
+        let device = Arc::clone(&who.device);
+        let judged = self.shared.door.validator.open(&device, frame, turn.now_ms);
         let topic = if judged.is_ok() {
             Topic::new()
         } else {
             Channel::Up.topic(&device.id)
         };
-        self.on_judged(&device, Some(packet_id), judged, &topic, frame, now_ms);
+        self.on_judged(&device, Some(packet_id), judged, &topic, frame, turn);
         Ok(())
     }
 
@@ -185,39 +185,44 @@ impl<E: Engine> Session<E> {
         judged: Result<Accepted, RefusedReason>,
         topic: &str,
         payload: &[u8],
-        now_ms: u64,
+        turn: &mut Turn,
     ) {
-        self.spend();
+        self.spend(turn);
         match judged {
-            Ok(accepted) => self.submit(packet_id, accepted, now_ms),
+            Ok(accepted) => self.submit(packet_id, accepted, turn),
             Err(reason) => {
-                self.door
+                self.shared
+                    .door
                     .refusals
-                    .add(reason, device.id.as_str(), topic, payload, now_ms);
+                    .add(reason, device.id.as_str(), topic, payload, turn.now_ms);
                 self.pending.answered(packet_id, answer_to(reason));
                 self.answer();
             }
         }
     }
 
-    /// Into the spool's queue, or to its door when there is no room.
-    fn submit(&mut self, packet_id: Option<u16>, accepted: Accepted, received_ms: u64) {
+    /// Towards the spool's queue, or to its door when there is no room.
+    fn submit(&mut self, packet_id: Option<u16>, accepted: Accepted, turn: &mut Turn) {
         let number = self.pending.wait(packet_id, accepted.range);
         let len = accepted.bytes.len();
-        if let Some(room) = self.door.spool.try_reserve(len) {
-            self.door
-                .spool
-                .submit(room, accepted, received_ms, self.committed_sender.clone(), number);
+        if let Some(room) = self.shared.door.spool.try_reserve(len) {
+            self.put(room, accepted, turn.now_ms, number, turn);
             return;
         }
-        let spool = Arc::clone(&self.door.spool);
-        let room = Box::pin(async move { spool.reserve(len).await });
-        self.waiting = Some(Waiting {
+        let spool = Arc::clone(&self.shared.door.spool);
+        self.waiting = Some(Box::new(Waiting {
             accepted,
-            received_ms,
+            received_ms: turn.now_ms,
             number,
-            room,
-        });
+            room: Box::pin(async move { spool.reserve(len).await }),
+        }));
+    }
+
+    /// With the turn's other frames into the spool's queue.
+    pub(super) fn put(&self, room: Room, accepted: Accepted, received_ms: u64, number: u64, turn: &mut Turn) {
+        let done = Done::new(Arc::clone(&self.shared.done), self.id.number());
+        turn.submissions
+            .push(Submission::new(room, accepted, received_ms, done, number));
     }
 
     /// Sends every PUBACK whose turn it is.

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use serde::Serialize;
 use taraz_telemetry::{DeviceId, RecordRange};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::allowance::Allowance;
+use super::turn::SessionId;
 use crate::metrics::Metrics;
 
 /// Sessions that one device may have at a time (its own, and somebody looking on with `mosquitto_sub`).
@@ -22,8 +22,6 @@ pub const CONNECTS_MAX: u32 = 120;
 const CONNECTS_WITHIN_MS: u64 = 60 * 1_000;
 /// How long takeovers of a device are counted together, in ms; it is also how often one that goes on is named again.
 const TAKEOVERS_WITHIN_MS: u64 = 10 * 60 * 1_000;
-/// Ranges that wait for a session other than the one that committed them.
-const OTHER_RANGES_MAX: usize = 256;
 
 /// The last thing that a device said on its `/state` topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -116,7 +114,7 @@ struct Sessions {
 struct Entry {
     number: u64,
     client_id: String,
-    ranges: mpsc::Sender<RecordRange>,
+    session: SessionId,
     wants_acks: bool,
 }
 
@@ -130,8 +128,6 @@ pub(super) struct Seat {
     wants_acks: bool,
     /// What the device may send.
     pub(super) allowance: Allowance,
-    /// What other sessions of the device committed; closed when another session took the client id over.
-    pub(super) ranges: mpsc::Receiver<RecordRange>,
 }
 
 impl Hub {
@@ -143,16 +139,17 @@ impl Hub {
         }
     }
 
-    /// Seats a session and unseats the one that holds the same client id.
+    /// Seats a session and unseats the one that holds the same client id, which has to end.
     ///
     /// Client ids are told apart within a device, so that no device can end another's session.
     pub(super) fn sit(
-        self: &Arc<Self>,
+        hub: &Arc<Self>,
         device: &DeviceId,
         client_id: &str,
+        session: SessionId,
         now_ms: u64,
-    ) -> Result<Seat, NoSeat> {
-        let mut inner = self.lock();
+    ) -> Result<(Seat, Option<SessionId>), NoSeat> {
+        let mut inner = hub.lock();
         if !inner.connects.entry(device.clone()).or_default().add(now_ms) {
             return Err(NoSeat::TooOften);
         }
@@ -161,9 +158,10 @@ impl Hub {
         let sessions = inner.devices.entry(device.clone()).or_default();
         let wanting = Arc::clone(&sessions.wanting);
         let entries = &mut sessions.entries;
+        let mut unseated = None;
         if let Some(at) = entries.iter().position(|entry| entry.client_id == client_id) {
-            entries.swap_remove(at);
-            self.metrics.connections.dec();
+            unseated = Some(entries.swap_remove(at).session);
+            hub.metrics.connections.dec();
             let takeovers = inner.takeovers.entry(device.clone()).or_default();
             if takeovers.add(now_ms) {
                 tracing::warn!(%device, client_id, "the device's session is taken over again and again: do two devices use this id?");
@@ -174,27 +172,25 @@ impl Hub {
         if entries.len() >= SESSIONS_PER_DEVICE_MAX {
             return Err(NoSeat::TooMany);
         }
-        let (sender, ranges) = mpsc::channel(OTHER_RANGES_MAX);
         entries.push(Entry {
             number,
             client_id: client_id.to_owned(),
-            ranges: sender,
+            session,
             wants_acks: false,
         });
-        let allowance = || Allowance::new(self.device_frames_per_s_max, Instant::now());
+        let allowance = || Allowance::new(hub.device_frames_per_s_max, Instant::now());
         let allowances = inner.allowances.entry(device.clone());
         let allowance = allowances.or_insert_with(allowance).clone();
-        self.metrics.connections.inc();
-        let device = device.clone();
-        Ok(Seat {
-            hub: Arc::clone(self),
-            device,
+        hub.metrics.connections.inc();
+        let seat = Seat {
+            hub: Arc::clone(hub),
+            device: device.clone(),
             number,
             wanting,
             wants_acks: false,
             allowance,
-            ranges,
-        })
+        };
+        Ok((seat, unseated))
     }
 
     /// The last known state of every device that ever stated one.
@@ -240,20 +236,16 @@ impl Seat {
         };
     }
 
-    /// Tells the device's other sessions that want acknowledgements. One that is not keeping up misses some: its device
-    /// sends again what it has no acknowledgement for.
-    pub(super) fn tell_others<'a>(&self, ranges: impl Iterator<Item = &'a RecordRange> + Clone) {
+    /// For the device's other sessions that want acknowledgements.
+    pub(super) fn tell_others(&self, range: RecordRange, mail: &mut Vec<(SessionId, RecordRange)>) {
         if self.wanting.load(Ordering::Relaxed) <= usize::from(self.wants_acks) {
             return;
         }
         let inner = self.hub.lock();
         let entries = inner.devices.get(&self.device).map(|sessions| &sessions.entries);
         let others = |entry: &&Entry| entry.wants_acks && entry.number != self.number;
-        for entry in entries.into_iter().flatten().filter(others) {
-            for range in ranges.clone() {
-                let _ = entry.ranges.try_send(*range);
-            }
-        }
+        let others = entries.into_iter().flatten().filter(others);
+        mail.extend(others.map(|entry| (entry.session, range)));
     }
 
     /// Keeps what the device states, unless a newer session of it has stated something: the last will of a session
@@ -315,18 +307,22 @@ mod tests {
         assert!(connects.add(start + CONNECTS_WITHIN_MS + 1));
     }
 
+    fn sit(hub: &Arc<Hub>, device: &str, client_id: &str, place: u32) -> (Seat, Option<SessionId>) {
+        let device = DeviceId::new(device).unwrap();
+        Hub::sit(hub, &device, client_id, SessionId::new(place, 0), 1).unwrap()
+    }
+
     #[test]
     fn signing_in_again_does_not_fill_the_allowance() {
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
         let hub = Arc::new(Hub::new(metrics, 100));
-        let device = DeviceId::new("sari-01").unwrap();
-        let first = hub.sit(&device, "sari-01", 1).unwrap();
+        let (first, _) = sit(&hub, "sari-01", "sari-01", 1);
         // A thousand seconds' worth: however slow this test is, nothing of it has come back.
         assert!(first.allowance.take(100_000, Instant::now()).is_some());
         drop(first);
-        let again = hub.sit(&device, "sari-01", 2).unwrap();
+        let (again, _) = sit(&hub, "sari-01", "sari-01", 2);
         assert!(again.allowance.take(1, Instant::now()).is_some());
-        let other = hub.sit(&DeviceId::new("sari-02").unwrap(), "a", 3).unwrap();
+        let (other, _) = sit(&hub, "sari-02", "a", 3);
         assert_eq!(other.allowance.take(1, Instant::now()), None);
     }
 
@@ -335,20 +331,35 @@ mod tests {
         let registry = prometheus::Registry::new();
         let hub = Arc::new(Hub::new(Metrics::new(&registry).unwrap(), 100));
         let device = DeviceId::new("sari-01").unwrap();
-        let mut first = hub.sit(&device, "sari-01", 1).unwrap();
-        let _second = hub.sit(&device, "sari-01", 2).unwrap();
-        assert!(
-            first
-                .ranges
-                .try_recv()
-                .is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
-        );
+        let (_first, unseated) = sit(&hub, "sari-01", "sari-01", 1);
+        assert_eq!(unseated, None);
+        let (_second, unseated) = sit(&hub, "sari-01", "sari-01", 2);
+        assert_eq!(unseated, Some(SessionId::new(1, 0)));
         assert_eq!(hub.lock().takeovers[&device].count, 1);
-        let _beside = hub.sit(&device, "looking-on", 3).unwrap();
-        assert_eq!(
-            hub.lock().takeovers[&device].count,
-            1,
-            "another client id takes nothing over"
-        );
+        let (_beside, unseated) = sit(&hub, "sari-01", "looking-on", 3);
+        assert_eq!(unseated, None, "another client id takes nothing over");
+        assert_eq!(hub.lock().takeovers[&device].count, 1);
+    }
+
+    #[test]
+    fn only_other_sessions_that_want_acknowledgements_hear_of_a_range() {
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let hub = Arc::new(Hub::new(metrics, 100));
+        let (mut own, _) = sit(&hub, "sari-01", "own", 1);
+        let (mut beside, _) = sit(&hub, "sari-01", "beside", 2);
+        let (_silent, _) = sit(&hub, "sari-01", "silent", 3);
+        let range = RecordRange {
+            incarnation: 1,
+            boot: 1,
+            first: 1,
+            last: 2,
+        };
+        let mut mail = Vec::new();
+        own.want_acks(true);
+        own.tell_others(range, &mut mail);
+        assert!(mail.is_empty());
+        beside.want_acks(true);
+        own.tell_others(range, &mut mail);
+        assert_eq!(mail, [(SessionId::new(2, 0), range)]);
     }
 }

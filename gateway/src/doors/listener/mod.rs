@@ -8,25 +8,29 @@ mod allowance;
 mod dialogue;
 mod engine;
 mod hub;
+mod inbox;
+mod keeper;
 mod protocol;
 mod session;
+mod sessions;
+mod timers;
+mod turn;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::task::TaskTracker;
-
-use crate::metrics::ConnectRejected;
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::Doorway;
 
 pub use hub::{CONNECTS_MAX, SESSIONS_PER_DEVICE_MAX};
 pub(crate) use hub::{DeviceState, Hub};
-use protocol::ProtocolCore;
-use session::Session;
+use inbox::Inbox;
+use keeper::{INBOX, Keeper};
 
 /// The longest packet that is read, in bytes; a frame with its topic is below 1,300. Told to MQTT 5 clients.
 pub const PACKET_LEN_MAX: u32 = 4_096;
@@ -50,78 +54,66 @@ const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// After accept failed: usually too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The listening door.
+/// Bytes taken from a socket at once.
+const READ_LEN: usize = 8 << 10;
+
+/// The listening door: a thread of its own, and what it is told by.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    socket: TcpListener,
-    room: Arc<Semaphore>,
-    hub: Arc<Hub>,
-    door: Doorway,
+    address: SocketAddr,
+    inbox: Arc<Inbox>,
+    stop: CancellationToken,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Listener {
-    /// Binds the address.
+    /// Binds the address and serves there.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) async fn bind(
+    pub(crate) fn start(
         address: SocketAddr,
         connections_max: usize,
         hub: Arc<Hub>,
         door: Doorway,
     ) -> std::io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+        let socket = TcpListener::bind(address)?;
+        let address = socket.local_addr()?;
+        let poll = Poll::new()?;
+        let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), INBOX)?));
+        let (stop, told) = (door.stop.clone(), Arc::clone(&inbox));
+        let (sender, ended) = oneshot::channel();
+        let serve = move || {
+            let keeper = Keeper::new(poll, socket, connections_max, door, hub, told);
+            if let Err(error) = keeper.and_then(Keeper::run) {
+                tracing::error!(%error, "the MQTT listener can't go on");
+            }
+            // Nobody waits when the gateway did not start.
+            let _ = sender.send(());
+        };
+        std::thread::Builder::new()
+            .name("mqtt-door".to_owned())
+            .spawn(serve)?;
         Ok(Self {
-            socket,
-            room: Arc::new(Semaphore::new(connections_max)),
-            hub,
-            door,
+            address,
+            inbox,
+            stop,
+            ended,
         })
     }
 
     /// The address with the port that was given.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// Accepts until the door closes, then waits for its sessions.
-    pub(crate) async fn run(self) {
-        let sessions = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                () = self.door.stop.cancelled() => break,
-                accepted = self.socket.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.admit(stream, peer, &sessions),
-                Err(error) => {
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
+    /// Until the door has closed: when it is told to, or because its thread has ended.
+    pub(crate) async fn run(mut self) {
+        tokio::select! {
+            () = self.stop.cancelled() => self.inbox.stop(),
+            _ = &mut self.ended => return,
         }
-        sessions.close();
-        sessions.wait().await;
-    }
-
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, sessions: &TaskTracker) {
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.door.metrics.connect_rejected(ConnectRejected::TooMany);
-            return;
-        };
-        // Acknowledgements are small and awaited; without this they would wait for each other.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, %peer, "can't set TCP_NODELAY");
-        }
-        let (door, hub) = (self.door.clone(), Arc::clone(&self.hub));
-        sessions.spawn(async move {
-            let _place: OwnedSemaphorePermit = place;
-            Session::new(door, hub, stream, peer, ProtocolCore::new())
-                .run()
-                .await;
-        });
+        // However it ends.
+        let _ = self.ended.await;
     }
 }

@@ -1,54 +1,71 @@
-//! One connection: moves bytes between socket and engine, waits for commits, room and time.
+//! One connection: its bytes → engine → dialogue → bytes, without waiting for anything.
 //!
-//! Reads only while there is room: with the spool's queue full or too many frames in flight, the socket is left alone,
-//! and TCP tells the client. Nothing that was read is ever dropped unanswered while the connection stands.
+//! Whoever owns it says when its socket is ready, what was committed, when its time has come; what it has for the others leaves
+//! by the turn. It reads only while there is room for what it would bring: fewer than [`IN_FLIGHT_MAX`] frames wait for their
+//! commit, none waits for room in the spool, and the device keeps to its rate. Otherwise TCP stops the client. Nothing that was
+//! read is ever dropped unanswered while the connection stands.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
-
+use mio::net::TcpStream;
 use taraz_telemetry::RecordRange;
 
-use crate::doors::Doorway;
 use crate::doors::acks::AckRanges;
 use crate::doors::pending::Pending;
 use crate::metrics::{ConnectRejected, SessionEnd};
-use crate::spool::{Committed, CommittedSender, Room, SpoolError, committed_channel};
-use crate::time::now_ms;
+use crate::spool::{Room, SpoolError};
 use crate::validate::{Accepted, KnownDevice};
 
 use super::engine::{Answer, Engine, Fast, Goodbye, Will};
-use super::hub::{Hub, Seat};
-use super::{CONNECT_TIMEOUT, IDLE_MAX, IN_FLIGHT_MAX, LAST_WRITE_TIMEOUT, OUTBOUND_LEN_MAX, SHUTDOWN_GRACE};
+use super::hub::Seat;
+use super::turn::{SessionId, Shared, Turn};
+use super::{CONNECT_TIMEOUT, IDLE_MAX, IN_FLIGHT_MAX, LAST_WRITE_TIMEOUT, OUTBOUND_LEN_MAX, READ_LEN};
 
-/// Bytes taken from the socket at once.
-const READ_LEN: usize = 8 << 10;
-/// Commits heard of at once.
-const COMMITTED_MAX: usize = 256;
+/// An empty buffer that is larger than this is given back: thousands of connections at rest need none.
+const KEPT_LEN_MAX: usize = 256;
 
 pub(super) struct Session<E> {
-    pub(super) door: Doorway,
-    pub(super) hub: Arc<Hub>,
+    pub(super) shared: Rc<Shared>,
+    pub(super) id: SessionId,
     pub(super) peer: SocketAddr,
     pub(super) engine: E,
-    pub(super) signed_in: Option<SignedIn>,
+    pub(super) signed_in: Option<Box<SignedIn>>,
     pub(super) pending: Pending<Option<u16>, RecordRange, Answer>,
-    pub(super) waiting: Option<Waiting>,
-    pub(super) committed_sender: CommittedSender,
-    committed: mpsc::UnboundedReceiver<Committed>,
+    pub(super) waiting: Option<Box<Waiting>>,
+    /// Something of it was committed in this turn.
+    pub(super) is_touched: bool,
+    /// It is among those that may have more to read.
+    pub(super) is_queued: bool,
+    /// When it is looked at, as the timers have it.
+    pub(super) due: Option<Instant>,
     stream: TcpStream,
     /// Read, but not taken by the engine yet.
     input: Vec<u8>,
     heard_at: Instant,
     /// The device is above its rate: until then nothing more of it is read.
     held_until: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    /// The socket may have more.
+    is_readable: bool,
+    /// The client has closed its side: nothing tells of the end again once everything before it was read.
+    is_read_closed: bool,
+    stage: Stage,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// The door closes: what is on its way into the spool is still acknowledged, nothing more is taken.
+    Draining,
+    /// Its last packet is on its way; until then it may be.
+    Ending(Instant),
 }
 
 /// What a session has once its CONNECT was accepted.
@@ -91,6 +108,10 @@ pub(super) enum Leave {
 }
 
 impl Leave {
+    pub(super) const fn taken_over() -> Self {
+        Self::Us(Goodbye::TakenOver)
+    }
+
     const fn end(&self) -> SessionEnd {
         match self {
             Self::Gone => SessionEnd::Gone,
@@ -107,149 +128,119 @@ impl Leave {
 }
 
 impl<E: Engine> Session<E> {
-    pub(super) fn new(door: Doorway, hub: Arc<Hub>, stream: TcpStream, peer: SocketAddr, engine: E) -> Self {
-        let (committed_sender, committed) = committed_channel();
-        let heard_at = Instant::now();
+    pub(super) fn new(
+        shared: Rc<Shared>,
+        id: SessionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        engine: E,
+        now: Instant,
+    ) -> Self {
         Self {
-            door,
-            hub,
+            shared,
+            id,
             peer,
             engine,
             signed_in: None,
             pending: Pending::default(),
             waiting: None,
-            committed_sender,
-            committed,
+            is_touched: false,
+            is_queued: false,
+            due: None,
             stream,
             input: Vec::new(),
-            heard_at,
+            heard_at: now,
             held_until: None,
-            timer: Box::pin(sleep_until(heard_at + CONNECT_TIMEOUT)),
+            is_readable: false,
+            is_read_closed: false,
+            stage: Stage::Open,
         }
     }
 
-    pub(super) async fn run(mut self) {
-        let leave = self.serve().await;
-        let device = self
-            .signed_in
-            .as_ref()
-            .map_or("nobody", |who| who.device.id.as_str());
-        tracing::debug!(peer = %self.peer, device, ?leave, "an MQTT session ends");
-        if let Leave::Broken(what) = &leave {
-            tracing::info!(peer = %self.peer, device, what, "an MQTT client broke the protocol");
-        }
-        match self.signed_in {
-            Some(_) => self.door.metrics.session_ended(leave.end()),
-            None => self.count_rejected(&leave),
-        }
-        let publish_will = match &leave {
-            Leave::Client { publish_will } => *publish_will,
-            Leave::Refused | Leave::Us(Goodbye::ShuttingDown) => false,
-            _ => true,
-        };
-        if publish_will {
-            self.publish_will();
-        }
-        if let Leave::Us(goodbye) = leave {
-            self.engine.goodbye(goodbye);
-        }
-        if !matches!(leave, Leave::Gone) {
-            self.write_last().await;
-        }
+    pub(super) const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
-    async fn serve(&mut self) -> Leave {
-        let mut committed = Vec::new();
-        loop {
-            if let Err(leave) = self.write_some() {
-                return leave;
-            }
-            let reading = self.may_take();
-            let writing = !self.engine.output().is_empty();
-            let interest = match (reading, writing) {
-                (true, true) => Interest::READABLE | Interest::WRITABLE,
-                (false, true) => Interest::WRITABLE,
-                _ => Interest::READABLE,
-            };
-            let step = tokio::select! {
-                biased;
-                () = self.door.stop.cancelled() => {
-                    self.drain().await;
-                    return Leave::Us(Goodbye::ShuttingDown);
-                }
-                _ = self.committed.recv_many(&mut committed, COMMITTED_MAX) => {
-                    self.on_committed(&mut committed);
-                    self.resume()
-                }
-                other = other_range(&mut self.signed_in) => self.on_other_range(other),
-                room = room(&mut self.waiting) => self.on_room(room).and_then(|()| self.resume()),
-                ready = self.stream.ready(interest), if reading || writing => match ready {
-                    Ok(ready) if reading && (ready.is_readable() || ready.is_read_closed()) => self.read_some(),
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(Leave::Gone),
-                },
-                () = &mut self.timer => self.on_timer(reading),
-            };
-            if let Err(leave) = step {
-                return leave;
-            }
-        }
+    /// The socket has something, or the end of everything.
+    pub(super) const fn readable(&mut self, is_closed: bool) {
+        self.is_readable = true;
+        self.is_read_closed |= is_closed;
+    }
+
+    /// There is more to read, and room for it.
+    pub(super) fn wants_turn(&self) -> bool {
+        self.is_readable && self.may_take()
     }
 
     /// Counts a frame against the device's rate.
-    pub(super) fn spend(&mut self) {
+    pub(super) fn spend(&mut self, turn: &Turn) {
         let Some(who) = &self.signed_in else { return };
-        let now = Instant::now();
-        if let Some(wait) = who.seat.allowance.take(1, now) {
-            self.door.metrics.throttled.inc();
-            let until = now + wait;
-            self.held_until = Some(until);
-            // Usually set to a far later keep-alive.
-            let next = until.min(self.timer.deadline());
-            self.timer.as_mut().reset(next);
+        if let Some(wait) = who.seat.allowance.take(1, turn.now) {
+            self.shared.door.metrics.throttled.inc();
+            self.held_until = Some(turn.now + wait);
         }
     }
 
     /// There is room for what the client sends next.
     fn may_take(&self) -> bool {
-        self.held_until.is_none() && self.waiting.is_none() && self.pending.len() < usize::from(IN_FLIGHT_MAX)
+        self.stage == Stage::Open
+            && self.held_until.is_none()
+            && self.waiting.is_none()
+            && self.pending.len() < usize::from(IN_FLIGHT_MAX)
     }
 
-    fn read_some(&mut self) -> Result<(), Leave> {
-        let mut buffer = [0; READ_LEN];
-        match self.stream.try_read(&mut buffer) {
+    /// Reads once.
+    pub(super) fn read(&mut self, turn: &mut Turn) -> Result<(), Leave> {
+        if !self.wants_turn() {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut turn.buffer);
+        let read = self.stream.read(&mut buffer);
+        let has_come = read.is_ok();
+        let step = match read {
             Ok(0) => Err(Leave::Gone),
             Ok(len) => {
-                self.heard_at = Instant::now();
+                // epoll(7): less than was asked for means that the socket is empty, and that more of it will be told.
+                self.is_readable = len == READ_LEN || self.is_read_closed;
                 if self.input.is_empty() {
-                    self.take(&buffer[..len])
+                    self.take(&buffer[..len], turn)
                 } else {
                     // Behind the beginning of a packet.
                     self.input.extend_from_slice(&buffer[..len]);
-                    self.resume()
+                    self.resume(turn)
                 }
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(_) => Err(Leave::Gone),
+        };
+        turn.buffer = buffer;
+        if has_come && self.signed_in.is_some() {
+            // Until then its time counts from the start, however slowly it sends its CONNECT.
+            self.heard_at = turn.now;
         }
+        step
     }
 
     /// Gives bytes to the engine packet by packet, as long as there is room for what they bring.
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), Leave> {
+    fn take(&mut self, mut bytes: &[u8], turn: &mut Turn) -> Result<(), Leave> {
         while !bytes.is_empty() {
             if !self.may_take() {
                 self.input.extend_from_slice(bytes);
                 return Ok(());
             }
             match self.engine.frame(&mut bytes) {
-                Fast::Frame { packet_id, payload } => self.on_frame(packet_id, payload)?,
+                Fast::Frame { packet_id, payload } => self.on_frame(packet_id, payload, turn)?,
                 Fast::More => {
                     self.input.extend_from_slice(bytes);
                     return Ok(());
                 }
                 Fast::No => {
                     if let Some(event) = self.engine.receive(&mut bytes) {
-                        self.on_event(event)?;
+                        self.on_event(event, turn)?;
                     }
                 }
             }
@@ -257,27 +248,29 @@ impl<E: Engine> Session<E> {
         Ok(())
     }
 
-    fn resume(&mut self) -> Result<(), Leave> {
+    /// Goes on with what was read.
+    pub(super) fn resume(&mut self, turn: &mut Turn) -> Result<(), Leave> {
         if self.input.is_empty() || !self.may_take() {
             return Ok(());
         }
         let input = std::mem::take(&mut self.input);
-        self.take(&input)
+        self.take(&input, turn)
     }
 
-    fn write_some(&mut self) -> Result<(), Leave> {
+    /// Writes what the socket takes; it tells when it takes more.
+    pub(super) fn write(&mut self) -> Result<(), Leave> {
         let output = self.engine.output();
         while !output.is_empty() {
-            match self.stream.try_write(output) {
+            match self.stream.write(output) {
                 Ok(len) => {
                     output.drain(..len);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(Leave::Gone),
             }
         }
-        if output.is_empty() && output.capacity() > READ_LEN {
-            // A burst is over; thousands of connections at rest need no buffers.
+        if output.is_empty() && output.capacity() > KEPT_LEN_MAX {
             *output = Vec::new();
         }
         if output.len() > OUTBOUND_LEN_MAX {
@@ -287,115 +280,172 @@ impl<E: Engine> Session<E> {
         }
     }
 
-    async fn write_last(&mut self) {
-        let output = std::mem::take(self.engine.output());
-        let last = async {
-            self.stream.write_all(&output).await?;
-            self.stream.shutdown().await
+    /// Asks for the room that a frame waits for. False when there is none yet; `waker` is told.
+    pub(super) fn ask_for_room(&mut self, waker: &Waker, turn: &mut Turn) -> Result<bool, Leave> {
+        let Some(waiting) = &mut self.waiting else {
+            return Ok(true);
         };
-        // It is gone, or does not read: nothing more can be done for it.
-        let _ = timeout(LAST_WRITE_TIMEOUT, last).await;
-    }
-
-    fn on_room(&mut self, room: Result<Room, SpoolError>) -> Result<(), Leave> {
-        let Some(waiting) = self.waiting.take() else {
-            return Ok(());
+        let Poll::Ready(room) = waiting.room.as_mut().poll(&mut Context::from_waker(waker)) else {
+            return Ok(false);
         };
         let room = room.map_err(|_| Leave::Closed)?;
-        let Waiting {
-            accepted,
-            received_ms,
-            number,
-            ..
-        } = waiting;
-        self.door
-            .spool
-            .submit(room, accepted, received_ms, self.committed_sender.clone(), number);
-        Ok(())
+        if let Some(waiting) = self.waiting.take() {
+            self.put(room, waiting.accepted, waiting.received_ms, waiting.number, turn);
+        }
+        self.resume(turn)?;
+        Ok(true)
     }
 
-    fn on_committed(&mut self, committed: &mut Vec<Committed>) {
-        let mut fresh = AckRanges::default();
-        for number in committed.drain(..).flatten() {
-            if let Some(range) = self.pending.committed(number, Answer::Success) {
-                fresh.add(range);
-            }
-        }
-        self.answer();
-        if let Some(who) = &mut self.signed_in
-            && !fresh.is_empty()
-        {
-            who.seat.tell_others(fresh.iter());
+    /// A frame of this number is durable.
+    pub(super) fn committed(&mut self, number: u64, turn: &mut Turn) {
+        let Some(range) = self.pending.committed(number, Answer::Success) else {
+            return;
+        };
+        if let Some(who) = &mut self.signed_in {
+            who.seat.tell_others(range, &mut turn.mail);
             if who.wants_acks {
-                fresh.iter().for_each(|range| who.ranges.add(*range));
+                who.ranges.add(range);
             }
         }
-        self.send_acks();
     }
 
-    fn on_other_range(&mut self, other: Option<RecordRange>) -> Result<(), Leave> {
-        // The hub has dropped its end: another session has our seat.
-        let range = other.ok_or(Leave::Us(Goodbye::TakenOver))?;
+    /// After everything that a turn has committed of it.
+    pub(super) fn settle(&mut self, turn: &mut Turn) -> Result<(), Leave> {
+        self.is_touched = false;
+        self.answer();
+        self.send_acks();
+        if self.is_drained() {
+            return Err(Leave::Us(Goodbye::ShuttingDown));
+        }
+        self.resume(turn)
+    }
+
+    /// Another session of the device had this committed.
+    pub(super) fn on_other_range(&mut self, range: RecordRange) {
         if let Some(who) = self.signed_in.as_mut().filter(|who| who.wants_acks) {
             who.ranges.add(range);
         }
         self.send_acks();
-        Ok(())
     }
 
-    /// The timer is set to the earliest time at which something could be due; usually it only has to be set again.
-    fn on_timer(&mut self, reading: bool) -> Result<(), Leave> {
-        let now = Instant::now();
+    /// Its time has come: usually it only has to be set again.
+    pub(super) fn on_time(&mut self, turn: &mut Turn) -> Result<(), Leave> {
+        let now = turn.now;
+        if matches!(self.stage, Stage::Ending(until) if until <= now) {
+            return Err(Leave::Gone);
+        }
         if self.held_until.is_some_and(|until| until <= now) {
             self.held_until = None;
-            self.resume()?;
+            self.resume(turn)?;
         }
-        let silence = match (&self.signed_in, self.engine.keep_alive()) {
-            (None, _) => return Err(Leave::Us(Goodbye::KeepAlive)),
-            (Some(_), Some(keep_alive)) => keep_alive,
-            (Some(_), None) => IDLE_MAX,
-        };
-        if !reading {
+        if self.signed_in.is_some() && !self.may_take() {
             // It is us who do not listen.
             self.heard_at = now;
         }
-        if self.heard_at + silence <= now {
+        if self.stage == Stage::Open && self.silent_at() <= now {
             return Err(Leave::Us(Goodbye::KeepAlive));
         }
-        let next = self.heard_at + silence;
-        let next = self.held_until.map_or(next, |until| until.min(next));
-        self.timer.as_mut().reset(next);
         Ok(())
     }
 
-    /// The client has signed in: from now on its keep-alive counts.
-    pub(super) fn start_keep_alive(&mut self) {
-        let silence = self.engine.keep_alive().unwrap_or(IDLE_MAX);
-        self.timer.as_mut().reset(self.heard_at + silence);
+    /// When it has to be looked at next.
+    pub(super) fn next_due(&self) -> Instant {
+        match self.stage {
+            Stage::Ending(until) => until,
+            _ => self
+                .held_until
+                .unwrap_or_else(|| self.silent_at())
+                .min(self.silent_at()),
+        }
     }
 
-    /// The door closes: what is on its way into the spool is still acknowledged, nothing more is taken.
-    async fn drain(&mut self) {
+    /// Without another packet it has been silent for too long then.
+    fn silent_at(&self) -> Instant {
+        let silence = match (&self.signed_in, self.engine.keep_alive()) {
+            (None, _) => CONNECT_TIMEOUT,
+            (Some(_), Some(keep_alive)) => keep_alive,
+            (Some(_), None) => IDLE_MAX,
+        };
+        self.heard_at + silence
+    }
+
+    /// The door closes.
+    pub(super) fn drain(&mut self) -> Result<(), Leave> {
+        if self.stage != Stage::Open {
+            return Ok(());
+        }
+        self.stage = Stage::Draining;
         if self.waiting.take().is_some() {
             self.pending.take_back_newest();
         }
-        let all = async {
-            let mut committed = Vec::new();
-            while self.pending.len() > 0 {
-                self.committed.recv_many(&mut committed, COMMITTED_MAX).await;
-                self.on_committed(&mut committed);
-            }
-        };
-        if timeout(SHUTDOWN_GRACE, all).await.is_err() {
-            tracing::warn!(peer = %self.peer, frames = self.pending.len(), "closed before these frames were committed");
+        if self.is_drained() {
+            return Err(Leave::Us(Goodbye::ShuttingDown));
         }
+        Ok(())
     }
 
-    fn publish_will(&mut self) {
-        if let Some(who) = &mut self.signed_in
-            && let Some(will) = who.will.take()
+    fn is_drained(&self) -> bool {
+        self.stage == Stage::Draining && self.pending.len() == 0
+    }
+
+    /// The door has waited long enough for its commits.
+    pub(super) fn give_up(&self) -> Leave {
+        if self.stage == Stage::Draining {
+            let frames = self.pending.len();
+            tracing::warn!(peer = %self.peer, frames, "closed before these frames were committed");
+        }
+        Leave::Us(Goodbye::ShuttingDown)
+    }
+
+    /// Says goodbye. True when it is over; otherwise its last packet is on its way until the socket takes it or it is due.
+    pub(super) fn end(&mut self, leave: Leave, turn: &Turn) -> bool {
+        if matches!(self.stage, Stage::Ending(_)) {
+            return true;
+        }
+        self.stage = Stage::Ending(turn.now + LAST_WRITE_TIMEOUT);
+        self.waiting = None;
+        let is_gone = matches!(leave, Leave::Gone);
+        self.part(leave, turn);
+        is_gone || self.is_over()
+    }
+
+    /// It has ended and its last packet has left, or can't.
+    pub(super) fn is_over(&mut self) -> bool {
+        let is_ending = matches!(self.stage, Stage::Ending(_));
+        if !is_ending {
+            return false;
+        }
+        if self.write().is_ok() && !self.engine.output().is_empty() {
+            return false;
+        }
+        // It is gone, or has everything: nothing more can be done for it.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        true
+    }
+
+    fn part(&mut self, leave: Leave, turn: &Turn) {
+        let signed_in = self.signed_in.take();
+        let device = signed_in.as_ref().map_or("nobody", |who| who.device.id.as_str());
+        tracing::debug!(peer = %self.peer, device, ?leave, "an MQTT session ends");
+        if let Leave::Broken(what) = &leave {
+            tracing::info!(peer = %self.peer, device, what, "an MQTT client broke the protocol");
+        }
+        match &signed_in {
+            Some(_) => self.shared.door.metrics.session_ended(leave.end()),
+            None => self.count_rejected(&leave),
+        }
+        let publish_will = match &leave {
+            Leave::Client { publish_will } => *publish_will,
+            Leave::Refused | Leave::Us(Goodbye::ShuttingDown) => false,
+            _ => true,
+        };
+        if let Some(mut who) = signed_in
+            && let Some(will) = who.will.take().filter(|_| publish_will)
         {
-            who.seat.set_state(&will.payload, now_ms());
+            who.seat.set_state(&will.payload, turn.now_ms);
+        }
+        if let Leave::Us(goodbye) = leave {
+            self.engine.goodbye(goodbye);
         }
     }
 
@@ -406,20 +456,6 @@ impl<E: Engine> Session<E> {
             // A refusal was counted with its reason; who came and went has done nothing.
             _ => return,
         };
-        self.door.metrics.connect_rejected(reason);
-    }
-}
-
-async fn other_range(signed_in: &mut Option<SignedIn>) -> Option<RecordRange> {
-    match signed_in {
-        Some(who) => who.seat.ranges.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn room(waiting: &mut Option<Waiting>) -> Result<Room, SpoolError> {
-    match waiting {
-        Some(waiting) => waiting.room.as_mut().await,
-        None => std::future::pending().await,
+        self.shared.door.metrics.connect_rejected(reason);
     }
 }
