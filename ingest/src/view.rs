@@ -98,6 +98,8 @@ pub struct PlantExpected {
     pub uploaded_deviation_w: Option<f64>,
     /// Generation minus that of the same quarter-hour yesterday, as mean power in W.
     pub persistence_deviation_w: Option<f64>,
+    /// Generation minus a clear day's, times how clear yesterday was, as mean power in W.
+    pub clear_sky_deviation_w: Option<f64>,
 }
 
 /// By what an expectation is said.

@@ -1,8 +1,8 @@
 use taraz_telemetry::Quantities;
 
-use super::super::testing::{QUARTERS, START_MS, follow_the_sun, start, synced};
+use super::super::testing::{QUARTERS, START_MS, follow_the_sun, follow_the_sun_from, start, synced};
 use super::*;
-use crate::figures::Outlook;
+use crate::figures::{Outlook, Schedule};
 use crate::store::testing::{NOON_MS, Run, deliver};
 
 fn rows(store: &Store, plant: &str, step: PeriodStep) -> Vec<ExpectationRow> {
@@ -110,4 +110,33 @@ async fn the_present_shows_todays_expectation_and_forgets_it() {
         (None, None, None)
     );
     assert_eq!(Outlook::default().plants.len(), 0);
+}
+
+#[tokio::test]
+async fn the_present_and_the_past_deviate_from_the_same_clear_sky_schedule() {
+    const DAY_MS: i64 = 86_400_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path());
+    let now_ms = NOON_MS + 6 * 60_000;
+    let (asked, live) = (store.clone(), store.live());
+    let shown = || {
+        live.refresh_outlook(&asked, now_ms).unwrap();
+        let view = live.view(now_ms);
+        let plant = view.plants.iter().find(|plant| plant.id == "a").unwrap();
+        plant.expected.clear_sky_deviation_w
+    };
+    follow_the_sun(&store, "a-01", 0.5).await;
+    assert_eq!(shown(), None, "nothing is known of yesterday");
+    follow_the_sun_from(&store, "a-01", (START_MS - DAY_MS, 900_000.0), 0.25).await;
+    let (rows, _) = store
+        .settlement("a", (START_MS, NOON_MS), 15, &Schedule::ClearSky)
+        .unwrap();
+    let newest = rows.iter().find(|row| row.end_ms == NOON_MS).unwrap();
+    let off_kwh = newest.actual_kwh.unwrap() - newest.scheduled_kwh.unwrap();
+    // Twice as clear as yesterday.
+    assert!(
+        (0.9..1.1).contains(&(off_kwh / newest.scheduled_kwh.unwrap())),
+        "{newest:?}"
+    );
+    assert!((shown().unwrap() - off_kwh * 4_000.0).abs() < 1e-6, "{newest:?}");
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use taraz_analytics::imbalance::EnergyBalance;
-use taraz_fleet::Plant;
+use taraz_analytics::imbalance::{EnergyBalance, clear_sky_schedule, energy_balance};
+use taraz_fleet::{Fleet, Plant};
 
 use super::CLOSED_AFTER_MS;
 use super::balances::site_quarters;
@@ -20,6 +20,7 @@ use crate::store::{ReadResult, Snapshot, Store, StoreError};
 /// How long an index of the sky's clearness stands for the present.
 const INDEX_AGE_MS_MAX: i64 = 60 * 60_000;
 const DAY_MS: i64 = 86_400_000;
+const WH_PER_KWH: f64 = 1_000.0;
 
 /// Today's closed quarter-hours as of an instant.
 #[derive(Debug, Default)]
@@ -39,6 +40,7 @@ pub(crate) struct PlantOutlook {
     pub(crate) performance_ratio: Option<f64>,
     pub(crate) uploaded_deviation_w: Option<f64>,
     pub(crate) persistence_deviation_w: Option<f64>,
+    pub(crate) clear_sky_deviation_w: Option<f64>,
     /// The newest index of the sky's clearness, and the end of its quarter-hour in UTC ms.
     index: Option<(f64, i64)>,
 }
@@ -52,10 +54,13 @@ impl PlantOutlook {
     }
 }
 
-/// Of the uploaded schedules, the periods around one day; a file is read again when it or the day is another.
+/// What schedules are made of that stays the same for a day. Of the uploaded ones the periods around it; a file is read again when it or
+/// the day is another.
 #[derive(Debug, Default)]
 pub(crate) struct DaySchedules {
     plants: HashMap<String, OfDay>,
+    /// Begin of the day, and the clear-sky energy in Wh of each quarter-hour of the day before it, by plant.
+    clear_before: (i64, HashMap<String, Box<[f64]>>),
 }
 
 #[derive(Debug)]
@@ -88,6 +93,39 @@ impl DaySchedules {
     fn of(&self, plant: &str) -> &[Scheduled] {
         self.plants.get(plant).map_or(&[], |known| &known.periods)
     }
+
+    /// What a clear day makes in a quarter-hour of the day in which the clear sky gives `clear_wh`, times how clear the day before was; in Wh.
+    fn clear_sky_wh(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        (fleet, plant): (&Fleet, &Plant),
+        day_start_ms: i64,
+        clear_wh: f64,
+    ) -> ReadResult<Option<i64>> {
+        let before = periods(
+            crate::analytics::day_start_ms(day_start_ms - 1),
+            day_start_ms,
+            PeriodStep::Quarter,
+        );
+        if self.clear_before.0 != day_start_ms {
+            self.clear_before = (day_start_ms, HashMap::new());
+        }
+        if !self.clear_before.1.contains_key(&plant.id) {
+            let (_, clear_before) = Board::new(snapshot, fleet, &before).own(plant)?;
+            self.clear_before.1.insert(plant.id.clone(), clear_before.into());
+        }
+        // Far below 2^53.
+        let made_before: Vec<_> = snapshot
+            .inverters(plant, &before)?
+            .iter()
+            .map(|parts| whole_wh(parts).map(|wh| wh as f64 / WH_PER_KWH))
+            .collect();
+        let clear_before = self.clear_before.1.get(&plant.id).map_or(&[][..], |clear| clear);
+        let clear_before: Vec<_> = clear_before.iter().map(|wh| Some(wh / WH_PER_KWH)).collect();
+        let scheduled = clear_sky_schedule(&[Some(clear_wh / WH_PER_KWH)], &made_before, &clear_before);
+        let scheduled_kwh = scheduled.and_then(|(schedule, _)| schedule.first().copied().flatten());
+        Ok(scheduled_kwh.map(|kwh| whole(kwh * WH_PER_KWH)))
+    }
 }
 
 impl Outlook {
@@ -110,7 +148,7 @@ impl Outlook {
         }
         let (plants, sites) = store.snapshot(|snapshot| {
             let mut board = Board::new(snapshot, fleet, &quarters);
-            let (mut plants, mut sites) = (HashMap::new(), HashMap::new());
+            let mut plants = HashMap::new();
             for plant in &fleet.plants {
                 let expected = board.expected(plant)?;
                 let day = row(
@@ -127,19 +165,26 @@ impl Outlook {
                     }
                     _ => None,
                 };
-                let newest = quarters.last().zip(expected.made_wh.last().copied().flatten());
-                let deviations = match newest {
+                let made_wh = expected.made_wh.last().copied().flatten();
+                let deviations = match quarters.last().zip(made_wh) {
                     Some((&quarter, made_wh)) => {
-                        deviations_w(uploads.of(&plant.id), snapshot, plant, quarter, made_wh)?
+                        let newest = (quarter, made_wh);
+                        deviations_w(uploads, snapshot, (fleet, plant), &mut board, start_ms, newest)?
                     }
-                    None => (None, None),
+                    None => [None; 3],
                 };
+                let [
+                    uploaded_deviation_w,
+                    persistence_deviation_w,
+                    clear_sky_deviation_w,
+                ] = deviations;
                 let own = PlantOutlook {
                     expected_wh: day.expected_wh,
                     made_wh: day.made_wh,
                     made_of_wh: day.made_of_wh,
-                    uploaded_deviation_w: deviations.0,
-                    persistence_deviation_w: deviations.1,
+                    uploaded_deviation_w,
+                    persistence_deviation_w,
+                    clear_sky_deviation_w,
                     completeness: if quarters.is_empty() {
                         0.0
                     } else {
@@ -150,11 +195,7 @@ impl Outlook {
                 };
                 plants.insert(plant.id.clone(), own);
             }
-            for site in &fleet.sites {
-                let intervals = site_quarters(snapshot, &site.id, &quarters[today..])?;
-                let balance = taraz_analytics::imbalance::energy_balance(&intervals, QUARTER_H);
-                sites.insert(site.id.clone(), balance);
-            }
+            let sites = site_balances(snapshot, fleet, &quarters[today..])?;
             Ok((plants, sites))
         })?;
         Ok(Self {
@@ -166,25 +207,53 @@ impl Outlook {
     }
 }
 
-/// Generation of a quarter-hour minus what was uploaded for it, and minus that of a day before, as mean powers in W.
-fn deviations_w(
-    entries: &[Scheduled],
+/// How each site balances over these quarter-hours.
+fn site_balances(
     snapshot: &Snapshot<'_>,
-    plant: &Plant,
-    (start_ms, end_ms): (i64, i64),
-    made_wh: i64,
-) -> ReadResult<(Option<f64>, Option<f64>)> {
+    fleet: &Fleet,
+    quarters: &[(i64, i64)],
+) -> ReadResult<HashMap<String, EnergyBalance>> {
+    let balance = |intervals: Vec<_>| energy_balance(&intervals, QUARTER_H);
+    let sites = fleet.sites.iter();
+    sites
+        .map(|site| {
+            Ok((
+                site.id.clone(),
+                balance(site_quarters(snapshot, &site.id, quarters)?),
+            ))
+        })
+        .collect()
+}
+
+/// Generation of the newest quarter-hour minus what was uploaded for it, minus that of a day before, and minus a clear day's; as mean powers
+/// in W.
+fn deviations_w<'a>(
+    uploads: &mut DaySchedules,
+    snapshot: &Snapshot<'_>,
+    (fleet, plant): (&Fleet, &'a Plant),
+    board: &mut Board<'a>,
+    day_start_ms: i64,
+    ((start_ms, end_ms), made_wh): ((i64, i64), i64),
+) -> ReadResult<[Option<f64>; 3]> {
     // Far below 2^53.
     let watts = |scheduled_wh: i64| (made_wh - scheduled_wh) as f64 / QUARTER_H;
-    let uploaded_kwh = uploaded(entries, start_ms, end_ms, QUARTER_MS / 60_000);
+    let uploaded_kwh = uploaded(uploads.of(&plant.id), start_ms, end_ms, QUARTER_MS / 60_000);
     let uploaded_wh = uploaded_kwh
         .first()
         .copied()
         .flatten()
-        .map(|kwh| whole(kwh * 1e3));
+        .map(|kwh| whole(kwh * WH_PER_KWH));
     let before = snapshot.inverters(plant, &[(start_ms - DAY_MS, end_ms - DAY_MS)])?;
     let before_wh = before.first().and_then(|parts| whole_wh(parts));
-    Ok((uploaded_wh.map(watts), before_wh.map(watts)))
+    // Just after midnight the newest quarter-hour is of the day before, whose schedule is made from the one before that.
+    let clear_sky_wh = if start_ms >= day_start_ms {
+        let (_, clear_wh) = board.own(plant)?;
+        let clear_wh = clear_wh.last().copied().unwrap_or_default();
+        uploads.clear_sky_wh(snapshot, (fleet, plant), day_start_ms, clear_wh)?
+    } else {
+        None
+    };
+    Ok([uploaded_wh, before_wh, clear_sky_wh].map(|scheduled_wh| scheduled_wh.map(watts)))
 }
 
 fn newest_index(quarters: &[(i64, i64)], expected: &[QuarterExpectation]) -> Option<(f64, i64)> {

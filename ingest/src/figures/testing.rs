@@ -36,14 +36,23 @@ pub(super) fn synced(address: u8, time_ms: i64, values: Quantities) -> Record {
     )
 }
 
-/// Delivers readings of an inverter every 5 minutes that makes `share` of what its model makes under a clear sky.
+/// Delivers a morning of an inverter every 5 minutes that makes `share` of what its model makes under a clear sky.
 pub(super) async fn follow_the_sun(store: &Store, device: &'static str, share: f64) {
+    follow_the_sun_from(store, device, (START_MS, 1_000_000.0), share).await;
+}
+
+/// The same from another time and register on, in a boot of its own.
+pub(super) async fn follow_the_sun_from(
+    store: &Store,
+    device: &'static str,
+    (start_ms, mut register_wh): (i64, f64),
+    share: f64,
+) {
     let plant = store.fleet().plant(&device[..1]).unwrap();
     let model = PlantModel::of(store.fleet(), plant);
-    let mut register_wh = 1_000_000.0;
     let mut records = Vec::new();
     for step in 0..=QUARTERS * 3 {
-        let at_ms = START_MS + step * 300_000;
+        let at_ms = start_ms + step * 300_000;
         records.push(energy(at_ms, register_wh));
         // The power in the middle of what lies ahead.
         let sky = model.sky(at_ms + 150_000).unwrap();
@@ -51,7 +60,8 @@ pub(super) async fn follow_the_sun(store: &Store, device: &'static str, share: f
         register_wh +=
             share * taraz_analytics::solar::expect_under(&sky, &model.system, &weather).ac_w / 12.0;
     }
-    deliver(store, &[Run::new(device, 1, 0, &records)]).await;
+    let boot = if start_ms < START_MS { 1 } else { 2 };
+    deliver(store, &[Run::new(device, boot, 0, &records)]).await;
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

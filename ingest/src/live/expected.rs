@@ -41,6 +41,7 @@ pub(super) fn plant_expected(
         performance_ratio_today: outlook.and_then(|outlook| outlook.performance_ratio),
         uploaded_deviation_w: outlook.and_then(|outlook| outlook.uploaded_deviation_w),
         persistence_deviation_w: outlook.and_then(|outlook| outlook.persistence_deviation_w),
+        clear_sky_deviation_w: outlook.and_then(|outlook| outlook.clear_sky_deviation_w),
     }
 }
 

@@ -76,10 +76,11 @@ families! {
         "Irradiance in the plane of the array, as the plant's sensor states it."
         |lines| s.expected(|id, expected| lines.add([id], expected.plane_w_m2));
     Gauge "solar_settlement_deviation_watts" ["plant", "schedule"]
-        "Generation minus schedule in the newest closed quarter-hour, as mean power; above zero is over-delivery. uploaded; persistence: as yesterday."
+        "Generation minus schedule in the newest closed quarter-hour, as mean power; above zero is over-delivery. uploaded; persistence: as yesterday; clear_sky: a clear day, times how clear yesterday was."
         |lines| s.expected(|id, expected| {
             lines.add([id, "uploaded"], expected.uploaded_deviation_w);
             lines.add([id, "persistence"], expected.persistence_deviation_w);
+            lines.add([id, "clear_sky"], expected.clear_sky_deviation_w);
         });
     Gauge "solar_voltage_unbalance_ratio" ["device", "formula", "meter", "plant"]
         "Negative over positive sequence of a meter's voltages (IEC 61000-4-30), by the formula that its statements allow."

@@ -95,6 +95,7 @@ fn expected() -> PlantExpected {
         performance_ratio_today: Some(0.8125),
         uploaded_deviation_w: Some(-250.0),
         persistence_deviation_w: None,
+        clear_sky_deviation_w: Some(125.5),
     }
 }
 
@@ -210,6 +211,7 @@ fn what_is_known_is_stated_in_base_units() {
         r#"solar_self_consumption_ratio{site="sari-town-hall"} 0.5"#,
         r#"solar_self_sufficiency_ratio{site="sari-town-hall"} 0.25"#,
         r#"solar_settlement_deviation_watts{plant="sari-roof-1",schedule="uploaded"} -250"#,
+        r#"solar_settlement_deviation_watts{plant="sari-roof-1",schedule="clear_sky"} 125.5"#,
         r#"solar_voltage_unbalance_ratio{device="sari-01",formula="iec_61000_4_30_lines",meter="2",plant="sari-roof-1"} 0.0075"#,
         r#"solar_current_unbalance_ratio{device="sari-01",meter="2",plant="sari-roof-1"} 0.125"#,
         r#"solar_neutral_current_amperes{device="sari-01",meter="2",plant="sari-roof-1"} 3.25"#,
