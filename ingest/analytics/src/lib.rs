@@ -8,7 +8,6 @@ pub mod calendar;
 pub mod duty;
 pub mod energy;
 pub mod imbalance;
-pub mod means;
 mod median;
 pub mod performance;
 pub mod sampling;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use taraz_analytics::sampling::GAP_MS_MAX;
 use taraz_fleet::{Device, Fleet, Meter, Plant};
-use taraz_telemetry::MeterRole;
+use taraz_telemetry::{MeterAddress, MeterRole, Quantities};
 
 use crate::analytics::{
     Measured, Neighbour, PeriodStep, PlantModel, QuarterExpectation, QuarterSky, SensorQuarters,
@@ -18,6 +18,8 @@ use crate::view::{ExpectationMethod, ExpectationRow};
 
 /// The most neighbours that are asked how clear the sky is: the nearest of the district.
 const NEIGHBOURS_MAX: usize = 12;
+/// So long a time of a plant and its neighbours is computed at once: a month.
+pub(super) const BLOCK_MS_MAX: i64 = 31 * 86_400_000;
 
 /// Plants over a run of quarter-hours.
 pub(super) struct Board<'a> {
@@ -158,14 +160,13 @@ pub(super) fn sensor_quarters(
         return Ok(vec![Measured::default(); quarters.len()]);
     };
     let mut sensor = SensorQuarters::new(start_ms, quarters.len());
-    let mut take = |time_ms: i64, values: &taraz_telemetry::Quantities| sensor.push(time_ms, values);
-    snapshot.readings_between(
-        &device.id,
-        meter.address,
-        start_ms - GAP_MS_MAX,
-        end_ms + GAP_MS_MAX,
-        &mut take,
-    )?;
+    let mut take = |from: MeterAddress, time_ms: i64, values: &Quantities| {
+        if from == meter.address {
+            sensor.push(time_ms, values);
+        }
+    };
+    let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
+    snapshot.readings_between(&device.id, from_ms, to_ms, &mut take)?;
     Ok((0..quarters.len()).map(|at| sensor.quarter(at)).collect())
 }
 
@@ -202,10 +203,28 @@ impl Store {
             .plant(plant)
             .ok_or_else(|| StoreError::UnknownPlant(plant.to_owned()))?;
         let periods = periods(from_ms, to_ms, step);
-        let quarters = quarters_of(&periods);
-        let expected = self.snapshot(|snapshot| Board::new(snapshot, fleet, &quarters).expected(plant))?;
-        Ok(rows(&periods, &quarters, &expected))
+        self.snapshot(|snapshot| {
+            let mut told = Vec::with_capacity(periods.len());
+            for some in blocks(&periods) {
+                let quarters = quarters_of(some);
+                let expected = Board::new(snapshot, fleet, &quarters).expected(plant)?;
+                told.extend(rows(some, &quarters, &expected));
+            }
+            Ok(told)
+        })
     }
+}
+
+/// Periods in runs of at most [`BLOCK_MS_MAX`], or of one that is longer: a year's sums need not be in memory quarter by quarter.
+fn blocks(periods: &[(i64, i64)]) -> impl Iterator<Item = &[(i64, i64)]> {
+    let mut rest = periods;
+    core::iter::from_fn(move || {
+        let (start_ms, _) = *rest.first()?;
+        let length = rest.partition_point(|&(_, end_ms)| end_ms - start_ms <= BLOCK_MS_MAX);
+        let (block, later) = rest.split_at(length.max(1));
+        rest = later;
+        Some(block)
+    })
 }
 
 /// Sums quarter-hours up to periods.

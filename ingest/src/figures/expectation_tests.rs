@@ -140,3 +140,25 @@ async fn the_present_and_the_past_deviate_from_the_same_clear_sky_schedule() {
     );
     assert!((shown().unwrap() - off_kwh * 4_000.0).abs() < 1e-6, "{newest:?}");
 }
+
+#[tokio::test]
+async fn a_year_is_answered_in_blocks_that_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path());
+    for device in ["a-01", "b-01", "c-01", "d-01"] {
+        follow_the_sun(&store, device, 0.5).await;
+    }
+    // Two months and a bit, with the readings in a later block.
+    let from_ms = NOON_MS - 70 * 86_400_000;
+    let days = store.expectation("a", from_ms, NOON_MS, PeriodStep::Day).unwrap();
+    assert_eq!(days.len(), 71);
+    assert!(days.windows(2).all(|pair| pair[0].end_ms == pair[1].start_ms));
+    assert_eq!(days.last(), rows(&store, "a", PeriodStep::Day).last());
+    assert_eq!(days.last().unwrap().method, Some(ExpectationMethod::Neighbours));
+    let month = (0, 40 * 86_400_000);
+    let lengths = |periods: &[(i64, i64)]| blocks(periods).map(<[_]>::len).collect::<Vec<_>>();
+    let day = |n: i64| (n * 86_400_000, (n + 1) * 86_400_000);
+    assert_eq!(lengths(&(0..63).map(day).collect::<Vec<_>>()), [31, 31, 1]);
+    assert_eq!(lengths(&[month]), [1], "a period is never cut");
+    assert_eq!(lengths(&[]), [0_usize; 0]);
+}

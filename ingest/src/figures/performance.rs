@@ -6,16 +6,21 @@
 use taraz_analytics::performance::{Interval, Plant as Rated, Report, report};
 use taraz_analytics::sampling::GAP_MS_MAX;
 use taraz_fleet::Plant;
-use taraz_telemetry::{MeterRole, Quantities};
+use taraz_telemetry::{MeterAddress, MeterRole, Quantities};
 
-use super::expectation::{sensor_of, sensor_quarters};
-use crate::analytics::{InverterQuarters, Place, QUARTER_H, elevation_deg, place_of, quarters_of, whole_wh};
+use super::expectation::sensor_of;
+use crate::analytics::{
+    Contribution, InverterQuarters, Measured, Place, QUARTER_H, SensorQuarters, elevation_deg, place_of,
+    quarters_of, whole_wh,
+};
 use crate::store::{ReadResult, Snapshot, Store, StoreError};
 
 /// Irradiance in W/m² from which on a plant should be running.
 const IRRADIANCE_MIN_W_M2: f64 = 50.0;
 /// Below this elevation the sun gives nothing: its upper rim, refracted, is below the horizon.
 const NIGHT_DEG: f64 = -0.9;
+/// The readings of so many quarter-hours are looked at together: of a month, however long the period.
+const QUARTERS_AT_ONCE: usize = 31 * 96;
 const WH_PER_KWH: f64 = 1_000.0;
 const W_PER_KW: f64 = 1_000.0;
 
@@ -61,22 +66,60 @@ fn rated(plant: &Plant) -> Rated {
     }
 }
 
+/// All intervals, a month of readings at a time.
 fn intervals(snapshot: &Snapshot<'_>, plant: &Plant, quarters: &[(i64, i64)]) -> ReadResult<Vec<Interval>> {
-    let measured = sensor_quarters(snapshot, plant, quarters)?;
-    let made = snapshot.inverters(plant, quarters)?;
-    let inverters = inverters(snapshot, plant, quarters)?;
+    let mut intervals = Vec::with_capacity(quarters.len());
+    let mut stated: Vec<Stated> = Vec::new();
+    for some in quarters.chunks(QUARTERS_AT_ONCE) {
+        let measured = measured(snapshot, plant, some)?;
+        let made = snapshot.inverters(plant, some)?;
+        intervals.extend(intervals_of(plant, some, &measured, &made));
+        stated.resize(measured.inverters.len(), Stated::default());
+        for (stated, inverter) in stated.iter_mut().zip(&measured.inverters) {
+            stated.dc |= (0..some.len()).any(|at| inverter.dc_w(at).is_some());
+            stated.state |= (0..some.len()).any(|at| inverter.is_up(at).is_some());
+        }
+    }
+    // What an inverter never states is not measured: it must not look measured because it is known at night.
+    let has_dc = stated.iter().all(|one| one.dc);
+    let has_state = stated.iter().all(|one| one.state);
+    for interval in &mut intervals {
+        interval.dc_kwh = interval.dc_kwh.filter(|_| has_dc);
+        interval.is_up = interval.is_up.filter(|_| has_state);
+    }
+    Ok(intervals)
+}
+
+/// What an inverter ever states.
+#[derive(Clone, Copy, Default)]
+struct Stated {
+    dc: bool,
+    state: bool,
+}
+
+fn intervals_of(
+    plant: &Plant,
+    quarters: &[(i64, i64)],
+    measured: &MeasuredQuarters,
+    made: &[Vec<Contribution>],
+) -> Vec<Interval> {
     let place = place_of(plant);
+    let inverters = &measured.inverters;
     let of_quarter = |(at, &(start_ms, end_ms)): (usize, &(i64, i64))| {
         let ac_wh = whole_wh(&made[at]);
         let dc_w: Option<f64> = inverters.iter().map(|inverter| inverter.dc_w(at)).sum();
         let states: Option<Vec<bool>> = inverters.iter().map(|inverter| inverter.is_up(at)).collect();
-        let plane_w_m2 = measured[at].plane_w_m2;
+        let sensor = measured
+            .sensor
+            .as_ref()
+            .map_or_else(Measured::default, |sensor| sensor.quarter(at));
+        let plane_w_m2 = sensor.plane_w_m2;
         // In the dark an inverter sleeps and says nothing: it is not down, nobody asks it to run, and nothing flows.
         let is_dark = is_night(place, start_ms, end_ms);
         let is_weak = is_dark || plane_w_m2.is_some_and(|plane| plane < IRRADIANCE_MIN_W_M2);
         Interval {
             plane_w_m2,
-            module_c: measured[at].module_c,
+            module_c: sensor.module_c,
             dc_kwh: dc_w
                 .or_else(|| (is_dark && ac_wh == Some(0)).then_some(0.0))
                 .map(|dc_w| dc_w * QUARTER_H / W_PER_KW),
@@ -87,50 +130,54 @@ fn intervals(snapshot: &Snapshot<'_>, plant: &Plant, quarters: &[(i64, i64)]) ->
                 .or_else(|| is_weak.then_some(true)),
         }
     };
-    let mut intervals: Vec<Interval> = quarters.iter().enumerate().map(of_quarter).collect();
-    leave_out_what_is_never_stated(&mut intervals, &inverters);
-    Ok(intervals)
+    quarters.iter().enumerate().map(of_quarter).collect()
 }
 
-/// What an inverter never states is not measured: it must not look measured because it is known at night.
-fn leave_out_what_is_never_stated(intervals: &mut [Interval], inverters: &[InverterQuarters]) {
-    let quarters = 0..intervals.len();
-    let all = |states: &dyn Fn(&InverterQuarters, usize) -> bool| {
-        inverters
-            .iter()
-            .all(|one| quarters.clone().any(|at| states(one, at)))
+/// What a plant's sensor and inverters state per quarter-hour.
+struct MeasuredQuarters {
+    sensor: Option<SensorQuarters>,
+    inverters: Vec<InverterQuarters>,
+}
+
+/// Reads each device once, for its sensor and its inverters.
+fn measured(snapshot: &Snapshot<'_>, plant: &Plant, quarters: &[(i64, i64)]) -> ReadResult<MeasuredQuarters> {
+    let mut found = MeasuredQuarters {
+        sensor: None,
+        inverters: Vec::new(),
     };
-    let has_dc = all(&|one, at| one.dc_w(at).is_some());
-    let has_state = all(&|one, at| one.is_up(at).is_some());
-    for interval in intervals {
-        interval.dc_kwh = interval.dc_kwh.filter(|_| has_dc);
-        interval.is_up = interval.is_up.filter(|_| has_state);
-    }
-}
-
-fn inverters(
-    snapshot: &Snapshot<'_>,
-    plant: &Plant,
-    quarters: &[(i64, i64)],
-) -> ReadResult<Vec<InverterQuarters>> {
     let (Some(&(start_ms, _)), Some(&(_, end_ms))) = (quarters.first(), quarters.last()) else {
-        return Ok(Vec::new());
+        return Ok(found);
     };
-    let mut inverters = Vec::new();
+    let sensor = sensor_of(plant);
     for device in &plant.devices {
-        for meter in device
+        let sensor = sensor
+            .filter(|(its, _)| its.id == device.id)
+            .map(|(_, meter)| meter.address);
+        let mut sensing = SensorQuarters::new(start_ms, quarters.len());
+        let mut inverters: Vec<(MeterAddress, InverterQuarters)> = device
             .meters
             .iter()
             .filter(|meter| meter.role == MeterRole::Inverter)
-        {
-            let mut inverter = InverterQuarters::new(start_ms, quarters.len());
-            let mut take = |time_ms: i64, values: &Quantities| inverter.push(time_ms, values);
-            let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
-            snapshot.readings_between(&device.id, meter.address, from_ms, to_ms, &mut take)?;
-            inverters.push(inverter);
+            .map(|meter| (meter.address, InverterQuarters::new(start_ms, quarters.len())))
+            .collect();
+        if sensor.is_none() && inverters.is_empty() {
+            continue;
         }
+        let mut take = |from: MeterAddress, time_ms: i64, values: &Quantities| {
+            if sensor == Some(from) {
+                sensing.push(time_ms, values);
+            } else if let Some((_, inverter)) = inverters.iter_mut().find(|(address, _)| *address == from) {
+                inverter.push(time_ms, values);
+            }
+        };
+        let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
+        snapshot.readings_between(&device.id, from_ms, to_ms, &mut take)?;
+        found.sensor = sensor.map(|_| sensing).or(found.sensor);
+        found
+            .inverters
+            .extend(inverters.into_iter().map(|(_, inverter)| inverter));
     }
-    Ok(inverters)
+    Ok(found)
 }
 
 fn is_night(place: Place, start_ms: i64, end_ms: i64) -> bool {

@@ -54,13 +54,19 @@ impl Store {
         let plant = self.must_have(plant)?;
         self.snapshot(|snapshot| {
             let mut found = Vec::new();
-            for (device, meter) in meters(plant).filter(|(_, meter)| meter.role != MeterRole::Irradiance) {
-                let phases = phases_of(snapshot, device, meter, &quarters)?;
-                if phases
-                    .iter()
-                    .any(|quarter| quarter.mean != PhaseImbalance::default())
-                {
-                    found.push(of_meter(device, meter, phases));
+            for device in &plant.devices {
+                let sensing = |meter: &&Meter| meter.role != MeterRole::Irradiance;
+                let own = device.meters.iter().filter(sensing);
+                let mut own: Vec<_> = own.map(|meter| (meter, Phases::new(&quarters))).collect();
+                gather(snapshot, device, &quarters, &mut own, Phases::push)?;
+                for (meter, phases) in own {
+                    let phases = phases.quarters(&quarters);
+                    if phases
+                        .iter()
+                        .any(|quarter| quarter.mean != PhaseImbalance::default())
+                    {
+                        found.push(of_meter(device, meter, phases));
+                    }
                 }
             }
             Ok(found)
@@ -81,11 +87,18 @@ impl Store {
         let plant = self.must_have(plant)?;
         let mut inverters = Vec::new();
         self.snapshot(|snapshot| {
-            for (device, meter) in meters(plant).filter(|(_, meter)| meter.role == MeterRole::Inverter) {
-                let inputs = inputs_of(snapshot, device, meter, &quarters)?;
-                if !inputs.is_empty() {
-                    inverters.push((device, meter, inputs));
-                }
+            for device in &plant.devices {
+                let inverting = |meter: &&Meter| meter.role == MeterRole::Inverter;
+                let inputs = || Inputs {
+                    start_ms: quarters.first().map_or(from_ms, |first| first.0),
+                    quarters: quarters.len(),
+                    powers: Vec::new(),
+                };
+                let own = device.meters.iter().filter(inverting);
+                let mut own: Vec<_> = own.map(|meter| (meter, inputs())).collect();
+                gather(snapshot, device, &quarters, &mut own, Inputs::push)?;
+                let stating = own.into_iter().filter(|(_, inputs)| !inputs.powers.is_empty());
+                inverters.extend(stating.map(|(meter, inputs)| (device, meter, inputs.powers)));
             }
             Ok(())
         })?;
@@ -113,13 +126,6 @@ impl Store {
     }
 }
 
-fn meters(plant: &Plant) -> impl Iterator<Item = (&Device, &Meter)> {
-    plant
-        .devices
-        .iter()
-        .flat_map(|device| device.meters.iter().map(move |meter| (device, meter)))
-}
-
 fn of_meter<T>(device: &Device, meter: &Meter, quarters: Vec<T>) -> OfMeter<T> {
     OfMeter {
         device: device.id.clone(),
@@ -129,23 +135,53 @@ fn of_meter<T>(device: &Device, meter: &Meter, quarters: Vec<T>) -> OfMeter<T> {
     }
 }
 
-fn phases_of(
+/// Reads a device once and hands each reading to what gathers of its meter.
+fn gather<T>(
     snapshot: &Snapshot<'_>,
     device: &Device,
-    meter: &Meter,
     quarters: &[(i64, i64)],
-) -> ReadResult<Vec<PhaseQuarter>> {
+    gathered: &mut [(&Meter, T)],
+    take: impl Fn(&mut T, i64, &Quantities),
+) -> ReadResult<()> {
     let (Some(&(start_ms, _)), Some(&(_, end_ms))) = (quarters.first(), quarters.last()) else {
-        return Ok(Vec::new());
+        return Ok(());
     };
-    // Voltage (squared), LVUR, PVUR, current, neutral current.
-    let mut means: [IntervalMeans; 5] =
-        core::array::from_fn(|_| IntervalMeans::new(start_ms, QUARTER_MS, quarters.len()));
-    let mut most: Vec<Option<f64>> = vec![None; quarters.len()];
-    // Of each quarter-hour: by which formula its last reading is, and whether a reading had the neutral's current measured.
-    let mut formulas: Vec<Option<VoltageFormula>> = vec![None; quarters.len()];
-    let mut measured = vec![false; quarters.len()];
-    let mut take = |time_ms: i64, values: &Quantities| {
+    if gathered.is_empty() {
+        return Ok(());
+    }
+    let mut take = |from: MeterAddress, time_ms: i64, values: &Quantities| {
+        if let Some((_, of_meter)) = gathered.iter_mut().find(|(meter, _)| meter.address == from) {
+            take(of_meter, time_ms, values);
+        }
+    };
+    let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
+    snapshot.readings_between(&device.id, from_ms, to_ms, &mut take)
+}
+
+/// What is gathered of a meter's phases.
+struct Phases {
+    start_ms: i64,
+    /// Voltage (squared), LVUR, PVUR, current, neutral current.
+    means: [IntervalMeans; 5],
+    most: Vec<Option<f64>>,
+    /// Of each quarter-hour: by which formula its last reading is, and whether a reading had the neutral's current measured.
+    formulas: Vec<Option<VoltageFormula>>,
+    measured: Vec<bool>,
+}
+
+impl Phases {
+    fn new(quarters: &[(i64, i64)]) -> Self {
+        let (start_ms, count) = (quarters.first().map_or(0, |first| first.0), quarters.len());
+        Self {
+            start_ms,
+            means: core::array::from_fn(|_| IntervalMeans::new(start_ms, QUARTER_MS, count)),
+            most: vec![None; count],
+            formulas: vec![None; count],
+            measured: vec![false; count],
+        }
+    }
+
+    fn push(&mut self, time_ms: i64, values: &Quantities) {
         let Some(phases) = phase_imbalance(values) else {
             return;
         };
@@ -157,67 +193,63 @@ fn phases_of(
             phases.current_pct,
             phases.neutral_current_a,
         ];
-        for (means, figure) in means.iter_mut().zip(figures) {
+        for (means, figure) in self.means.iter_mut().zip(figures) {
             if let Some(figure) = figure {
                 means.push(time_ms, figure);
             }
         }
-        let at = usize::try_from((time_ms - start_ms).div_euclid(QUARTER_MS)).ok();
-        let Some(at) = at.filter(|at| *at < quarters.len()) else {
+        let at = usize::try_from((time_ms - self.start_ms).div_euclid(QUARTER_MS)).ok();
+        let Some(at) = at.filter(|at| *at < self.most.len()) else {
             return;
         };
-        formulas[at] = phases.voltage_formula.or(formulas[at]);
-        measured[at] |= phases.neutral_is_measured;
+        self.formulas[at] = phases.voltage_formula.or(self.formulas[at]);
+        self.measured[at] |= phases.neutral_is_measured;
         if let Some(pct) = phases.voltage_pct {
-            most[at] = Some(most[at].map_or(pct, |most| most.max(pct)));
+            self.most[at] = Some(self.most[at].map_or(pct, |most| most.max(pct)));
         }
-    };
-    let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
-    snapshot.readings_between(&device.id, meter.address, from_ms, to_ms, &mut take)?;
-    let of_quarter = |(at, &(start_ms, _)): (usize, &(i64, i64))| {
-        let [squared, lvur_pct, pvur_pct, current_pct, neutral_current_a] =
-            means.each_ref().map(|means| means.mean(at, KNOWN_MIN));
-        PhaseQuarter {
-            start_ms,
-            mean: PhaseImbalance {
-                voltage_pct: squared.map(f64::sqrt),
-                voltage_formula: formulas[at].filter(|_| squared.is_some()),
-                lvur_pct,
-                pvur_pct,
-                current_pct,
-                neutral_current_a,
-                neutral_is_measured: measured[at] && neutral_current_a.is_some(),
-            },
-            voltage_max_pct: most[at],
-        }
-    };
-    Ok(quarters.iter().enumerate().map(of_quarter).collect())
+    }
+
+    fn quarters(&self, quarters: &[(i64, i64)]) -> Vec<PhaseQuarter> {
+        let of_quarter = |(at, &(start_ms, _)): (usize, &(i64, i64))| {
+            let [squared, lvur_pct, pvur_pct, current_pct, neutral_current_a] =
+                self.means.each_ref().map(|means| means.mean(at, KNOWN_MIN));
+            PhaseQuarter {
+                start_ms,
+                mean: PhaseImbalance {
+                    voltage_pct: squared.map(f64::sqrt),
+                    voltage_formula: self.formulas[at].filter(|_| squared.is_some()),
+                    lvur_pct,
+                    pvur_pct,
+                    current_pct,
+                    neutral_current_a,
+                    neutral_is_measured: self.measured[at] && neutral_current_a.is_some(),
+                },
+                voltage_max_pct: self.most[at],
+            }
+        };
+        quarters.iter().enumerate().map(of_quarter).collect()
+    }
 }
 
-/// Mean power of each input that the inverter ever stated.
-fn inputs_of(
-    snapshot: &Snapshot<'_>,
-    device: &Device,
-    meter: &Meter,
-    quarters: &[(i64, i64)],
-) -> ReadResult<Vec<IntervalMeans>> {
-    let (Some(&(start_ms, _)), Some(&(_, end_ms))) = (quarters.first(), quarters.last()) else {
-        return Ok(Vec::new());
-    };
-    let mut inputs: Vec<IntervalMeans> = Vec::new();
-    let mut take = |time_ms: i64, values: &Quantities| {
+/// Mean power of each input that an inverter ever stated.
+struct Inputs {
+    start_ms: i64,
+    quarters: usize,
+    powers: Vec<IntervalMeans>,
+}
+
+impl Inputs {
+    fn push(&mut self, time_ms: i64, values: &Quantities) {
         for (at, input) in values.mppt.iter().enumerate().take(MPPT_MAX) {
-            if at == inputs.len() {
-                inputs.push(IntervalMeans::new(start_ms, QUARTER_MS, quarters.len()));
+            if at == self.powers.len() {
+                let means = IntervalMeans::new(self.start_ms, QUARTER_MS, self.quarters);
+                self.powers.push(means);
             }
             if let Some(power_w) = input_power_w(input) {
-                inputs[at].push(time_ms, power_w);
+                self.powers[at].push(time_ms, power_w);
             }
         }
-    };
-    let (from_ms, to_ms) = (start_ms - GAP_MS_MAX, end_ms + GAP_MS_MAX);
-    snapshot.readings_between(&device.id, meter.address, from_ms, to_ms, &mut take)?;
-    Ok(inputs)
+    }
 }
 
 #[cfg(test)]

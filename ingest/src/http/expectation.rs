@@ -13,8 +13,10 @@ use super::period::Given;
 use crate::analytics::PeriodStep;
 use crate::view::{ExpectationMethod, ExpectationRow};
 
-/// The most days at once: each costs the sun's place over the plant and its neighbours, every 5 minutes.
-const DAYS_MAX: i64 = 92;
+/// The most days at once: each costs the sun's place over the plant and its neighbours, every 5 minutes. A leap year.
+const DAYS_MAX: i64 = 366;
+/// The most days of quarter-hours.
+const QUARTER_DAYS_MAX: i64 = 92;
 const STEPS: &[PeriodStep] = &[
     PeriodStep::Quarter,
     PeriodStep::Day,
@@ -59,7 +61,11 @@ pub(super) async fn expectation(
     api.must_have(&plant)?;
     let given = Given::of(&query, &["from", "to", "step"])?;
     let step = given.step(STEPS)?;
-    let (from_ms, to_ms) = given.span((api.now)(), DAYS_MAX)?;
+    let days_max = match step {
+        PeriodStep::Quarter => QUARTER_DAYS_MAX,
+        _ => DAYS_MAX,
+    };
+    let (from_ms, to_ms) = given.span((api.now)(), days_max)?;
     let _turn = api.heavy.acquire().await?;
     let (store, asked) = (api.store.clone(), plant.clone());
     let rows = tokio::task::spawn_blocking(move || store.expectation(&asked, from_ms, to_ms, step)).await??;

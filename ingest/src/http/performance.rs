@@ -136,8 +136,7 @@ fn asked(given: &Given<'_>, plant: &Plant, now_ms: i64) -> Result<(i64, i64, Per
                 ));
             }
             let to_ms = day_end_ms(now_ms);
-            let oldest_ms = to_ms - DAYS_MAX * super::period::DAY_MS;
-            let from_ms = date_start_ms(plant.commissioned).clamp(oldest_ms, to_ms - 1);
+            let from_ms = date_start_ms(plant.commissioned).min(to_ms - 1);
             return Ok((from_ms, to_ms, PeriodStep::Whole));
         }
     };
@@ -177,5 +176,21 @@ fn period_json(step: PeriodStep, (start_ms, end_ms): (i64, i64), report: &Report
         availability_time: ratio(report.availability_time),
         availability_energy: ratio(report.availability_energy),
         lost_wh: wh(report.lost_kwh),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_begins_with_the_commissioning_however_long_ago() {
+        let fleet = taraz_fleet::Fleet::parse(taraz_fleet::EXAMPLE).unwrap();
+        let query = [("step".to_owned(), LIFETIME.to_owned())];
+        let given = Given::of(&query, &["from", "to", "step"]).unwrap();
+        let commissioned_ms = date_start_ms(fleet.plants[0].commissioned);
+        let now_ms = commissioned_ms + 25 * 366 * super::super::period::DAY_MS;
+        let (from_ms, to_ms, _) = asked(&given, &fleet.plants[0], now_ms).unwrap();
+        assert_eq!((from_ms, to_ms), (commissioned_ms, day_end_ms(now_ms)));
     }
 }

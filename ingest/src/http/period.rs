@@ -70,7 +70,7 @@ impl<'q> Given<'q> {
         }
         // A day may have 25 hours.
         if to_ms - from_ms > days_max * DAY_MS + DAY_MS / 24 {
-            let allowed = format!("at most {days_max} days after \"from\"");
+            let allowed = format!("at most {days_max} days after \"from\": ask for more in parts");
             return Err(ApiError::parameter("to", shown, allowed));
         }
         Ok((from_ms, to_ms))

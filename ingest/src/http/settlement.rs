@@ -17,8 +17,8 @@ use super::period::Given;
 use crate::figures::{Schedule, SettlementRow};
 use crate::schedules::ScheduleError;
 
-/// The most days at once.
-const DAYS_MAX: i64 = 92;
+/// The most days at once: a leap year.
+const DAYS_MAX: i64 = 366;
 /// The largest upload in bytes.
 pub(super) const UPLOAD_LEN_MAX: usize = 8 * 1_024 * 1_024;
 const WH_PER_KWH: f64 = 1_000.0;

@@ -279,6 +279,18 @@ async fn intervals_state_units_and_leave_the_unknown_null() {
         (400, Some("step"), Some("1h"))
     );
     assert_eq!(error["error"]["allowed"], "15m or 1d");
+    // A year of days is answered, one of quarter-hours in parts.
+    let year = "/api/v1/plants/sari-roof-1/expectation?from=2025-11-24&to=2026-11-24&step=";
+    let (status, days) = running.get(&format!("{year}1d")).await;
+    assert_eq!(
+        (status, days["periods"].as_array().map(Vec::len)),
+        (200, Some(365))
+    );
+    let (status, error) = running.get(&format!("{year}15m")).await;
+    assert_eq!(
+        (status, error["error"]["allowed"].as_str()),
+        (400, Some("at most 92 days after \"from\": ask for more in parts"))
+    );
     assert_eq!(running.get("/api/v1/plants/nowhere/intervals").await.0, 404);
 }
 

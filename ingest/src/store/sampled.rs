@@ -1,4 +1,4 @@
-//! What figures are computed from beyond registers: the values of one meter in the order of their time, and what lies beside the store.
+//! What figures are computed from beyond registers: the values of a device's meters in the order of their time, and what lies beside the store.
 
 use std::sync::Arc;
 
@@ -11,20 +11,18 @@ use crate::schedules::Schedules;
 pub(crate) type ReadResult<T> = rusqlite::Result<T>;
 
 impl Snapshot<'_> {
-    /// Shows `visitor` the time (UTC ms) and the values of every reading of a meter in `from_ms..to_ms` that counts, in the order of
-    /// their time.
+    /// Shows `visitor` the meter, the time (UTC ms) and the values of every reading of a device in `from_ms..to_ms` that counts, in the
+    /// order of their time. What a device has sent is packed as one: who asks for several of its meters does so at once.
     pub(crate) fn readings_between(
         &self,
         device: &DeviceId,
-        meter: MeterAddress,
         from_ms: i64,
         to_ms: i64,
-        visitor: &mut dyn FnMut(i64, &Quantities),
+        visitor: &mut dyn FnMut(MeterAddress, i64, &Quantities),
     ) -> ReadResult<()> {
         history::readings_between(self.connection, device, from_ms, to_ms, |placed| {
-            if let (true, Outcome::Values(values)) = (placed.reading.meter == meter, &placed.reading.outcome)
-            {
-                visitor(placed.time_ms, values);
+            if let Outcome::Values(values) = &placed.reading.outcome {
+                visitor(placed.reading.meter, placed.time_ms, values);
             }
             Ok(())
         })
