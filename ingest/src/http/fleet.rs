@@ -3,13 +3,13 @@
 //! In: the present, the registry, today's quarter-hours. Out: JSON with units in the names and `null` for what is unknown,
 //! and for each plant in one word what it does and why somebody should go there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use taraz_fleet::{Fleet, Plant};
+use taraz_fleet::{Fleet, Plant, Site};
 
 use super::Api;
 use super::error::ApiError;
@@ -18,7 +18,7 @@ use crate::analytics::day_start_ms;
 use crate::figures::is_metered;
 use crate::gaps::{DeviceGaps, GapCounts};
 use crate::sinks::SinkSnapshot;
-use crate::view::{DeviceHealth, IntervalRow, PlantExpected, PlantView, SiteView, Step, View};
+use crate::view::{DeviceHealth, DeviceView, IntervalRow, PlantExpected, PlantView, SiteView, Step, View};
 
 /// How old today's quarter-hours may be: every page asks every few seconds, and a quarter-hour lasts 900.
 const TODAY_AGE_MS: i64 = 10_000;
@@ -169,7 +169,9 @@ pub(super) async fn plants(State(api): State<Arc<Api>>) -> Result<Json<Plants>, 
 pub(super) async fn sites(State(api): State<Arc<Api>>) -> Json<Sites> {
     let now_ms = (api.now)();
     let view = api.live.view(now_ms);
-    let one = |site: &SiteView| site_json(&api.fleet, site);
+    let sites = api.fleet.sites.iter();
+    let registry: HashMap<_, _> = sites.map(|site| (site.id.as_str(), site)).collect();
+    let one = |site: &SiteView| site_json(&api.fleet, registry.get(site.id.as_str()).copied(), site);
     Json(Sites {
         now_ms,
         sites: view.sites.iter().map(one).collect(),
@@ -215,11 +217,25 @@ fn of_quarter(row: &IntervalRow) -> Option<i64> {
 /// Puts registry and present together; those that need someone come first.
 fn describe(fleet: &Fleet, view: &View, quarters: &HashMap<String, Vec<Option<i64>>>) -> Plants {
     let sites: HashMap<_, _> = view.sites.iter().map(|site| (site.id.as_str(), site)).collect();
+    let registry: HashMap<_, _> = fleet
+        .plants
+        .iter()
+        .map(|plant| (plant.id.as_str(), plant))
+        .collect();
+    let mut devices: HashMap<_, Vec<_>> = HashMap::new();
+    for device in &view.devices {
+        devices.entry(device.plant.as_str()).or_default().push(device);
+    }
     let one = |plant: &PlantView| {
-        let registered = fleet.plant(&plant.id)?;
+        let registered = *registry.get(plant.id.as_str())?;
         let imbalance_w = sites.get(plant.site.as_str()).and_then(|site| site.imbalance_w);
         let quarters = quarters.get(&plant.id).cloned().unwrap_or_default();
-        Some(plant_json(fleet, registered, view, plant, imbalance_w, quarters))
+        let devices = devices.get(plant.id.as_str()).map_or(&[][..], Vec::as_slice);
+        Some(PlantJson {
+            imbalance_w,
+            generated_quarters_wh: quarters,
+            ..plant_json(fleet, registered, (plant, devices), view.now_ms)
+        })
     };
     let mut plants: Vec<_> = view.plants.iter().filter_map(one).collect();
     // Stable: within the same need the registry's order stays.
@@ -257,20 +273,17 @@ fn describe(fleet: &Fleet, view: &View, quarters: &HashMap<String, Vec<Option<i6
 fn plant_json(
     fleet: &Fleet,
     registered: &Plant,
-    view: &View,
-    plant: &PlantView,
-    imbalance_w: Option<i64>,
-    generated_quarters_wh: Vec<Option<i64>>,
+    (plant, devices): (&PlantView, &[&DeviceView]),
+    now_ms: i64,
 ) -> PlantJson {
-    let judgement = judge(plant, view.now_ms);
-    let of_plant = view.devices.iter().filter(|device| device.plant == plant.id);
+    let judgement = judge(plant, now_ms);
     let fresh = |id: &str| {
         plant
             .meters
             .iter()
             .any(|m| m.device.as_str() == id && (m.ac_power_w.is_some() || m.state.is_some()))
     };
-    let devices = of_plant.map(|device| DeviceJson {
+    let devices = devices.iter().map(|device| DeviceJson {
         id: device.id.to_string(),
         last_reading_ms: device.last_reading_ms,
         stale: !fresh(device.id.as_str()),
@@ -295,14 +308,14 @@ fn plant_json(
         ac_power_w: plant.power_w,
         generated_today_wh: plant.energy_today_wh,
         completeness_today: rounded(plant.completeness_today, 1e3),
-        imbalance_w,
+        imbalance_w: None,
         balance_metered: is_metered(fleet, &plant.site),
         last_reading_ms: plant.last_reading_ms,
-        last_reading_age_s: plant.last_reading_ms.map(|ms| (view.now_ms - ms).max(0) / 1_000),
+        last_reading_age_s: plant.last_reading_ms.map(|ms| (now_ms - ms).max(0) / 1_000),
         peer_yield_ratio: plant.peer_yield_ratio.map(|ratio| rounded(ratio, 1e3)),
         sun_elevation_deg: rounded(plant.sun_elevation_deg, 1e2),
         expected: shown(&plant.expected),
-        generated_quarters_wh,
+        generated_quarters_wh: Vec::new(),
         devices: devices.collect(),
         gaps: None,
     }
@@ -311,10 +324,13 @@ fn plant_json(
 /// Adds the gap ledger, plant by plant.
 fn add_gaps(plants: &mut [PlantJson], ledger: &[DeviceGaps]) {
     for plant in plants {
-        let is_of_plant = |device: &&DeviceGaps| plant.devices.iter().any(|known| known.id == device.device);
         let mut counts = GapCounts::default();
-        for device in ledger.iter().filter(is_of_plant) {
-            counts.add(&device.counts);
+        for device in &plant.devices {
+            // The ledger is in the order of ids.
+            let found = ledger.binary_search_by(|known| known.device.as_str().cmp(&device.id));
+            if let Some(known) = found.ok().and_then(|at| ledger.get(at)) {
+                counts.add(&known.counts);
+            }
         }
         plant.gaps = Some(counts);
     }
@@ -332,8 +348,7 @@ fn shown(expected: &PlantExpected) -> PlantExpected {
     }
 }
 
-fn site_json(fleet: &Fleet, site: &SiteView) -> SiteJson {
-    let registered = fleet.sites.iter().find(|registered| registered.id == site.id);
+fn site_json(fleet: &Fleet, registered: Option<&Site>, site: &SiteView) -> SiteJson {
     SiteJson {
         named: named(&site.id, registered.map(|s| (&s.name, &s.name_fa))),
         plants: fleet.plants_at(&site.id).map(|plant| plant.id.clone()).collect(),
@@ -354,13 +369,17 @@ fn site_json(fleet: &Fleet, site: &SiteView) -> SiteJson {
 
 /// How far the backlog is. `most` remembers how high it was since somebody began to send one.
 fn backlog(view: &View, most: &mut u64) -> Backlog {
-    let draining = |id: &str| view.plants.iter().any(|plant| plant.draining && plant.id == id);
-    let queues = view.devices.iter().filter(|device| draining(&device.plant));
+    let plants = view.plants.iter().filter(|plant| plant.draining);
+    let draining: HashSet<_> = plants.map(|plant| plant.id.as_str()).collect();
+    let queues = view
+        .devices
+        .iter()
+        .filter(|device| draining.contains(device.plant.as_str()));
     let remaining = sum(queues.map(|device| device.queue_records.map(i64::from)));
     let remaining = remaining.and_then(|records| u64::try_from(records).ok());
     *most = remaining.map_or(0, |records| records.max(*most));
     Backlog {
-        plants_draining: view.plants.iter().filter(|plant| plant.draining).count(),
+        plants_draining: draining.len(),
         records_remaining: remaining,
         progress_permille: remaining.map(|records| 1_000 - (records * 1_000).checked_div(*most).unwrap_or(0)),
     }
