@@ -80,6 +80,8 @@ labels! {
         SealedRaw = "sealed_raw",
         /// Given up by `store.keep_readings_days`.
         Forgotten = "forgotten",
+        /// Came after their day had been given up, and behind readings that are there: stored, but in no interval.
+        TooLate = "too_late",
         /// Passed over because their chunk or run is damaged, each time that they were.
         Damaged = "damaged",
         /// Of days that stay as they are because something in them can't be sealed, each time that it was tried.

@@ -44,6 +44,8 @@ pub(crate) struct Figures {
     pub(crate) day_start_ms: i64,
     pub(crate) plants: HashMap<String, PlantFigures>,
     pub(crate) sites: HashMap<String, Balance>,
+    /// Records whose place in time is not settled yet.
+    pub(crate) settling_records: u64,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +67,7 @@ impl Figures {
             .map(|quarter| (quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS))
             .collect();
         let fleet = store.fleet();
-        let (mut plants, peers, sites) = store.snapshot(|snapshot| {
+        let (mut plants, peers, sites, settling_records) = store.snapshot(|snapshot| {
             let (mut plants, mut peers, mut sites) = (Vec::new(), Vec::new(), HashMap::new());
             for plant in &fleet.plants {
                 let (energy_today_wh, completeness_today) =
@@ -92,7 +94,7 @@ impl Figures {
                     site_balance(&snapshot.site(&site.id, &today)?[0]),
                 );
             }
-            Ok((plants, peers, sites))
+            Ok((plants, peers, sites, snapshot.settling_records()?))
         })?;
         for ((_, plant), ratio) in plants.iter_mut().zip(peer_ratios(&peers)) {
             plant.peer_yield_ratio = ratio;
@@ -102,6 +104,7 @@ impl Figures {
             day_start_ms,
             plants: plants.into_iter().collect(),
             sites,
+            settling_records,
         })
     }
 }

@@ -94,6 +94,14 @@ impl Live {
         show::view(&self.fleet, &self.places, &self.models, &present, now_ms)
     }
 
+    /// How many records of a clock that was not set wait for what could place them otherwise; `None` while figures are too old.
+    pub(crate) fn settling_records(&self, now_ms: i64) -> Option<u64> {
+        let present = self.lock();
+        present
+            .fresh_figures(now_ms)
+            .map(|figures| figures.settling_records)
+    }
+
     /// Takes in what a commit brought; devices and meters that the registry does not know are not shown.
     pub(crate) fn arrived(&self, arrivals: &Arrivals) {
         let mut present = self.lock();

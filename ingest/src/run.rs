@@ -20,11 +20,16 @@ use crate::store::{Now, Store, StoreError};
 
 /// How often the figures of today are computed while something arrives.
 const FIGURES_PERIOD: Duration = Duration::from_secs(2);
+/// They take at most a tenth of the time, as long as they are not older than this when the next ones come.
+const FIGURES_REST: u32 = 9;
+const FIGURES_REST_MAX: Duration = Duration::from_secs(30);
 /// How often when nothing does: time goes on.
 const FIGURES_PERIOD_IDLE: Duration = Duration::from_secs(20);
 /// How often the gap ledger is read from the store while something arrives.
 const GAPS_PERIOD: Duration = Duration::from_secs(10);
 
+/// How often what is held because its time was ahead is judged again.
+const JUDGE_PERIOD: Duration = Duration::from_secs(60);
 /// How often days that are over are looked for. The first time is as long after the start: a backlog comes first.
 const KEEP_PERIOD: Duration = Duration::from_secs(600);
 /// How often the outlook is computed: it changes every quarter-hour.
@@ -145,6 +150,7 @@ impl Ingest {
             Arc::clone(&now),
             cancel.clone(),
         ));
+        tasks.spawn(judge_times(store.clone(), cancel.clone()));
         tasks.spawn(keep_outlook(store.clone(), now, cancel.clone()));
         for sink in sinks {
             tasks.spawn(sink.run(cancel.clone()));
@@ -225,12 +231,14 @@ async fn keep_figures(store: Store, now: Now, cancel: CancellationToken) {
     loop {
         commits.borrow_and_update();
         let (live, of, now_ms) = (store.live(), store.clone(), now());
+        let began = std::time::Instant::now();
         let computed = tokio::task::spawn_blocking(move || live.refresh(&of, now_ms)).await;
+        let rest = (began.elapsed() * FIGURES_REST).clamp(FIGURES_PERIOD, FIGURES_REST_MAX);
         if let Ok(Err(error)) = computed {
             tracing::warn!(%error, "today's figures can't be computed; trying again");
         }
         let next = async {
-            tokio::time::sleep(FIGURES_PERIOD).await;
+            tokio::time::sleep(rest).await;
             // The store's handle keeps the sender alive; were it gone, the idle period would still hold.
             let _ = tokio::time::timeout(FIGURES_PERIOD_IDLE, commits.changed()).await;
         };
@@ -259,6 +267,23 @@ async fn keep_gaps(store: Store, cancel: CancellationToken) {
         tokio::select! {
             () = cancel.cancelled() => return,
             () = next => {}
+        }
+    }
+}
+
+/// Releases what was held because its time was ahead, once it has passed.
+async fn judge_times(store: Store, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(JUDGE_PERIOD) => {}
+        }
+        let judged = tokio::select! {
+            () = cancel.cancelled() => return,
+            judged = store.judge_times() => judged,
+        };
+        if let Err(error) = judged {
+            tracing::warn!(%error, "held records can't be judged; trying again");
         }
     }
 }

@@ -49,7 +49,8 @@ impl Metrics {
     pub(crate) fn text(&self) -> String {
         let s = &self.sources;
         let live = s.store.live();
-        let view = live.view((s.now)());
+        let now_ms = (s.now)();
+        let view = live.view(now_ms);
         let gaps = live.gaps().devices();
         let scrape = Scrape {
             fleet: s.store.fleet(),
@@ -58,6 +59,7 @@ impl Metrics {
             gaps: gaps.as_ref().map_or(&[], |gaps| gaps.as_slice()),
             counters: s.store.counters().snapshot(),
             sinks: s.sinks.iter().map(|sink| sink.snapshot()).collect(),
+            settling_records: live.settling_records(now_ms),
             store_bytes: s.store.bytes(),
         };
         let mut text = String::with_capacity(self.len.load(Ordering::Relaxed) / 8 * 9);
@@ -89,6 +91,7 @@ struct Scrape<'a> {
     gaps: &'a [DeviceGaps],
     counters: CounterSnapshot,
     sinks: Vec<SinkSnapshot>,
+    settling_records: Option<u64>,
     store_bytes: u64,
 }
 

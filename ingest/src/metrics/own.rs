@@ -23,7 +23,7 @@ families! {
             lines.add([kind], Some(float(count)));
         };
     Counter "ingest_store_readings_total" ["event"]
-        "Stored readings that were sealed since the start, those that compress badly, and those given up by store.keep_readings_days."
+        "Stored readings that were sealed since the start, those that compress badly, those given up by store.keep_readings_days, and those that came too late for it."
         |lines| for &(event, count) in &s.counters.store {
             lines.add([event], Some(float(count)));
         };
@@ -51,6 +51,9 @@ families! {
         |lines| s.gaps(|[device, plant], gaps| for (state, records) in gaps.counts.states() {
             lines.add([device, plant, state], Some(float(records)));
         });
+    Gauge "ingest_settling_records" []
+        "Records of a clock that was not set which an anchor has placed, and which wait for what could place them otherwise: no sink has them yet."
+        |lines| lines.add([], s.settling_records.map(float));
     Gauge "ingest_store_bytes" []
         "Size of the store on the disk."
         |lines| lines.add([], Some(float(s.store_bytes)));

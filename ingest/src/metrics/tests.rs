@@ -162,6 +162,7 @@ fn text(view: &View) -> String {
         gaps: &[gaps("sari-01"), gaps("not-registered")],
         counters: Counters::default().snapshot(),
         sinks: vec![sink()],
+        settling_records: Some(12),
         store_bytes: 4_096,
     };
     scrape.write(&mut text);
@@ -224,6 +225,7 @@ fn what_is_known_is_stated_in_base_units() {
         r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="pending"} 3"#,
         r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="dropped"} 2"#,
         r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="unknown"} 1"#,
+        "ingest_settling_records 12",
         "ingest_store_bytes 4096",
     ];
     for line in lines {

@@ -286,8 +286,7 @@ impl<'a> Group<'a> {
             };
             let known = || context.known(reading.meter, register);
             let series = self.state.series(self.connection, key, known)?;
-            self.gathered
-                .push(key.device, series, Point { time_ms, value_wh });
+            self.gathered.push(key, series, Point { time_ms, value_wh });
         }
         self.count_unstated(context, &reading, time_ms, 1)?;
         match reading.outcome {
@@ -323,7 +322,7 @@ impl<'a> Group<'a> {
         let gathered = std::mem::take(&mut self.gathered);
         let earned = gathered.len().saturating_mul(REREAD_PER_VALUE);
         let mut credit = Credit((self.state.credit + earned).min(CREDIT_MAX));
-        account::feed(self.connection, self.state, gathered)?;
+        self.tally.too_late += account::feed(self.connection, self.state, gathered)?;
         account::catch_up(self.connection, self.state, &mut credit)?;
         self.state.credit = credit.0;
         Ok(())

@@ -319,6 +319,14 @@ impl Store {
         self.snapshot(|snapshot| snapshot.behind(cursor))
     }
 
+    /// Judges again what is held because its time was ahead, by the time of now; returns how many records were released.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`], [`StoreError::Closed`].
+    pub async fn judge_times(&self) -> Result<u64, StoreError> {
+        self.ask(|reply| Command::JudgeTimes { reply }).await?
+    }
+
     /// Makes intervals, totals, placements and what else is a cache again from the records; they come out the same.
     ///
     /// # Errors

@@ -231,6 +231,16 @@ impl Snapshot<'_> {
         Ok(remembered)
     }
 
+    /// How many records of a clock that was not set are placed by an anchor and not yet given to the sinks.
+    pub(crate) fn settling_records(&self) -> rusqlite::Result<u64> {
+        self.connection
+            .prepare_cached(
+                "SELECT count(*) FROM record INDEXED BY record_waiting_ms WHERE waiting_ms IS NOT NULL",
+            )?
+            .query_row((), |row| row.get(0))
+            .map(i64::unsigned_abs)
+    }
+
     pub(super) fn cursor(&self, sink: &str) -> rusqlite::Result<i64> {
         let mut statement = self
             .connection

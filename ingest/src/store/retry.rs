@@ -1,20 +1,20 @@
-//! Held records judged again, at the start of the program: the registry may be right by now, and time has passed.
+//! Held records judged again: at the start of the program, since the registry may be right by now, and as time passes.
 
 use taraz_telemetry::{DeviceId, Record};
 
 use super::group::Group;
 use super::plausible::is_plausible;
-use super::rows::{self, Held};
+use super::rows::{self, Again, Held};
 
 /// How many held records are looked at at once.
 const HELD_AT_ONCE: usize = 10_000;
 
 impl Group<'_> {
-    /// Releases every held record that nothing speaks against any more; returns how many.
-    pub(super) fn judge_again(&mut self, now_ms: i64) -> rusqlite::Result<u64> {
+    /// Releases every one of these held records that nothing speaks against any more; returns how many.
+    pub(super) fn judge_again(&mut self, again: Again, now_ms: i64) -> rusqlite::Result<u64> {
         let (mut after, mut released) = (0, 0);
         loop {
-            let held = rows::held_after(self.connection, after, HELD_AT_ONCE)?;
+            let held = rows::held_after(self.connection, again, after, HELD_AT_ONCE)?;
             let Some(last) = held.last() else {
                 return Ok(released);
             };

@@ -118,14 +118,41 @@ pub(super) struct Held {
     pub(super) stored: Stored,
 }
 
-/// The held records behind a rowid, in the order of the feed.
-pub(super) fn held_after(connection: &Connection, after: i64, limit: usize) -> rusqlite::Result<Vec<Held>> {
+/// Which held records are judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// All: the registry may be another.
+    All,
+    /// Those held for their time that time may have released since they were judged last: it has passed since (UTC ms), or they came
+    /// after this place of the feed.
+    Passed { since_ms: i64, now_ms: i64, after: i64 },
+}
+
+/// The held records behind a rowid that are to be judged, in the order of the feed.
+pub(super) fn held_after(
+    connection: &Connection,
+    again: Again,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Held>> {
+    let (since_ms, now_ms, known) = match again {
+        Again::All => (None, i64::MAX, i64::MAX),
+        Again::Passed {
+            since_ms,
+            now_ms,
+            after,
+        } => (Some(since_ms), now_ms, after),
+    };
     let mut statement = connection.prepare_cached(
         "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, device, incarnation, boot, name
          FROM record INDEXED BY record_held JOIN device ON device.id = record.device
-         WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ? ORDER BY record.id LIMIT ?",
+         WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ?1
+             AND (?3 IS NULL OR hold = ?4 AND time_ms <= ?5 AND (time_ms > ?3 OR record.id > ?6))
+         ORDER BY record.id LIMIT ?2",
     )?;
-    let rows = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let reason = Hold::ImplausibleTime.as_str();
+    let rows = statement.query_map((after, limit, since_ms, reason, now_ms, known), |row| {
         Ok(Held {
             device: row.get(10)?,
             boot: boot_key(row, 7)?,

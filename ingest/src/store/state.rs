@@ -99,6 +99,11 @@ impl State {
         })
     }
 
+    /// The highest place of the feed that was given.
+    pub(super) const fn end(&self) -> i64 {
+        self.end
+    }
+
     /// The next place of the feed.
     pub(super) fn place(&mut self) -> i64 {
         self.places(1)

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::account::{self, Credit};
 use super::group::Group;
 use super::rebuild;
+use super::rows::Again;
 use super::sealing::{self, Sealing, Swap};
 use super::state::State;
 use super::tally::Tally;
@@ -54,6 +55,10 @@ pub(crate) enum Command {
         before_day: i64,
         reply: oneshot::Sender<Result<u64, StoreError>>,
     },
+    /// What was held because its time was ahead is judged by the time of now; the answer is how many records were released.
+    JudgeTimes {
+        reply: oneshot::Sender<Result<u64, StoreError>>,
+    },
     Rebuild {
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
@@ -72,7 +77,10 @@ impl Command {
 
     /// Has a commit of its own.
     const fn is_alone(&self) -> bool {
-        matches!(self, Self::Rebuild { .. } | Self::Close { .. })
+        matches!(
+            self,
+            Self::JudgeTimes { .. } | Self::Rebuild { .. } | Self::Close { .. }
+        )
     }
 }
 
@@ -82,6 +90,8 @@ pub(super) struct Writer {
     state: State,
     /// The state is ahead of the tables: a commit failed and it could not be loaded again yet.
     is_state_lost: bool,
+    /// When held records were judged last, UTC ms, and the feed's end then.
+    judged: (i64, i64),
     live: Live,
     counters: Arc<Counters>,
     now: Now,
@@ -118,6 +128,7 @@ impl Writer {
             fleet,
             state,
             is_state_lost: false,
+            judged: (i64::MIN, i64::MIN),
             live,
             counters,
             now,
@@ -125,7 +136,10 @@ impl Writer {
         };
         writer.place_again_if_due()?;
         writer.follow_registry()?;
-        writer.judge_held_again()?;
+        let judged = writer.judge_held_again(Again::All, (writer.now)())?;
+        if judged > 0 {
+            tracing::info!(released = judged, "records that were held are held no longer");
+        }
         writer.catch_up(Credit(usize::MAX))?;
         Ok(writer)
     }
@@ -169,23 +183,45 @@ impl Writer {
         self.counters.store(StoreEvent::Damaged, readings);
     }
 
-    /// Releases what was held for a reason that has gone.
-    fn judge_held_again(&mut self) -> rusqlite::Result<()> {
-        let now_ms = (self.now)();
+    /// Releases what was held for a reason that has gone; returns how many records.
+    fn judge_held_again(&mut self, again: Again, now_ms: i64) -> rusqlite::Result<u64> {
         let transaction = self.connection.transaction()?;
         let mut work = Group::new(&transaction, &self.fleet, &mut self.state, now_ms);
-        let released = work.judge_again(now_ms)?;
-        if released == 0 {
-            return Ok(());
+        let released = work.judge_again(again, now_ms)?;
+        if released > 0 {
+            work.finish()?;
+            let Group { arrivals, tally, .. } = work;
+            transaction.commit()?;
+            self.state.notes.committed(&arrivals);
+            tally.count(&self.counters);
+            self.live.arrived(&arrivals);
         }
-        work.finish()?;
-        let Group { arrivals, tally, .. } = work;
-        transaction.commit()?;
-        self.state.notes.committed(&arrivals);
-        tally.count(&self.counters);
-        self.live.arrived(&arrivals);
-        tracing::info!(released, "records that were held are held no longer");
-        Ok(())
+        self.judged = (now_ms, self.state.end());
+        Ok(released)
+    }
+
+    /// Judges again what is held for its time, as far as time may have changed it since.
+    fn judge_times(&mut self, committed: &watch::Sender<u64>) -> Result<u64, StoreError> {
+        self.find_state()?;
+        let now_ms = (self.now)();
+        let (since_ms, after) = self.judged;
+        let again = Again::Passed {
+            since_ms,
+            now_ms,
+            after,
+        };
+        // Until it has succeeded: the state may go ahead of the tables.
+        self.is_state_lost = true;
+        let released = self.judge_held_again(again, now_ms)?;
+        self.is_state_lost = false;
+        if released > 0 {
+            tracing::info!(
+                released,
+                "records that were held for their time are held no longer"
+            );
+            committed.send_modify(|commits| *commits += 1);
+        }
+        Ok(released)
     }
 
     /// Makes accounts again that late readings have reopened, as far as the credit goes.
@@ -248,6 +284,7 @@ impl Writer {
                     let _ = reply.send(self.rebuild());
                     committed.send_modify(|commits| *commits += 1);
                 }
+                Command::JudgeTimes { reply } => drop(reply.send(self.judge_times(committed))),
                 Command::Close { reply } => {
                     queue.close();
                     self.write_notes();
@@ -356,7 +393,7 @@ impl Writer {
                 Command::Forget { before_day, .. } => {
                     forgotten.push(sealing::forget(&transaction, *before_day)?);
                 }
-                Command::Rebuild { .. } | Command::Close { .. } => {}
+                Command::JudgeTimes { .. } | Command::Rebuild { .. } | Command::Close { .. } => {}
             }
         }
         work.finish()?;
@@ -401,7 +438,7 @@ fn answer(group: Vec<Command>, done: Done) {
             Command::Cursor { reply, .. } => drop(reply.send(Ok(()))),
             Command::Swap { reply, .. } => drop(reply.send(Ok(sealings.next().unwrap_or_default()))),
             Command::Forget { reply, .. } => drop(reply.send(Ok(forgotten.next().unwrap_or_default()))),
-            Command::Rebuild { .. } | Command::Close { .. } => {}
+            Command::JudgeTimes { .. } | Command::Rebuild { .. } | Command::Close { .. } => {}
         }
     }
 }
@@ -415,7 +452,7 @@ fn refuse(group: Vec<Command>, reason: &str) {
             Command::Cursor { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
             Command::Swap { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
             Command::Forget { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
-            Command::Rebuild { .. } | Command::Close { .. } => {}
+            Command::JudgeTimes { .. } | Command::Rebuild { .. } | Command::Close { .. } => {}
         }
     }
 }

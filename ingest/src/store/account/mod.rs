@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use taraz_analytics::energy::{Meter, Point, RunningIntervals};
 
 use super::runs::day_of;
-use super::state::State;
+use super::state::{SeriesKey, State};
 pub(super) use catch_up::{Credit, catch_up, forgotten_until};
 use entries::Writer;
 pub(super) use entries::{Reader, meter_known, open_wh, reset_rows, running, sums_wh};
@@ -48,16 +48,16 @@ impl Account {
 /// Register values of a group of batches.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
-    /// Key of the device, of the series, value: in the order in which they came.
-    values: Vec<(i64, i64, Point)>,
+    /// Key of the device, of the series, value, address of the meter: in the order in which they came.
+    values: Vec<(i64, i64, Point, u8)>,
     /// Device and day in which a value was taken out.
     gone: BTreeSet<(i64, i64)>,
 }
 
 impl Gathered {
     /// A value counts.
-    pub(super) fn push(&mut self, device: i64, series: i64, point: Point) {
-        self.values.push((device, series, point));
+    pub(super) fn push(&mut self, key: SeriesKey, series: i64, point: Point) {
+        self.values.push((key.device, series, point, key.meter));
     }
 
     /// A value that counted does so no longer: its reading is no more where it was.
@@ -80,24 +80,26 @@ pub(super) fn save(connection: &Connection, state: &State) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Goes on with the accounts, and marks what has to be made again. The readings themselves must be written already.
-pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathered) -> rusqlite::Result<()> {
+/// Goes on with the accounts, and marks what has to be made again. The readings themselves must be written already. Returns how many
+/// readings are in no interval, because their day was given up.
+pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathered) -> rusqlite::Result<u64> {
     let Gathered {
         mut values,
         gone: mut late,
     } = gathered;
     // Of several values at one instant the lowest counts.
     values.sort_unstable();
-    values.dedup_by_key(|(_, series, point)| (*series, point.time_ms));
+    values.dedup_by_key(|(_, series, point, _)| (*series, point.time_ms));
+    let (mut forgotten_until_day, mut too_late) = (None, BTreeSet::new());
     let mut writer = Writer::new(connection)?;
     for of_series in values.chunk_by(|a, b| a.1 == b.1) {
-        let &[(device, series, _), ..] = of_series else {
+        let &[(device, series, _, meter), ..] = of_series else {
             continue;
         };
         let Some(account) = state.accounts.get_mut(&series) else {
             continue;
         };
-        for &(_, _, point) in of_series {
+        for &(_, _, point, _) in of_series {
             let last = account.running.account().last();
             if last == Some(point) {
                 continue;
@@ -105,6 +107,14 @@ pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathere
             let day = day_of(point.time_ms);
             if last.is_some_and(|last| point.time_ms <= last.time_ms) {
                 late.insert((device, day));
+                let given_up = match forgotten_until_day {
+                    Some(day) => day,
+                    None => *forgotten_until_day.insert(forgotten_until(connection)?),
+                };
+                if day <= given_up {
+                    // A reading may state several registers.
+                    too_late.insert((device, meter, point.time_ms));
+                }
                 continue;
             }
             if last.is_none_or(|last| day_of(last.time_ms) < day) {
@@ -118,5 +128,5 @@ pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathere
         state.late.insert((device, day));
         writer.mark(device, day)?;
     }
-    Ok(())
+    Ok(too_late.len() as u64)
 }

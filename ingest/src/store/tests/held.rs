@@ -107,6 +107,41 @@ async fn a_time_in_the_future_is_believed_when_it_has_passed() {
 }
 
 #[tokio::test]
+async fn a_time_that_has_passed_is_believed_without_a_new_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    // The gateway's clock is four hours behind ours: what it takes for the future is past here, but for the last one.
+    let ahead = [
+        inverter(NOON_MS - 2 * HOUR_MS, 1, 100),
+        inverter(NOON_MS - HOUR_MS, 900_000, 150),
+        inverter(NOON_MS + HOUR_MS, 1, 200),
+    ];
+    deliver(
+        &store,
+        &[Run::new("a-01", 1, 0, &ahead).held(Hold::ImplausibleTime)],
+    )
+    .await;
+    assert_eq!(store.judge_times().await.unwrap(), 1);
+    let left = |sequences: &[u32]| {
+        let row = |n| format!("[Integer({n}), Text(\"implausible_time\")]");
+        sequences.iter().map(row).collect::<Vec<_>>()
+    };
+    assert_eq!(holds(folder.path()), left(&[1, 2]));
+    assert_eq!(store.judge_times().await.unwrap(), 0);
+    clock.set(NOON_MS + HOUR_MS);
+    assert_eq!(store.judge_times().await.unwrap(), 1);
+    assert_eq!(holds(folder.path()), left(&[1]));
+    assert_eq!((readings(&store, "stored"), readings(&store, "held")), (2, 3));
+    // They have reached the present and the sinks.
+    let view = store.live().view(NOON_MS + HOUR_MS);
+    let plant = view.plants.iter().find(|plant| plant.id == "a").unwrap();
+    assert_eq!(plant.power_w, Some(1));
+    assert_eq!(store.readings_after(0, 10).unwrap().len(), 2);
+    is_rebuilt_equal(&store, folder.path()).await;
+}
+
+#[tokio::test]
 async fn a_device_that_the_registry_does_not_know_yet_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let clock = TestClock::new(NOON_MS + HOUR_MS);

@@ -294,6 +294,29 @@ async fn what_a_policy_gives_up_is_counted_and_its_intervals_stay() {
 }
 
 #[tokio::test]
+async fn what_comes_after_its_day_was_given_up_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(&store, &told()).await;
+    store.keep(NOON_MS, 1, Some(2)).await.unwrap();
+    let too_late = || count(&store.counters().snapshot().store, "too_late");
+    // A day that is there still can be made again with it.
+    let recent = inverter(NOON_MS - DAY_MS / 2 + 7, 1, 1);
+    deliver(&store, &[Run::new("a-01", 2, 0, &[recent])]).await;
+    assert_eq!(too_late(), 0);
+    let before = store
+        .intervals("a", NOON_MS - 3 * DAY_MS, NOON_MS, Step::Day)
+        .unwrap();
+    let old = [3, 4].map(|days| inverter(NOON_MS - days * DAY_MS + 7, 1, 1));
+    deliver(&store, &[Run::new("a-01", 2, 1, &old)]).await;
+    assert_eq!(too_late(), 2);
+    let after = store
+        .intervals("a", NOON_MS - 3 * DAY_MS, NOON_MS, Step::Day)
+        .unwrap();
+    assert_eq!(before[0].generated_wh, after[0].generated_wh);
+}
+
+#[tokio::test]
 async fn compacting_beside_an_ingest_at_work_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), &TestClock::new(NOON_MS));

@@ -68,6 +68,12 @@ async fn a_sink_gets_a_reading_when_nothing_can_move_it_any_more() {
     deliver(&store, &[second_anchor()]).await;
     deliver(&store, &[late()]).await;
     assert_eq!(given(&store, &mut cursor), []);
+    let waiting = || {
+        store.live().refresh(&store, NOON_MS).unwrap();
+        store.live().settling_records(NOON_MS)
+    };
+    assert_eq!(waiting(), Some(2));
+    assert_eq!(store.live().settling_records(NOON_MS + 61_000), None, "too old to say");
     // Intervals have them meanwhile.
     let quarter = |minute| {
         let at_ms = NOON_MS + minute * MINUTE_MS;
@@ -88,6 +94,7 @@ async fn a_sink_gets_a_reading_when_nothing_can_move_it_any_more() {
     deliver(&store, &again).await;
     store.rebuild().await.unwrap();
     assert_eq!(given(&store, &mut cursor), [], "nothing is given twice");
+    assert_eq!(waiting(), Some(0));
 }
 
 #[tokio::test]
