@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask setup | test | boards | size | qemu | soak | chaos | bench | tidy`.
+//! The workshop: `cargo xtask setup | test | boards | size | qemu | soak | chaos | fuzz | bench | tidy`.
 //!
 //! `test` is the whole check, on a lone clone as in CI. Few dependencies, so that it compiles in seconds.
 
@@ -6,6 +6,7 @@ mod bench;
 mod boards;
 mod chaos;
 mod command;
+mod fuzz;
 mod qemu;
 mod setup;
 mod soak;
@@ -49,6 +50,10 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
         "the fault matrix: every part killed, stopped, cut off, damaged, without disk: --minutes N (30), --seed N, --stop-s N (5), --round N",
     ),
     (
+        "fuzz",
+        "damaged and hostile input to every decoder: --seconds N (60), --target NAME, --seed N, --input FILE",
+    ),
+    (
         "bench",
         "measure the data path on the release binary: demo, load, chain, stages, peers, month or all; --json FILE (docs/performance.md)",
     ),
@@ -81,6 +86,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["qemu", options @ ..] => qemu::run(options),
         ["soak", options @ ..] => soak::run(&soak::Options::parse(options)?),
         ["chaos", options @ ..] => chaos::run(&chaos::Options::parse(options)?),
+        ["fuzz", options @ ..] => fuzz::run(options),
         ["bench", options @ ..] => bench::run(&bench::Options::parse(options)?),
         ["tidy"] => tidy::run(),
         [] | ["help" | "-h" | "--help"] => {

@@ -1,14 +1,17 @@
 //! Looks at a spool beside a running gateway, or without one, and changes nothing.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use serde::Serialize;
 use taraz_telemetry::{Boot, Incarnation, RangeSet, Sequence};
 
+use super::log::{Unreadable, unreadable};
 use super::table::{BUSY_TIMEOUT, NEXT_POSITION, SCHEMA_VERSION, StoredRow, signed, stored, unsigned};
-use super::{FILE_NAME, SpoolError, refuse_half_repaired};
+use super::{FILE_NAME, LOCK_NAME, SpoolError, refuse_half_repaired, unusable};
 
 /// Lanes that a listing names for each device; all of them are counted.
 pub const LANES_SHOWN_MAX: usize = 64;
@@ -20,6 +23,8 @@ const ROWS_AT_ONCE: u32 = 1_000;
 pub struct SpoolFile {
     pub(super) connection: Connection,
     pub(super) file: PathBuf,
+    /// What of its log can't be read; nobody knows that while a gateway writes to it.
+    pub(super) log: Option<Unreadable>,
 }
 
 /// What is in a spool.
@@ -107,16 +112,34 @@ impl SpoolFile {
     /// # Errors
     /// [`SpoolError::HalfRepaired`], [`SpoolError::Open`], [`SpoolError::Schema`].
     pub fn open(data_dir: &Path) -> Result<Option<Self>, SpoolError> {
+        let lock = File::open(data_dir.join(LOCK_NAME));
+        let is_used = lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+        Self::open_used(data_dir, is_used)
+    }
+
+    /// As [`Self::open`], by somebody who knows whether a gateway writes to it.
+    pub(super) fn open_used(data_dir: &Path, is_used: bool) -> Result<Option<Self>, SpoolError> {
         refuse_half_repaired(data_dir)?;
         let file = data_dir.join(FILE_NAME);
         if !file.exists() {
             return Ok(None);
         }
+        // First: whoever opens the file may take the log into it.
+        let log = if is_used {
+            None
+        } else {
+            unreadable(&beside(&file, "-wal")).map_err(|error| unusable(data_dir, error))?
+        };
         let connection = look(&file).map_err(failed(&file))?;
-        let opened = Self { connection, file };
+        let opened = Self {
+            connection,
+            file,
+            log,
+        };
         match version(&opened.connection).map_err(failed(&opened.file))? {
-            0 => Ok(None),
-            SCHEMA_VERSION => Ok(Some(opened)),
+            // All of it may have stood in a log of which nothing can be read any more.
+            0 if opened.log.is_none() => Ok(None),
+            0 | SCHEMA_VERSION => Ok(Some(opened)),
             found => Err(SpoolError::Schema {
                 file: opened.file.display().to_string(),
                 found,
@@ -278,6 +301,8 @@ fn look(file: &Path) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "query_only", true)?;
+        // The log stays as it is: what of it can't be read is for a repair to keep.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         version(&connection)?;
         Ok(connection)
     };

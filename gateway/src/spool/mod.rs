@@ -14,6 +14,7 @@ mod committer;
 mod durable;
 mod fair;
 mod inspect;
+mod log;
 mod quarantine;
 mod queue;
 mod recent;
@@ -169,6 +170,14 @@ impl Spool {
         let lock = lock(folder)?;
         refuse_half_repaired(folder)?;
         let file = folder.join(FILE_NAME);
+        // Before it is opened: SQLite passes it over and writes in its place.
+        match log::unreadable(&inspect::beside(&file, "-wal")) {
+            Ok(None) => {}
+            Ok(Some(unreadable)) => tracing::error!(file = %file.display(), "{unreadable}"),
+            Err(error) => {
+                tracing::error!(file = %file.display(), %error, "the spool's log can't be looked at")
+            }
+        }
         let table = Table::open(&file, &limits.table)?;
         let queue = Arc::new(Queue::new());
         let (sender, committed) = watch::channel(0);

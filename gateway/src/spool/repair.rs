@@ -53,7 +53,7 @@ pub fn repair(data_dir: &Path, now_ms: u64) -> Result<Repair, SpoolError> {
     if is_half() {
         finish(data_dir, &file, &mut repair)?;
     }
-    let is_whole = SpoolFile::open(data_dir).and_then(|spool| match spool {
+    let is_whole = SpoolFile::open_used(data_dir, false).and_then(|spool| match spool {
         Some(spool) => Ok(!spool
             .verify()?
             .findings
@@ -90,6 +90,7 @@ fn put_aside(file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolE
     let spool = SpoolFile {
         connection,
         file: file.to_owned(),
+        log: None,
     };
     let mut wrong = Vec::new();
     spool.each("items", |row| match wrong_with(row) {

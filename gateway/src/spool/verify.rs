@@ -132,6 +132,9 @@ impl SpoolFile {
     /// [`SpoolError::Open`] when the file can't be looked at; damage inside it is a finding, not an error.
     pub fn verify(&self) -> Result<Verification, SpoolError> {
         let mut found = Verification::default();
+        if let Some(unreadable) = self.log {
+            found.file(unreadable.to_string());
+        }
         if let Err(error) = self.check_file(&mut found) {
             found.file(format!("SQLite can't check it: {error}"));
         }

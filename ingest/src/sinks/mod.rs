@@ -41,6 +41,13 @@ pub(crate) struct Sink {
     lag_period: Duration,
 }
 
+/// The line of a reading in line protocol, with its line feed, as every sink is sent it; `None` for one without a value.
+#[must_use]
+pub fn line_protocol(reading: &StoredReading) -> Option<String> {
+    let mut line = String::new();
+    encode(reading, &mut line).then_some(line)
+}
+
 /// Why a round ended early.
 enum Interrupted {
     /// The program is stopping.

@@ -132,7 +132,7 @@ impl<'a> Group<'a> {
             context.hold = context.hold.or(Some(Hold::UnknownMeter));
         }
         self.arrivals.device(context.who());
-        for (sequence, (record, bytes)) in (item.first..).zip(records) {
+        for (sequence, (record, bytes)) in (item.first..=Sequence::MAX).zip(records) {
             self.record(&context, sequence, record, bytes)?;
         }
         Ok(Ok(()))

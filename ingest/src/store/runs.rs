@@ -99,7 +99,7 @@ impl Run {
     /// Its records in their order. Ends early where the bytes are damaged, which [`Run::check`] tells.
     pub(super) fn records(&self) -> impl Iterator<Item = RunRecord<'_>> {
         let mut records = Records::new(&self.bytes);
-        let places = (self.id + 1 - i64::from(self.count)..=self.id).zip(self.first..);
+        let places = (self.id + 1 - i64::from(self.count)..=self.id).zip(self.first..=Sequence::MAX);
         places.map_while(move |(place, sequence)| {
             let (record, bytes) = records.next_with_bytes()?.ok()?;
             let Record::Reading(reading) = record else {

@@ -112,6 +112,18 @@ const ROOMS: &[Room] = &[
         dev_uses: &[],
     },
     Room {
+        package: "taraz-fuzz",
+        uses: &[
+            "taraz-fleet",
+            "taraz-gateway",
+            "taraz-ingest",
+            "taraz-load",
+            "taraz-settings",
+            "taraz-telemetry",
+        ],
+        dev_uses: &[],
+    },
+    Room {
         package: "taraz-load",
         uses: &["taraz-telemetry"],
         dev_uses: &[],

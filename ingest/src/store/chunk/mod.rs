@@ -61,7 +61,7 @@ impl Stretch {
 
     /// Each of them.
     fn identities(self) -> impl Iterator<Item = (BootKey, Sequence)> {
-        (self.first..)
+        (self.first..=Sequence::MAX)
             .take(self.count as usize)
             .map(move |sequence| (self.boot, sequence))
     }
