@@ -113,9 +113,9 @@ pub(crate) fn assert_whole(journal: &Journal, stored: &Stored) {
     println!("{live} live polls equal");
     assert!(live > 0, "nothing was polled live");
     assert_eq!(
-        (stored.repeated, stored.conflicts, stored.held),
-        (0, 0, 0),
-        "repeated, conflicts, held"
+        (stored.repeated, stored.conflicts, stored.held, stored.unstamped),
+        (0, 0, 0, 0),
+        "repeated, conflicts, held, without a time of their own"
     );
 }
 

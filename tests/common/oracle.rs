@@ -99,6 +99,8 @@ pub(crate) struct Stored {
     pub(crate) conflicts: usize,
     /// Readings held back.
     pub(crate) held: usize,
+    /// Readings with values and without a time of their own.
+    pub(crate) unstamped: usize,
 }
 
 /// How many records the store holds, while its process runs (or not).
@@ -126,7 +128,12 @@ pub(crate) fn store(path: &Path) -> Stored {
         let Outcome::Values(quantities) = reading.outcome else {
             continue;
         };
-        let time_ms = i64::try_from(reading.stamp.utc_ms().expect("placed in UTC")).unwrap();
+        // A device whose clock was set back a day can't stamp until its stamps would rise again; anchors place what it reads meanwhile.
+        let Some(time_ms) = reading.stamp.utc_ms() else {
+            stored.unstamped += 1;
+            continue;
+        };
+        let time_ms = i64::try_from(time_ms).unwrap();
         let polls = stored.polls.entry((device, reading.meter.get())).or_default();
         stored.repeated += usize::from(polls.insert(time_ms, values(&quantities)).is_some());
     }

@@ -4,4 +4,5 @@ pub(crate) mod cells;
 mod part;
 pub(crate) mod schedule;
 pub(crate) mod site;
+mod state;
 pub(crate) mod verdict;

@@ -1,19 +1,22 @@
 //! A round: an installation, its faults at their times, and everything well again.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use taraz_simulator::demo;
 use taraz_telemetry::DeviceId;
 use taraz_test_support::{Mosquitto, MosquittoOptions, Process, Road, Signal, Traffic, wait_for};
 
-use crate::common::field::{STOP_LIMIT, wait_forwarded, wait_stored};
+use crate::common::field::STOP_LIMIT;
 use crate::common::installation::{Installation, Way};
 use crate::common::ledger::Ledger;
+use crate::common::oracle::stored_so_far;
 
 use super::cells::{Cell, Fault, Target};
 use super::part::Part;
 use super::schedule::{Round, Step};
+use super::state;
 use super::verdict::{Verdict, judge};
 
 /// The devices of a round; the first is the one that fails.
@@ -21,8 +24,9 @@ pub(crate) const DEVICES: [&str; 3] = ["sari-01", "babol-01", "amol-01"];
 /// The one whose queue may be too small for its history.
 pub(crate) const SMALL: &str = DEVICES[2];
 const SMALL_QUEUE: &str = "queue_records = 1000\n";
-/// Generous: two cores may be busy with other tests, in an unoptimised build.
-const LIMIT: Duration = Duration::from_secs(300);
+/// For each wait of a round. Generous: two cores may be busy with other tests, in an unoptimised build, and a device waits up to
+/// half a minute for an acknowledgement that was damaged on its way.
+const LIMIT: Duration = Duration::from_secs(180);
 /// From one round of a history to the next.
 pub(crate) const HISTORY_STEP_S: i64 = 60;
 /// A device asks again soon, so that a round is short; a board takes its time.
@@ -55,10 +59,17 @@ struct Site {
 /// When a record is lost, altered or there twice, or the installation does not get well again.
 pub(crate) fn run(round: &Round, history_days: u32) -> Verdict {
     let mut site = Site::start(round, history_days);
-    wait_stored(&site.installation, STORED_FIRST);
-    site.play(&round.steps);
-    site.get_well();
-    site.end(round)
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        site.wait_stored(STORED_FIRST);
+        site.play(&round.steps);
+        site.get_well();
+        site.end(round)
+    }));
+    played.unwrap_or_else(|why| {
+        // Before the parts are dropped, and with them what they could still say.
+        eprintln!("{}", state::of(&site.installation, &DEVICES));
+        resume_unwind(why)
+    })
 }
 
 impl Site {
@@ -133,6 +144,26 @@ impl Site {
             simulator,
             installation,
         }
+    }
+
+    /// Waits until the store holds so many records.
+    fn wait_stored(&self, records: f64) {
+        wait_for(LIMIT, "records in the store", || {
+            let stored = stored_so_far(&self.installation.store());
+            (stored >= records)
+                .then_some(())
+                .ok_or_else(|| format!("{stored} of {records}"))
+        });
+    }
+
+    /// Waits until the gateway has handed over everything.
+    fn wait_forwarded(&self) {
+        wait_for(LIMIT, "an empty spool", || {
+            let backlog = self.installation.gateway_metric("gateway_backlog_frames", "");
+            (backlog == 0.0)
+                .then_some(())
+                .ok_or_else(|| format!("{backlog} frames"))
+        });
     }
 
     /// Begins and ends every fault at its time.
@@ -215,19 +246,19 @@ impl Site {
     }
 
     /// Ends everything, the devices first, and judges what is left.
-    fn end(mut self, round: &Round) -> Verdict {
+    fn end(&mut self, round: &Round) -> Verdict {
         self.devices.iter_mut().for_each(Part::end);
-        wait_forwarded(&self.installation);
+        self.wait_forwarded();
         // What a device had sent last may still be on its way through the broker.
         let what = "a store that no longer grows";
         let mut before = None;
         wait_for(LIMIT, what, || {
             std::thread::sleep(Duration::from_millis(500));
-            let stored = crate::common::oracle::stored_so_far(&self.installation.store());
+            let stored = stored_so_far(&self.installation.store());
             let still = before.replace(stored) == Some(stored);
             still.then_some(()).ok_or_else(|| format!("{stored} records"))
         });
-        wait_forwarded(&self.installation);
+        self.wait_forwarded();
         self.gateway.end();
         self.ingest.end();
         self.simulator.signal(Signal::Interrupt);

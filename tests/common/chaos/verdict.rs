@@ -8,7 +8,8 @@ use crate::common::installation::{Installation, TARAZ};
 use crate::common::ledger::{Ledger, QueueLeft};
 use crate::common::oracle::{self, Polls};
 
-use super::schedule::Round;
+use super::cells::Target;
+use super::schedule::{Round, Step};
 use super::site::{DEVICES, HISTORY_STEP_S, SMALL};
 
 const HISTORY_STEP_MS: i64 = HISTORY_STEP_S * 1_000;
@@ -117,6 +118,12 @@ pub(crate) fn judge(
         (stored.repeated, stored.conflicts),
         (0, 0),
         "polls there twice, and conflicts"
+    );
+    let is_set_back = |step: &Step| step.cell.target == Target::Device && step.cell.fault.needs_clock();
+    assert!(
+        stored.unstamped == 0 || round.steps.iter().any(is_set_back),
+        "{} readings have no time of their own, and no device's clock was set",
+        stored.unstamped
     );
     only_of_history(&journal, &mut stored.polls);
     let lost = if round.has_small_queue {
