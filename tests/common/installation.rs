@@ -97,6 +97,15 @@ impl Installation {
         self.road = Some(road);
     }
 
+    /// The gateway delivers here from its next start on, where a road of the test leads to ingest.
+    pub(crate) fn set_hop(&self, hop: SocketAddr) {
+        let path = self.folder().join("taraz.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let direct = format!("url = \"http://{}\"", self.http);
+        assert!(config.contains(&direct), "{config}");
+        std::fs::write(path, config.replace(&direct, &format!("url = \"http://{hop}\""))).unwrap();
+    }
+
     /// Starts the gateway and waits until it serves.
     pub(crate) fn start_gateway(&self) -> Process {
         let mut process = Process::taraz(

@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use serde_json::Value;
-use taraz_telemetry::{Outcome, Quantities, Record};
+use taraz_ingest::Archive;
+use taraz_telemetry::{DeviceId, Outcome, Quantities, Record};
 
 /// (bus, Modbus unit).
 pub(crate) type Meter = (String, u8);
@@ -99,6 +100,8 @@ pub(crate) struct Stored {
     pub(crate) conflicts: usize,
     /// Readings held back.
     pub(crate) held: usize,
+    /// Readings in sealed days.
+    pub(crate) sealed: i64,
     /// Readings with values and without a time of their own.
     pub(crate) unstamped: usize,
 }
@@ -107,7 +110,8 @@ pub(crate) struct Stored {
 pub(crate) fn stored_so_far(path: &Path) -> f64 {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
     let count = rusqlite::Connection::open_with_flags(path, flags).and_then(|store| {
-        let sql = "SELECT (SELECT count(*) FROM record) + (SELECT coalesce(sum(count), 0) FROM run)";
+        let sql = "SELECT (SELECT count(*) FROM record) + (SELECT coalesce(sum(count), 0) FROM run) \
+                   + (SELECT coalesce(sum(readings), 0) FROM chunk)";
         store.query_row(sql, [], |row| row.get::<_, f64>(0))
     });
     count.unwrap_or(0.0)
@@ -119,8 +123,9 @@ pub(crate) fn store(path: &Path) -> Stored {
     let mut stored = Stored::default();
     let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     stored.conflicts = usize::try_from(count("SELECT count(*) FROM conflict")).unwrap();
+    stored.sealed = count("SELECT coalesce(sum(readings), 0) FROM chunk");
     stored.held = usize::try_from(count("SELECT count(*) FROM record WHERE hold IS NOT NULL")).unwrap();
-    for Identified { device, record, .. } in all_records(&connection) {
+    for Identified { device, record, .. } in all_records(path) {
         stored.records += 1;
         let Record::Reading(reading) = record else {
             continue;
@@ -332,19 +337,17 @@ pub(crate) struct Identified {
 
 /// Every stored record of a device, in the order of identities; ingest may be running.
 pub(crate) fn identities(path: &Path, device: &str) -> Vec<Identified> {
-    let connection = rusqlite::Connection::open(path).unwrap();
-    connection
-        .busy_timeout(std::time::Duration::from_secs(10))
-        .unwrap();
-    let mut found = all_records(&connection);
+    let mut found = all_records(path);
     found.retain(|found| found.device == device);
     found
 }
 
 /// Every record in the store in the order of identities: those with a row of their own, and those of runs.
-fn all_records(connection: &rusqlite::Connection) -> Vec<Identified> {
-    let sealed = connection.query_row("SELECT count(*) FROM chunk", [], |row| row.get::<_, i64>(0));
-    assert_eq!(sealed.unwrap(), 0, "what is sealed is not read here");
+fn all_records(path: &Path) -> Vec<Identified> {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
     let mut query = connection
         .prepare(
             "SELECT name, incarnation, boot, sequence, 1, time_ms, bytes FROM record JOIN device ON device.id = device \
@@ -375,11 +378,51 @@ fn all_records(connection: &rusqlite::Connection) -> Vec<Identified> {
         }
         assert!(rest.is_empty());
     }
+    add_sealed(path, &connection, &mut found);
     found.sort_by(|a, b| {
         let key = |found: &Identified| (found.incarnation, found.boot, found.sequence);
         (&a.device, key(a)).cmp(&(&b.device, key(b)))
     });
     found
+}
+
+/// What is sealed, as an auditor reads it: as many readings as the chunks state.
+fn add_sealed(path: &Path, connection: &rusqlite::Connection, found: &mut Vec<Identified>) {
+    let mut query = connection
+        .prepare("SELECT name, sum(readings) FROM chunk JOIN device ON device.id = device GROUP BY name")
+        .unwrap();
+    let sealed = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+    let sealed: Vec<(String, i64)> = sealed.unwrap().collect::<rusqlite::Result<_>>().unwrap();
+    for (device, readings) in sealed {
+        let known: BTreeSet<_> = found
+            .iter()
+            .filter(|found| found.device == device)
+            .map(|found| (found.incarnation, found.boot, found.sequence))
+            .collect();
+        let mut added = 0;
+        let archive = Archive::open(path.parent().expect("a store in its folder")).unwrap();
+        let id = DeviceId::new(&device).unwrap();
+        archive
+            .readings_between(&id, 0, i64::MAX, |placed| {
+                if !known.contains(&(placed.incarnation, placed.boot, placed.sequence)) {
+                    added += 1;
+                    found.push(Identified {
+                        device: device.clone(),
+                        incarnation: placed.incarnation,
+                        boot: placed.boot,
+                        sequence: placed.sequence,
+                        placed_ms: Some(placed.time_ms),
+                        record: Record::Reading(placed.reading),
+                    });
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(
+            added, readings,
+            "{device}: sealed readings that can be read (left), and stated (right)"
+        );
+    }
 }
 
 /// The readings with values among them, by meter, each with the instant at which ingest placed it.

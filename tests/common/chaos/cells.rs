@@ -11,6 +11,8 @@ pub(crate) enum Target {
     Device,
     /// The road between a device and its gateway or broker.
     Link,
+    /// The road between gateway and ingest.
+    Hop,
 }
 
 /// How.
@@ -49,12 +51,13 @@ impl fmt::Display for Cell {
 }
 
 impl Target {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Gateway,
         Self::Ingest,
         Self::Broker,
         Self::Device,
         Self::Link,
+        Self::Hop,
     ];
 }
 
@@ -112,9 +115,14 @@ fn all() -> impl Iterator<Item = Cell> {
 
 const fn why_not(cell: Cell) -> Option<&'static str> {
     match (cell.target, cell.fault) {
-        (Target::Link, fault) if fault.is_of_a_link() => None,
-        (Target::Link, _) => Some("a road has no process, no disk and no clock"),
-        (_, fault) if fault.is_of_a_link() => Some("happens on the road to a part, not in it: see Link"),
+        (Target::Hop, Fault::Duplicate | Fault::Reorder) => Some(
+            "TCP repeats and exchanges nothing, and a request is sent after the last one's answer; a batch that comes twice is what Cut and HalfOpen bring",
+        ),
+        (Target::Link | Target::Hop, fault) if fault.is_of_a_link() => None,
+        (Target::Link | Target::Hop, _) => Some("a road has no process, no disk and no clock"),
+        (_, fault) if fault.is_of_a_link() => {
+            Some("happens on the road to a part, not in it: see Link and Hop")
+        }
         (Target::Broker, Fault::DiskFull | Fault::ReadOnly) => {
             Some("Mosquitto acknowledges before it writes: it forgets then what it forgets by kill -9")
         }

@@ -9,7 +9,7 @@ use taraz_telemetry::DeviceId;
 use taraz_test_support::{Mosquitto, MosquittoOptions, Process, Road, Signal, Traffic, wait_for};
 
 use crate::common::field::STOP_LIMIT;
-use crate::common::installation::{Installation, Way};
+use crate::common::installation::{Installation, TARAZ, Way};
 use crate::common::ledger::Ledger;
 use crate::common::oracle::stored_so_far;
 
@@ -38,6 +38,8 @@ const ROAD: Traffic = Traffic::Slow {
 };
 /// A road that is slow, bytes a second.
 const SLOW_BYTES_PER_S: u32 = 2_000;
+/// When days are sealed: some faults have begun, others have not.
+const SEAL_AT_MS: u64 = 4_000;
 /// One packet of so many is damaged.
 const CORRUPT_ONE_IN: u32 = 10;
 /// Faults begin when so many records are stored.
@@ -50,7 +52,11 @@ struct Site {
     devices: Vec<Part>,
     broker: Option<Mosquitto>,
     road: Road,
+    /// From the gateway to ingest.
+    hop: Road,
     simulator: Process,
+    /// Seals days in the middle of everything.
+    sealing: Option<Process>,
 }
 
 /// Runs a round with so many days of history on each device.
@@ -88,6 +94,8 @@ impl Site {
         let road = Road::start_mqtt(end_of_road);
         installation.set_road(road.address());
         road.set(ROAD);
+        let hop = Road::start(installation.http);
+        installation.set_hop(hop.address());
         let fault = |target| {
             let step = round.steps.iter().find(|step| step.cell.target == target);
             step.map(|step| step.cell.fault)
@@ -107,25 +115,7 @@ impl Site {
         let mut ingest = service("ingest", installation.http, Target::Ingest);
         let mut gateway = service("gateway", installation.gateway_http(), Target::Gateway);
         let (simulator, buses) = installation.start_simulator(demo::simulation_toml());
-        let mut devices: Vec<_> = DEVICES
-            .iter()
-            .enumerate()
-            .map(|(at, id)| {
-                let history =
-                    format!("{DEVICE}history = {{ days = {history_days}, step_s = {HISTORY_STEP_S} }}\n");
-                installation.configure_device(&DeviceId::new(id).unwrap(), &buses[*id], &history);
-                let (file, state) = (format!("{id}.toml"), folder.join(format!("device-{id}")));
-                let fault = fault(Target::Device).filter(|_| at == 0);
-                Part::new(
-                    &format!("device-{id}"),
-                    &["device", "run", &file],
-                    folder,
-                    None,
-                    &state,
-                    fault,
-                )
-            })
-            .collect();
+        let mut devices = devices(&installation, &buses, history_days, fault(Target::Device));
         ingest.start();
         gateway.start();
         if round.has_small_queue {
@@ -141,7 +131,9 @@ impl Site {
             devices,
             broker,
             road,
+            hop,
             simulator,
+            sealing: None,
             installation,
         }
     }
@@ -166,6 +158,12 @@ impl Site {
         });
     }
 
+    /// Seals what is over of the history, beside everything else.
+    fn seal(&self) -> Process {
+        let arguments = ["store", "compact", "--config", "taraz.toml"];
+        Process::taraz(TARAZ, "compact", &arguments, self.installation.folder())
+    }
+
     /// Begins and ends every fault at its time.
     fn play(&mut self, steps: &[Step]) {
         let mut events: BTreeMap<(u64, usize, bool), Cell> = BTreeMap::new();
@@ -177,6 +175,9 @@ impl Site {
         for ((at_ms, _, is_end), cell) in events {
             let at = Duration::from_millis(at_ms);
             std::thread::sleep(at.saturating_sub(begun.elapsed()));
+            if at_ms >= SEAL_AT_MS && self.sealing.is_none() {
+                self.sealing = Some(self.seal());
+            }
             if is_end {
                 self.heal(cell);
             } else {
@@ -190,7 +191,8 @@ impl Site {
             Target::Gateway => self.gateway.begin(cell.fault),
             Target::Ingest => self.ingest.begin(cell.fault),
             Target::Device => self.devices[0].begin(cell.fault),
-            Target::Link => self.road.set(traffic(cell.fault)),
+            Target::Link => self.road.set(traffic(cell.fault, ROAD)),
+            Target::Hop => self.hop.set(traffic(cell.fault, Traffic::Free)),
             Target::Broker => {
                 let broker = self.broker.as_mut().expect("a broker in this round");
                 match cell.fault {
@@ -211,6 +213,7 @@ impl Site {
             Target::Ingest => self.ingest.heal(cell.fault),
             Target::Device => self.devices[0].heal(cell.fault),
             Target::Link => self.road.set(ROAD),
+            Target::Hop => self.hop.set(Traffic::Free),
             Target::Broker => {
                 let broker = self.broker.as_mut().expect("a broker in this round");
                 match cell.fault {
@@ -225,6 +228,7 @@ impl Site {
     /// Waits until every device has delivered its history and the gateway everything that it took.
     fn get_well(&mut self) {
         self.road.set(Traffic::Free);
+        self.hop.set(Traffic::Free);
         self.gateway.keep_running();
         self.ingest.keep_running();
         wait_for(LIMIT, "everything that the devices wrote", || {
@@ -259,6 +263,11 @@ impl Site {
             still.then_some(()).ok_or_else(|| format!("{stored} records"))
         });
         self.wait_forwarded();
+        // The one in the middle may have met a fault; this one must not.
+        if let Some(mut sealing) = self.sealing.take() {
+            sealing.wait(LIMIT);
+        }
+        assert!(self.seal().wait(LIMIT).success());
         self.gateway.end();
         self.ingest.end();
         self.simulator.signal(Signal::Interrupt);
@@ -277,6 +286,25 @@ impl Site {
     }
 }
 
+/// The devices, each with so many days of history; the first is the one that fails.
+fn devices(
+    installation: &Installation,
+    buses: &BTreeMap<String, String>,
+    history_days: u32,
+    fault: Option<Fault>,
+) -> Vec<Part> {
+    let folder = installation.folder();
+    let history = format!("{DEVICE}history = {{ days = {history_days}, step_s = {HISTORY_STEP_S} }}\n");
+    let device = |(at, id): (usize, &&str)| {
+        installation.configure_device(&DeviceId::new(id).unwrap(), &buses[*id], &history);
+        let (file, state) = (format!("{id}.toml"), folder.join(format!("device-{id}")));
+        let arguments = ["device", "run", &file];
+        let fault = fault.filter(|_| at == 0);
+        Part::new(&format!("device-{id}"), &arguments, folder, None, &state, fault)
+    };
+    DEVICES.iter().enumerate().map(device).collect()
+}
+
 /// Reads a device's history while nothing can be delivered, then lets it go on with a queue that is too small for it.
 fn overwrite(device: &mut Part, road: &Road, configure: impl Fn(&str)) {
     road.set(Traffic::Cut);
@@ -289,7 +317,7 @@ fn overwrite(device: &mut Part, road: &Road, configure: impl Fn(&str)) {
     road.set(ROAD);
 }
 
-const fn traffic(fault: Fault) -> Traffic {
+const fn traffic(fault: Fault, well: Traffic) -> Traffic {
     match fault {
         Fault::Cut => Traffic::Cut,
         Fault::HalfOpen => Traffic::Blocked,
@@ -301,6 +329,6 @@ const fn traffic(fault: Fault) -> Traffic {
         },
         Fault::Duplicate => Traffic::Duplicate,
         Fault::Reorder => Traffic::Reorder,
-        _ => ROAD,
+        _ => well,
     }
 }

@@ -131,6 +131,7 @@ pub(crate) fn judge(
     } else {
         0
     };
+    assert!(stored.sealed > 0, "nothing was sealed");
     let (polls, values) = oracle::assert_equal_history(&journal, &stored.polls);
     assert!(polls > 1_000, "only {polls} polls: the history is missing");
     let mut verdict = Verdict {
