@@ -119,10 +119,11 @@ struct Sun {
     equation_of_time_min: f64,
 }
 
-/// Instants that each thread remembers: a fleet is computed plant by plant, each at the same instants, and the terms of
-/// an instant (some hundred sines) cost far more than a place. A day has 288 middles of five minutes, and each has a slot of its own.
-const REMEMBERED: usize = 512;
-/// Instants next to each other in a day's arithmetic are so far apart, in ms.
+/// Instants that each thread remembers: a fleet is computed plant by plant, each at the same instants, and the terms of an instant (some
+/// hundred sines) cost far more than a place. Three days of slots: the middles of five minutes of yesterday and today, and the edges of
+/// their quarter-hours, never push each other out.
+const REMEMBERED: usize = 2_048;
+/// Middles and edges of five minutes are so far apart, in ms.
 const SLOT_MS: i64 = 150_000;
 
 thread_local! {
@@ -136,8 +137,7 @@ impl Sun {
             if suns.is_empty() {
                 suns.resize(REMEMBERED, None);
             }
-            let turn = time_ms.div_euclid(SLOT_MS).rem_euclid(REMEMBERED as i64);
-            let slot = usize::try_from(turn).ok().and_then(|turn| suns.get_mut(turn));
+            let slot = suns.get_mut(slot_of(time_ms));
             if let Some(known) = slot.as_ref().and_then(|slot| **slot)
                 && known.time_ms == time_ms
             {
@@ -166,6 +166,12 @@ impl Sun {
             equation_of_time_min: equation_of_time_min(&julian, pole.azimuth() - 180.0),
         })
     }
+}
+
+/// Where an instant is remembered, below [`REMEMBERED`].
+fn slot_of(time_ms: i64) -> usize {
+    let turn = time_ms.div_euclid(SLOT_MS).rem_euclid(REMEMBERED as i64);
+    usize::try_from(turn).unwrap_or(0)
 }
 
 const fn location(latitude: f64, longitude: f64) -> Location {
@@ -217,6 +223,16 @@ pub fn extraterrestrial_w_m2(time_ms: i64, solar_constant_w_m2: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_days_of_instants_have_a_slot_each() {
+        // A midnight of Tehran's; middles of five minutes and edges of quarter-hours.
+        let day_ms = 1_795_379_400_000;
+        let middles = (0..576).map(|n| day_ms + n * 300_000 + 150_000);
+        let edges = (0..192).map(|n| day_ms + n * 900_000);
+        let slots: std::collections::BTreeSet<usize> = middles.chain(edges).map(slot_of).collect();
+        assert_eq!(slots.len(), 576 + 192);
+    }
 
     #[test]
     fn what_is_remembered_of_an_instant_is_what_is_computed_of_it() {

@@ -73,7 +73,11 @@ async fn a_sink_gets_a_reading_when_nothing_can_move_it_any_more() {
         store.live().settling_records(NOON_MS)
     };
     assert_eq!(waiting(), Some(2));
-    assert_eq!(store.live().settling_records(NOON_MS + 61_000), None, "too old to say");
+    assert_eq!(
+        store.live().settling_records(NOON_MS + 61_000),
+        None,
+        "too old to say"
+    );
     // Intervals have them meanwhile.
     let quarter = |minute| {
         let at_ms = NOON_MS + minute * MINUTE_MS;
