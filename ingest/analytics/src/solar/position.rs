@@ -125,6 +125,7 @@ struct Sun {
 const REMEMBERED: usize = 2_048;
 /// Middles and edges of five minutes are so far apart, in ms.
 const SLOT_MS: i64 = 150_000;
+const _: () = assert!(SLOT_MS * REMEMBERED as i64 >= 3 * 86_400_000);
 
 thread_local! {
     static SUNS: RefCell<Vec<Option<Sun>>> = const { RefCell::new(Vec::new()) };
