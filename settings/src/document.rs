@@ -12,10 +12,11 @@ use crate::place::Place;
 use crate::shown;
 
 /// A TOML file whose keys are known, with nothing said about its values yet.
+///
+/// It keeps the text alone: the parsed tables of a registry of 10,000 plants are 20 times as large, and needed again for a mistake only.
 pub struct Document<'a> {
     file: String,
     text: &'a str,
-    top: Spanned<DeTable<'a>>,
     keys: Keys,
 }
 
@@ -44,15 +45,14 @@ impl<'a> Document<'a> {
     /// that is missing.
     pub fn parse(file: &str, text: &'a str, sections: &'static [Section]) -> Result<Self, Mistake> {
         let keys = Keys::new(sections);
-        let top = DeTable::parse(text).map_err(|error| not_toml(file, text, &keys, &error))?;
         let document = Self {
             file: file.to_owned(),
             text,
-            top,
             keys,
         };
+        let top = document.top()?;
         let mut faults = Vec::new();
-        document.check_table(document.top.get_ref(), &Place::top(), 0, &mut faults);
+        document.check_table(top.get_ref(), &Place::top(), 0, &mut faults);
         // A misspelt key is the reason why another is missing: it comes first.
         match faults
             .into_iter()
@@ -69,7 +69,10 @@ impl<'a> Document<'a> {
     /// [`Mistake`] for the first value that is none of its key's type.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Mistake> {
         toml::from_str(self.text).map_err(|error| {
-            let place = self.place_of(&error.span().unwrap_or(0..0));
+            let place = match self.top() {
+                Ok(top) => place_of(&top, &error.span().unwrap_or(0..0)),
+                Err(mistake) => return mistake,
+            };
             let key = self.keys.at(&place);
             let allowed = key.map_or("what `taraz config example` shows for this file", |key| {
                 key.allowed
@@ -81,7 +84,11 @@ impl<'a> Document<'a> {
     /// A wrong value of this file with its line, as it is written there.
     #[must_use]
     pub fn mistake(&self, mut wrong: Wrong) -> Mistake {
-        let (at, written) = self.find(&wrong.place);
+        let top = match self.top() {
+            Ok(top) => top,
+            Err(mistake) => return mistake,
+        };
+        let (at, written) = find(&top, &wrong.place);
         let is_secret = self.keys.at(&wrong.place).is_some_and(|key| key.is_secret);
         match written.map(Spanned::get_ref) {
             None => {}
@@ -91,6 +98,10 @@ impl<'a> Document<'a> {
             Some(value) => wrong.found = shown::value(value, &self.text[written.map_or(0..0, Spanned::span)]),
         }
         self.mistake_at(at, wrong)
+    }
+
+    fn top(&self) -> Result<Spanned<DeTable<'a>>, Mistake> {
+        DeTable::parse(self.text).map_err(|error| not_toml(&self.file, self.text, &self.keys, &error))
     }
 
     fn mistake_at(&self, at: usize, wrong: Wrong) -> Mistake {
@@ -115,7 +126,7 @@ impl<'a> Document<'a> {
             let names: Vec<_> = self
                 .keys
                 .inside(place)
-                .map(|(name, key)| head(&name, key))
+                .map(|(name, key)| head(name, key))
                 .collect();
             // Its value is not shown: it may be a misspelt secret.
             let found = if value.get_ref().is_table() {
@@ -133,7 +144,7 @@ impl<'a> Document<'a> {
             .filter(|(name, key)| key.is_needed && !has(name));
         faults.extend(missing.map(|(name, key)| Fault {
             is_missing: true,
-            ..Fault::new(at, Wrong::missing(place.key(&name), key.allowed))
+            ..Fault::new(at, Wrong::missing(place.key(name), key.allowed))
         }));
     }
 
@@ -167,40 +178,40 @@ impl<'a> Document<'a> {
         };
         faults.push(Fault::new(at, Wrong::new(place.clone(), found, key.allowed)));
     }
+}
 
-    /// Where a place begins in the text, or the table around it, and what is written there.
-    fn find(&self, place: &Place) -> (usize, Option<&Spanned<DeValue<'a>>>) {
-        let (mut at, mut table) = (0, Some(self.top.get_ref()));
-        let mut written = None;
-        for step in place.steps() {
-            let entry = table.and_then(|table| table.iter().find(|(name, _)| *name.get_ref() == step.key));
-            let Some((name, value)) = entry else {
-                return (at, None);
-            };
-            let element = match step.index {
-                Some(index) => value.get_ref().as_array().and_then(|array| array.get(index)),
-                None => Some(value),
-            };
-            let Some(element) = element else {
-                return (at, None);
-            };
-            at = if step.index.is_some() {
-                element.span().start
-            } else {
-                name.span().start
-            };
-            table = element.get_ref().as_table();
-            written = Some(element);
-        }
-        (at, written)
+/// Where a place begins in the text, or the table around it, and what is written there.
+fn find<'a, 'b>(top: &'b Spanned<DeTable<'a>>, place: &Place) -> (usize, Option<&'b Spanned<DeValue<'a>>>) {
+    let (mut at, mut table) = (0, Some(top.get_ref()));
+    let mut written = None;
+    for step in place.steps() {
+        let entry = table.and_then(|table| table.iter().find(|(name, _)| *name.get_ref() == step.key));
+        let Some((name, value)) = entry else {
+            return (at, None);
+        };
+        let element = match step.index {
+            Some(index) => value.get_ref().as_array().and_then(|array| array.get(index)),
+            None => Some(value),
+        };
+        let Some(element) = element else {
+            return (at, None);
+        };
+        at = if step.index.is_some() {
+            element.span().start
+        } else {
+            name.span().start
+        };
+        table = element.get_ref().as_table();
+        written = Some(element);
     }
+    (at, written)
+}
 
-    /// The innermost place whose value the span lies in.
-    fn place_of(&self, span: &Range<usize>) -> Place {
-        let mut best: (usize, Place) = (usize::MAX, Place::top());
-        inner_of(self.top.get_ref(), &Place::top(), span, &mut best);
-        best.1
-    }
+/// The innermost place whose value the span lies in.
+fn place_of(top: &Spanned<DeTable<'_>>, span: &Range<usize>) -> Place {
+    let mut best: (usize, Place) = (usize::MAX, Place::top());
+    inner_of(top.get_ref(), &Place::top(), span, &mut best);
+    best.1
 }
 
 /// How a key is shown among those that are allowed.

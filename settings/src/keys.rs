@@ -97,18 +97,24 @@ pub struct Section {
     pub keys: &'static [Key],
 }
 
-/// Every key of a file.
-pub(crate) struct Keys(&'static [Section]);
+/// Every key of a file by its whole path, made once: a registry asks for a hundred thousand of them.
+pub(crate) struct Keys(Vec<(String, &'static Key)>);
 
 impl Keys {
-    pub(crate) const fn new(sections: &'static [Section]) -> Self {
-        Self(sections)
+    pub(crate) fn new(sections: &'static [Section]) -> Self {
+        let keys = sections.iter().flat_map(|section| {
+            section.keys.iter().map(|key| match section.head {
+                "" => (key.path.to_owned(), key),
+                head => (format!("{head}.{}", key.path), key),
+            })
+        });
+        Self(keys.collect())
     }
 
     /// The key of this place; what is in a table of free names belongs to the table's key.
     pub(crate) fn at(&self, place: &Place) -> Option<&'static Key> {
         let path = place.to_string();
-        let named = |path: &str| self.all().find(|(of, _)| of == path).map(|(_, key)| key);
+        let named = |path: &str| self.0.iter().find(|(of, _)| of == path).map(|(_, key)| *key);
         named(&path).or_else(|| {
             let (table, _) = path.rsplit_once('.')?;
             named(table).filter(|key| key.shape == Shape::Names)
@@ -116,26 +122,18 @@ impl Keys {
     }
 
     /// The keys of the table at this place, by their names in it.
-    pub(crate) fn inside(&self, table: &Place) -> impl Iterator<Item = (String, &'static Key)> {
+    pub(crate) fn inside(&self, table: &Place) -> impl Iterator<Item = (&str, &'static Key)> {
         let table = table.to_string();
-        self.all().filter_map(move |(path, key)| {
-            let (head, name) = path.rsplit_once('.').unwrap_or(("", &path));
-            (head == table).then(|| (name.to_owned(), key))
+        self.0.iter().filter_map(move |(path, key)| {
+            let (head, name) = path.rsplit_once('.').unwrap_or(("", path));
+            (head == table).then_some((name, *key))
         })
     }
 
     /// Whether some key of the file has this name.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.all()
+        self.0
+            .iter()
             .any(|(path, _)| path.split('.').any(|part| part == name))
-    }
-
-    fn all(&self) -> impl Iterator<Item = (String, &'static Key)> {
-        self.0.iter().flat_map(|section| {
-            section.keys.iter().map(|key| match section.head {
-                "" => (key.path.to_owned(), key),
-                head => (format!("{head}.{}", key.path), key),
-            })
-        })
     }
 }
