@@ -77,10 +77,7 @@ impl MasterKey {
             &[KEY_INFO, device.as_str().as_bytes(), &[0, generation]],
             &mut key,
         );
-        DeviceKey {
-            bytes: key,
-            generation,
-        }
+        DeviceKey::new(key, generation)
     }
 }
 
@@ -95,13 +92,21 @@ impl fmt::Debug for MasterKey {
 pub struct DeviceKey {
     bytes: [u8; KEY_LEN],
     generation: KeyGeneration,
+    /// Where every tag begins: on a computer the key is hashed once, not twice for each tag.
+    #[cfg(feature = "alloc")]
+    keyed: Hmac<Sha256>,
 }
 
 impl DeviceKey {
     /// From the raw bytes, as they stand on the device's configuration page.
     #[must_use]
-    pub const fn new(bytes: [u8; KEY_LEN], generation: KeyGeneration) -> Self {
-        Self { bytes, generation }
+    pub fn new(bytes: [u8; KEY_LEN], generation: KeyGeneration) -> Self {
+        Self {
+            #[cfg(feature = "alloc")]
+            keyed: keyed(&bytes),
+            bytes,
+            generation,
+        }
     }
 
     /// The raw bytes, for the device's configuration page and nothing else.
@@ -148,9 +153,10 @@ impl DeviceKey {
     }
 
     fn mac(&self, direction: Direction, device: &DeviceId, content: &[u8]) -> Hmac<Sha256> {
-        // HMAC takes a key of any length; this can't fail.
-        #[allow(clippy::unwrap_used)]
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.bytes).unwrap();
+        #[cfg(feature = "alloc")]
+        let mut mac = self.keyed.clone();
+        #[cfg(not(feature = "alloc"))]
+        let mut mac = keyed(&self.bytes);
         mac.update(match direction {
             Direction::Up => b"U",
             Direction::Down => b"D",
@@ -165,6 +171,12 @@ impl fmt::Debug for DeviceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DeviceKey(generation {}, …)", self.generation)
     }
+}
+
+fn keyed(key: &[u8; KEY_LEN]) -> Hmac<Sha256> {
+    // HMAC takes a key of any length; this can't fail.
+    #[allow(clippy::unwrap_used)]
+    <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap()
 }
 
 fn expand(secret: &[u8], info: &[&[u8]], out: &mut [u8]) {

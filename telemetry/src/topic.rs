@@ -1,7 +1,5 @@
 //! Where things are published: `taraz/1/{device}/{channel}`.
 
-use core::fmt::Write as _;
-
 use heapless::String;
 
 use crate::{DEVICE_ID_LEN_MAX, DeviceId};
@@ -44,7 +42,9 @@ impl Channel {
     pub fn topic(self, device: &DeviceId) -> Topic {
         let mut topic = Topic::new();
         // TOPIC_LEN_MAX has room for the longest id and channel (tested).
-        let _ = write!(topic, "{TOPIC_PREFIX}{device}/{}", self.as_str());
+        for part in [TOPIC_PREFIX, device.as_str(), "/", self.as_str()] {
+            let _ = topic.push_str(part);
+        }
         topic
     }
 }

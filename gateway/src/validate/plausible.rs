@@ -2,7 +2,6 @@
 //!
 //! Few rules, each a bound that no healthy plant crosses: a wrong hold costs a look, a wrong pass costs an interval.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use taraz_fleet::DeviceRef;
@@ -30,7 +29,7 @@ const TEMPERATURE_DC: RangeInclusive<i32> = -600..=2_000;
 pub(crate) struct Limits {
     oldest_ms: u64,
     /// Highest power in W of each registered meter; `None` when the registry does not rate it.
-    power_max_w: BTreeMap<MeterAddress, Option<u64>>,
+    power_max_w: Box<[(MeterAddress, Option<u64>)]>,
 }
 
 impl Limits {
@@ -60,7 +59,8 @@ impl Limits {
     /// Why the record is held, or `None` when it is plausible.
     pub(crate) fn judge(&self, record: &Record, now_ms: u64) -> Option<Hold> {
         if let Record::Reading(reading) = record {
-            let Some(power_max_w) = self.power_max_w.get(&reading.meter) else {
+            let mut known = self.power_max_w.iter();
+            let Some((_, power_max_w)) = known.find(|(meter, _)| *meter == reading.meter) else {
                 return Some(Hold::UnknownMeter);
             };
             if values(reading).is_some_and(|quantities| !plausible(quantities, *power_max_w)) {

@@ -247,7 +247,7 @@ impl DevicePage {
 
     /// The key with its generation, as frames are signed with it.
     #[must_use]
-    pub const fn device_key(&self) -> DeviceKey {
+    pub fn device_key(&self) -> DeviceKey {
         DeviceKey::new(self.key, self.key_generation)
     }
 }

@@ -172,6 +172,8 @@ impl Hub {
         if entries.len() >= SESSIONS_PER_DEVICE_MAX {
             return Err(NoSeat::TooMany);
         }
+        // Nearly always the only one of its device.
+        entries.reserve_exact(1);
         entries.push(Entry {
             number,
             client_id: client_id.to_owned(),
