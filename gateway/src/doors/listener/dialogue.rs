@@ -14,8 +14,9 @@ use super::engine::{
     Answer, Connect, ConnectRefusal, Engine, Event, Goodbye, Grant, Publish, Subscribe, Version, Welcome,
     Will,
 };
+use super::farewell::Leave;
 use super::hub::{Hub, NoSeat};
-use super::session::{Leave, Session, SignedIn, Waiting};
+use super::session::{Session, SignedIn, Waiting};
 use super::turn::Turn;
 use super::{CLIENT_ID_LEN_MAX, KEEP_ALIVE_MAX_S, STATE_LEN_MAX};
 

@@ -19,10 +19,11 @@ use crate::doors::Doorway;
 use crate::metrics::ConnectRejected;
 use crate::spool::Receipt;
 
+use super::farewell::Leave;
 use super::hub::Hub;
 use super::inbox::Inbox;
 use super::protocol::ProtocolCore;
-use super::session::{Leave, Session};
+use super::session::Session;
 use super::sessions::Sessions;
 use super::timers::Timers;
 use super::turn::{SessionId, Shared, Turn};
@@ -197,11 +198,11 @@ impl Keeper {
         };
         let turn = &mut self.turn;
         let was_waiting = session.waiting.is_some();
-        let stepped = catch_unwind(AssertUnwindSafe(|| {
+        let is_over = unless_panicked(turn, |turn| {
             let step = what(session, turn).and_then(|()| session.write());
             step.is_err_and(|leave| session.end(leave, turn)) || session.is_over()
-        }));
-        let is_over = stepped.unwrap_or_else(|_| {
+        })
+        .unwrap_or_else(|| {
             tracing::error!(peer = %session.peer, "an MQTT session has panicked and is closed; the others go on");
             true
         });
@@ -313,5 +314,35 @@ impl Keeper {
         for id in self.sessions.ids() {
             self.step(id, |session, _| session.drain());
         }
+    }
+}
+
+/// What it gives, or `None` when it has panicked; the turn is as good as before.
+fn unless_panicked<T>(turn: &mut Turn, step: impl FnOnce(&mut Turn) -> T) -> Option<T> {
+    let stepped = catch_unwind(AssertUnwindSafe(|| step(&mut *turn)));
+    if stepped.is_err() {
+        turn.mend();
+    }
+    stepped.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::READ_LEN;
+    use super::*;
+
+    #[test]
+    fn after_a_panic_the_next_session_reads_as_ever() {
+        let mut turn = Turn::new();
+        let panicked = unless_panicked(&mut turn, |turn| {
+            let _buffer = std::mem::take(&mut turn.buffer);
+            panic!("within a packet");
+        });
+        assert_eq!(panicked, None::<()>);
+        assert_eq!(turn.buffer.len(), READ_LEN);
+        assert_eq!(
+            unless_panicked(&mut turn, |turn| turn.buffer.len()),
+            Some(READ_LEN)
+        );
     }
 }

@@ -7,6 +7,7 @@
 mod allowance;
 mod dialogue;
 mod engine;
+mod farewell;
 mod hub;
 mod inbox;
 mod keeper;

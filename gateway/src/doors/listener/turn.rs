@@ -55,7 +55,7 @@ pub(super) struct Turn {
     pub(super) mail: Vec<(SessionId, RecordRange)>,
     /// Sessions whose client id another one has taken over.
     pub(super) unseated: Vec<SessionId>,
-    /// What is read goes here first.
+    /// What is read goes here first; as long as [`READ_LEN`].
     pub(super) buffer: Vec<u8>,
 }
 
@@ -74,5 +74,11 @@ impl Turn {
     pub(super) fn begin(&mut self) {
         self.now = Instant::now();
         self.now_ms = now_ms();
+    }
+
+    /// After a session has panicked with the buffer in its hands: without one, every other would read nothing and be taken for
+    /// gone.
+    pub(super) fn mend(&mut self) {
+        self.buffer.resize(READ_LEN, 0);
     }
 }
