@@ -161,6 +161,8 @@ fn parts(args: &UpArgs, data: &Path, fleet: &Arc<Fleet>) -> anyhow::Result<Parts
         org: "taraz".to_owned(),
         bucket: "taraz".to_owned(),
         token: String::new(),
+        // Right for either: what has changed is the last point of its time.
+        overwrites: false,
     });
     let token = (0..TOKEN_LEN)
         .map(|_| char::from(rand::random_range(b'a'..=b'z')))

@@ -33,13 +33,14 @@ pub const KEYS: &[Key] = &[
     Key::may("store.keep_readings_days", KEEP_ALLOWED),
     Key::tables(
         "influx",
-        "a table for each server, with name, url, org, bucket and token: [[influx]]",
+        "a table for each server, with name, url, org, bucket, token and overwrites: [[influx]]",
     ),
     Key::must("influx.name", NAME_ALLOWED),
     Key::must("influx.url", URL_ALLOWED),
     Key::must("influx.org", "a name, as \"mazandaran\""),
     Key::must("influx.bucket", "a name, as \"taraz\""),
     Key::may("influx.token", SINK_TOKEN_ALLOWED).secret(),
+    Key::may("influx.overwrites", "true or false"),
 ];
 
 const SEAL_ALLOWED: &str = "whole days, 1 to 36500, as 2";
@@ -122,6 +123,10 @@ pub struct InfluxConfig {
     /// The API token; empty where the server asks for none.
     #[serde(default)]
     pub token: String,
+    /// Of several points of one series and time the server keeps the one that was written last, as InfluxDB does. For one that does not, as
+    /// VictoriaMetrics, a figure that changes is sent again some ms later.
+    #[serde(default)]
+    pub overwrites: bool,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 
 mod balances;
 mod expectation;
+mod exported;
 mod outlook;
 mod performance;
 mod quality;
@@ -22,7 +23,8 @@ use crate::analytics::{
 use crate::store::{Store, StoreError};
 
 pub(crate) use balances::{PeriodBalance, is_metered};
-pub(crate) use expectation::sensor_of;
+pub(crate) use expectation::{neighbours, sensor_of};
+pub(crate) use exported::{Point, Value};
 pub(crate) use outlook::{DaySchedules, Outlook};
 pub(crate) use quality::{OfMeter, PhaseQuarter, StringQuarter};
 pub(crate) use settlement::{Schedule, SettlementRow};

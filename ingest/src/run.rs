@@ -15,7 +15,7 @@ use crate::config::{Config, StoreConfig};
 use crate::http::{self, Parts};
 use crate::metrics::register_process;
 use crate::receive::Receiver;
-use crate::sinks::{Sink, SinkError};
+use crate::sinks::{Sink, SinkError, days_over_ms};
 use crate::store::{Now, Store, StoreError};
 
 /// How often the figures of today are computed while something arrives.
@@ -131,6 +131,8 @@ impl Ingest {
             .collect::<Result<_, _>>()?;
         let statuses: Vec<_> = sinks.iter().map(Sink::status).collect();
         register_process(&registry)?;
+        let names = config.influx.iter().map(|sink| sink.name.clone()).collect();
+        store.set_figure_sinks(names, days_over_ms(now())).await?;
         let parts = Parts {
             store: store.clone(),
             registry,
@@ -151,8 +153,9 @@ impl Ingest {
             cancel.clone(),
         ));
         tasks.spawn(judge_times(store.clone(), cancel.clone()));
-        tasks.spawn(keep_outlook(store.clone(), now, cancel.clone()));
+        tasks.spawn(keep_outlook(store.clone(), Arc::clone(&now), cancel.clone()));
         for sink in sinks {
+            tasks.spawn(sink.figures(Arc::clone(&now)).run(cancel.clone()));
             tasks.spawn(sink.run(cancel.clone()));
         }
         let ended = tokio::spawn(end(tasks, store.clone(), cancel, Arc::clone(&why)));

@@ -171,7 +171,7 @@ pub(super) fn sensor_quarters(
 }
 
 /// The nearest other plants of the district.
-fn neighbours<'a>(fleet: &'a Fleet, plant: &Plant) -> Vec<&'a Plant> {
+pub(crate) fn neighbours<'a>(fleet: &'a Fleet, plant: &Plant) -> Vec<&'a Plant> {
     let distance = |other: &Plant| {
         let east = (other.longitude_deg - plant.longitude_deg) * plant.latitude_deg.to_radians().cos();
         east.hypot(other.latitude_deg - plant.latitude_deg)
@@ -179,11 +179,17 @@ fn neighbours<'a>(fleet: &'a Fleet, plant: &Plant) -> Vec<&'a Plant> {
     let mut others: Vec<_> = fleet
         .plants
         .iter()
-        .filter(|other| other.district == plant.district && other.id != plant.id)
+        .enumerate()
+        .filter(|(_, other)| other.district == plant.district && other.id != plant.id)
+        .map(|(at, other)| (distance(other), at, other))
         .collect();
-    others.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
-    others.truncate(NEIGHBOURS_MAX);
-    others
+    let nearer = |a: &(f64, usize, &Plant), b: &(f64, usize, &Plant)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+    if others.len() > NEIGHBOURS_MAX {
+        others.select_nth_unstable_by(NEIGHBOURS_MAX, nearer);
+        others.truncate(NEIGHBOURS_MAX);
+    }
+    others.sort_by(nearer);
+    others.into_iter().map(|(.., other)| other).collect()
 }
 
 impl Store {

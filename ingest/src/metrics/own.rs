@@ -46,6 +46,18 @@ families! {
                 lines.add([result, &sink.name], Some(float(count)));
             }
         };
+    Gauge "ingest_sink_lag_changes" ["sink"]
+        "Changes of devices' closed quarter-hours that a sink has not got."
+        |lines| for sink in &s.sinks {
+            lines.add([&sink.name], Some(float(sink.lag_changes)));
+        };
+    Counter "ingest_sink_figures_total" ["result", "sink"]
+        "Points of figures a sink has taken, or that were set aside because it never will."
+        |lines| for sink in &s.sinks {
+            for (result, count) in [("written", sink.written_figures), ("quarantined", sink.quarantined_figures)] {
+                lines.add([result, &sink.name], Some(float(count)));
+            }
+        };
     Gauge "ingest_gap_readings" ["device", "plant", "state"]
         "Records (nearly all of them readings) that a device has written, by what became of them: stored, held back, pending on the device or on the way, named as lost by the device (dropped), unknown."
         |lines| s.gaps(|[device, plant], gaps| for (state, records) in gaps.counts.states() {

@@ -135,6 +135,8 @@ fn sink() -> SinkSnapshot {
     let mut sink = SinkStatus::new("local".into()).snapshot();
     sink.lag_readings = 7;
     sink.quarantined_readings = 1;
+    sink.lag_changes = 3;
+    sink.written_figures = 96;
     sink
 }
 
@@ -220,6 +222,8 @@ fn what_is_known_is_stated_in_base_units() {
         r#"ingest_readings_total{result="stored"} 0"#,
         r#"ingest_sink_lag_readings{sink="local"} 7"#,
         r#"ingest_sink_readings_total{result="quarantined",sink="local"} 1"#,
+        r#"ingest_sink_lag_changes{sink="local"} 3"#,
+        r#"ingest_sink_figures_total{result="written",sink="local"} 96"#,
         r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="stored"} 90"#,
         r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="held"} 4"#,
         r#"ingest_gap_readings{device="sari-01",plant="sari-roof-1",state="pending"} 3"#,

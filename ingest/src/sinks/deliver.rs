@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::influx::{Influx, Line, WriteError};
-use super::status::{Quarantined, SinkStatus};
+use super::status::{Quarantined, SinkStatus, What};
 
 /// The measurement of the line that shows whether the server takes anything at all.
 const PROBE: &str = "taraz_sink_probe";
@@ -26,6 +26,7 @@ pub(super) enum Outcome {
 pub(super) async fn deliver(
     influx: &Influx,
     status: &SinkStatus,
+    what: What,
     lines: Vec<String>,
     cancel: &CancellationToken,
 ) -> Outcome {
@@ -44,7 +45,7 @@ pub(super) async fn deliver(
         };
         let reason = match result {
             Ok(()) => {
-                status.written(range.len());
+                status.written(what, range.len());
                 backoff = Backoff::new();
                 continue;
             }
@@ -61,7 +62,7 @@ pub(super) async fn deliver(
                     continue;
                 }
                 if probed {
-                    set_aside(status, &lines[first], &refusal);
+                    set_aside(status, what, &lines[first], &refusal);
                     continue;
                 }
                 left.push((first, end));
@@ -87,13 +88,13 @@ pub(super) async fn deliver(
     Outcome::Delivered
 }
 
-fn set_aside(status: &SinkStatus, line: &str, refusal: &WriteError) {
+fn set_aside(status: &SinkStatus, what: What, line: &str, refusal: &WriteError) {
     let sample = Quarantined {
         line: line.trim_end().to_owned(),
         reason: refusal.to_string(),
     };
     tracing::warn!(sink = status.name(), line = %sample.line, reason = %sample.reason, "the sink will never take this line; set aside");
-    status.quarantined(sample);
+    status.quarantined(what, sample);
 }
 
 /// Writes a line that nothing can be wrong with, always the same one. `None` when the program stops.

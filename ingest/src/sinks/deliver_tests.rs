@@ -40,7 +40,14 @@ async fn a_poisoned_line_is_found_by_halving_and_costs_only_itself() {
     .await;
     let influx = Influx::new(&config(&server.url)).unwrap();
     let (status, lines) = (status(), numbered(100));
-    let outcome = deliver(&influx, &status, lines.clone(), &CancellationToken::new()).await;
+    let outcome = deliver(
+        &influx,
+        &status,
+        What::Readings,
+        lines.clone(),
+        &CancellationToken::new(),
+    )
+    .await;
     assert_eq!(outcome, Outcome::Delivered);
     let shown = status.snapshot();
     assert_eq!(
@@ -83,7 +90,14 @@ async fn a_server_that_refuses_everything_costs_nothing() {
     .await;
     let influx = Influx::new(&config(&server.url)).unwrap();
     let status = status();
-    let outcome = deliver(&influx, &status, numbered(8), &CancellationToken::new()).await;
+    let outcome = deliver(
+        &influx,
+        &status,
+        What::Readings,
+        numbered(8),
+        &CancellationToken::new(),
+    )
+    .await;
     assert_eq!(outcome, Outcome::Delivered);
     let shown = status.snapshot();
     assert_eq!((shown.written_readings, shown.quarantined_readings), (8, 0));
@@ -103,7 +117,14 @@ async fn whatever_says_nothing_about_the_lines_is_tried_again() {
         .await;
         let influx = Influx::new(&config(&server.url)).unwrap();
         let status = status();
-        deliver(&influx, &status, numbered(3), &CancellationToken::new()).await;
+        deliver(
+            &influx,
+            &status,
+            What::Readings,
+            numbered(3),
+            &CancellationToken::new(),
+        )
+        .await;
         let shown = status.snapshot();
         let counts = (
             shown.written_readings,
@@ -129,7 +150,14 @@ async fn too_much_at_once_is_halved_until_it_fits() {
     .await;
     let influx = Influx::new(&config(&server.url)).unwrap();
     let (status, lines) = (status(), numbered(50));
-    deliver(&influx, &status, lines.clone(), &CancellationToken::new()).await;
+    deliver(
+        &influx,
+        &status,
+        What::Readings,
+        lines.clone(),
+        &CancellationToken::new(),
+    )
+    .await;
     assert_eq!(status.snapshot().quarantined_readings, 0);
     assert_eq!(taken(&server, |body| body.len() > 100), lines);
 }
@@ -143,7 +171,7 @@ async fn a_server_that_hangs_is_given_up_after_the_time_limit() {
         .with_timeout(Duration::from_millis(100));
     let (status, cancel) = (status(), CancellationToken::new());
     let started = Instant::now();
-    let work = deliver(&influx, &status, numbered(1), &cancel);
+    let work = deliver(&influx, &status, What::Readings, numbered(1), &cancel);
     let watch = async {
         eventually("the first try fails", || async {
             (status.snapshot().failed_writes > 0).then_some(())

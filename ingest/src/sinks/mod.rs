@@ -1,11 +1,13 @@
-//! Where readings go besides the store: one worker per InfluxDB server, each with a durable cursor in the store.
+//! Where readings and figures go besides the store: two workers per InfluxDB server, each with a durable cursor in the store.
 //!
-//! In: the store's feed of readings behind the cursor. Out: line protocol, at least once and idempotently. A worker never
+//! In: the store's feed of readings behind the cursor, its changes of figures. Out: line protocol, at least once and idempotently. A worker never
 //! holds the only copy of anything: the store keeps every reading, a line set aside is only missing in the sink.
 
 mod backoff;
 mod deliver;
+mod figures;
 mod influx;
+mod plan;
 mod status;
 
 use std::sync::Arc;
@@ -14,17 +16,21 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::InfluxConfig;
-use crate::store::{Store, StoreError};
+use crate::store::{Now, Store, StoreError};
 use crate::view::StoredReading;
 
 use backoff::Backoff;
 use deliver::{Outcome, deliver};
 use influx::{Influx, encode};
 
+pub(crate) use figures::{FigureSink, days_over_ms};
 pub use influx::SinkError;
 pub(crate) use influx::is_plain_base;
+use status::What;
 pub(crate) use status::{SinkSnapshot, SinkStatus};
 
+/// The most points of figures in one write.
+const BATCH_LINES_MAX: usize = 5_000;
 /// The most readings in one write; what was sealed meanwhile comes a device and day at a time, which may be more.
 const BATCH_READINGS_MAX: usize = 5_000;
 /// Commits come every few milliseconds while a backlog drains; writes wait this long for company.
@@ -35,7 +41,8 @@ const LAG_PERIOD: Duration = Duration::from_secs(10);
 /// One sink, ready to run.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    influx: Influx,
+    influx: Arc<Influx>,
+    overwrites: bool,
     store: Store,
     status: Arc<SinkStatus>,
     lag_period: Duration,
@@ -73,7 +80,8 @@ impl Sink {
     pub(crate) fn new(config: &InfluxConfig, store: Store) -> Result<Self, SinkError> {
         let status = Arc::new(SinkStatus::new(config.name.clone()));
         Ok(Self {
-            influx: Influx::new(config)?,
+            influx: Arc::new(Influx::new(config)?),
+            overwrites: config.overwrites,
             store,
             status,
             lag_period: LAG_PERIOD,
@@ -84,6 +92,18 @@ impl Sink {
     #[must_use]
     pub(crate) fn status(&self) -> Arc<SinkStatus> {
         Arc::clone(&self.status)
+    }
+
+    /// The figures' way to the same server. The store must know the sink ([`Store::set_figure_sinks`]).
+    pub(crate) fn figures(&self, now: Now) -> FigureSink {
+        FigureSink {
+            influx: Arc::clone(&self.influx),
+            store: self.store.clone(),
+            status: Arc::clone(&self.status),
+            now,
+            overwrites: self.overwrites,
+            period: FigureSink::PERIOD,
+        }
     }
 
     /// Writes what the store has and then what it gets, until the token is cancelled. What was written is noted in the store
@@ -131,15 +151,15 @@ impl Sink {
             .await?;
         let Some(last) = readings.last().map(|reading| reading.rowid) else {
             // Records that are no readings may stand behind the cursor; there is nothing to write of them.
-            self.status.set_lag(0);
+            self.status.set_lag(What::Readings, 0);
             return Ok(0);
         };
-        self.status.set_lag(behind);
+        self.status.set_lag(What::Readings, behind);
         let taken = readings.len();
         let lines = encode_all(&readings);
         drop(readings);
         let outcome = tokio::select! {
-            outcome = deliver(&self.influx, &self.status, lines, cancel) => outcome,
+            outcome = deliver(&self.influx, &self.status, What::Readings, lines, cancel) => outcome,
             error = self.keep_lag(cursor) => return Err(error),
         };
         match outcome {
@@ -152,7 +172,7 @@ impl Sink {
         } else {
             self.blocking(move |store| store.behind(last)).await?
         };
-        self.status.set_lag(left);
+        self.status.set_lag(What::Readings, left);
         Ok(taken)
     }
 
@@ -161,7 +181,7 @@ impl Sink {
         loop {
             tokio::time::sleep(self.lag_period).await;
             match self.blocking(move |store| store.behind(cursor)).await {
-                Ok(behind) => self.status.set_lag(behind),
+                Ok(behind) => self.status.set_lag(What::Readings, behind),
                 // The batch is not lost: the cursor has not moved.
                 Err(error) => return error,
             }
@@ -172,10 +192,18 @@ impl Sink {
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Interrupted> {
-        let store = self.store.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        Ok(done.map_err(|_| Interrupted::Stopping)??)
+        blocking(&self.store, work).await
     }
+}
+
+/// Uses the store on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    store: &Store,
+    work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Interrupted> {
+    let store = store.clone();
+    let done = tokio::task::spawn_blocking(move || work(&store)).await;
+    Ok(done.map_err(|_| Interrupted::Stopping)??)
 }
 
 /// The lines of the readings that carry a value.
@@ -187,6 +215,8 @@ fn encode_all(readings: &[StoredReading]) -> Vec<String> {
     readings.iter().filter_map(line).collect()
 }
 
+#[cfg(test)]
+pub(crate) use figures::tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -9,13 +9,21 @@ use serde::Serialize;
 /// The most lines that were set aside of which a sink remembers the text.
 pub(crate) const QUARANTINE_SAMPLES_MAX: usize = 16;
 
+/// What lines are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Readings = 0,
+    Figures = 1,
+}
+
 /// How a sink goes; counters count since the start.
 #[derive(Debug)]
 pub(crate) struct SinkStatus {
     name: String,
-    lag: AtomicU64,
-    written_readings: AtomicU64,
-    quarantined_readings: AtomicU64,
+    /// Of [`What`]: readings that the store has and the sink has not; changes that the sink has not got.
+    lag: [AtomicU64; 2],
+    written: [AtomicU64; 2],
+    quarantined: [AtomicU64; 2],
     ok_writes: AtomicU64,
     refused_writes: AtomicU64,
     failed_writes: AtomicU64,
@@ -28,7 +36,7 @@ struct Texts {
     samples: VecDeque<Quarantined>,
 }
 
-/// A line that the server will never take; its reading stays in the store.
+/// A line that the server will never take; what it states stays in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Quarantined {
     /// The line.
@@ -48,6 +56,12 @@ pub(crate) struct SinkSnapshot {
     pub(crate) written_readings: u64,
     /// Readings set aside because the server will never take them.
     pub(crate) quarantined_readings: u64,
+    /// How many changes of devices the sink has not got whose figures are closed.
+    pub(crate) lag_changes: u64,
+    /// Points of figures that the server has taken.
+    pub(crate) written_figures: u64,
+    /// Points of figures set aside because the server will never take them.
+    pub(crate) quarantined_figures: u64,
     /// Writes that the server took.
     pub(crate) ok_writes: u64,
     /// Writes that it refused because of a line in them.
@@ -66,9 +80,9 @@ impl SinkStatus {
     pub(crate) fn new(name: String) -> Self {
         Self {
             name,
-            lag: AtomicU64::new(0),
-            written_readings: AtomicU64::new(0),
-            quarantined_readings: AtomicU64::new(0),
+            lag: Default::default(),
+            written: Default::default(),
+            quarantined: Default::default(),
             ok_writes: AtomicU64::new(0),
             refused_writes: AtomicU64::new(0),
             failed_writes: AtomicU64::new(0),
@@ -89,9 +103,12 @@ impl SinkStatus {
         let texts = self.texts();
         SinkSnapshot {
             name: self.name.clone(),
-            lag_readings: load(&self.lag),
-            written_readings: load(&self.written_readings),
-            quarantined_readings: load(&self.quarantined_readings),
+            lag_readings: load(&self.lag[What::Readings as usize]),
+            written_readings: load(&self.written[What::Readings as usize]),
+            quarantined_readings: load(&self.quarantined[What::Readings as usize]),
+            lag_changes: load(&self.lag[What::Figures as usize]),
+            written_figures: load(&self.written[What::Figures as usize]),
+            quarantined_figures: load(&self.quarantined[What::Figures as usize]),
             ok_writes: load(&self.ok_writes),
             refused_writes: load(&self.refused_writes),
             failed_writes: load(&self.failed_writes),
@@ -100,14 +117,13 @@ impl SinkStatus {
         }
     }
 
-    pub(super) fn set_lag(&self, readings: u64) {
-        self.lag.store(readings, Ordering::Relaxed);
+    pub(super) fn set_lag(&self, what: What, behind: u64) {
+        self.lag[what as usize].store(behind, Ordering::Relaxed);
     }
 
-    pub(super) fn written(&self, readings: usize) {
+    pub(super) fn written(&self, what: What, lines: usize) {
         self.ok_writes.fetch_add(1, Ordering::Relaxed);
-        self.written_readings
-            .fetch_add(readings as u64, Ordering::Relaxed);
+        self.written[what as usize].fetch_add(lines as u64, Ordering::Relaxed);
         self.texts().last_error = None;
     }
 
@@ -120,8 +136,8 @@ impl SinkStatus {
         self.texts().last_error = Some(error);
     }
 
-    pub(super) fn quarantined(&self, sample: Quarantined) {
-        self.quarantined_readings.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn quarantined(&self, what: What, sample: Quarantined) {
+        self.quarantined[what as usize].fetch_add(1, Ordering::Relaxed);
         let samples = &mut self.texts().samples;
         if samples.len() == QUARANTINE_SAMPLES_MAX {
             samples.pop_front();

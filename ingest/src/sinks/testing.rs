@@ -159,6 +159,7 @@ pub(crate) fn config(url: &str) -> InfluxConfig {
         org: "org".into(),
         bucket: "bucket".into(),
         token: String::new(),
+        overwrites: false,
     }
 }
 

@@ -270,14 +270,11 @@ impl<'a> Group<'a> {
         self.tally.readings[result as usize] += 1;
         let Some(time_ms) = time_ms else { return Ok(()) };
         if hold.is_some() {
-            return rows::count_held(
-                self.connection,
-                context.boot.device,
-                reading.meter,
-                quarter_of(time_ms),
-                1,
-            );
+            return self.count_held(context.boot.device, reading.meter, time_ms, 1);
         }
+        self.state
+            .changes
+            .reading(context.boot.device, reading.meter, time_ms);
         for (register, value_wh) in registers(&reading) {
             let key = SeriesKey {
                 device: context.boot.device,
@@ -300,6 +297,18 @@ impl<'a> Group<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Keeps how many readings of a meter are held at a time.
+    pub(super) fn count_held(
+        &mut self,
+        device: i64,
+        meter: MeterAddress,
+        time_ms: i64,
+        change: i64,
+    ) -> rusqlite::Result<()> {
+        self.state.changes.touch(device, time_ms, time_ms);
+        rows::count_held(self.connection, device, meter, quarter_of(time_ms), change)
     }
 
     /// Keeps when power flowed the way of a register that was not stated.
@@ -339,6 +348,7 @@ impl<'a> Group<'a> {
                 rows::write_runs(self.connection, *boot, before, received)?;
             }
         }
+        self.state.changes.write(self.connection)?;
         notes::keep(self.connection, self.state, &self.arrivals)
     }
 }

@@ -8,8 +8,10 @@ mod account;
 mod anchors;
 mod archive;
 mod backup;
+mod changes;
 mod chunk;
 mod damage;
+mod exports;
 mod facts;
 mod feed;
 mod group;
@@ -58,12 +60,15 @@ use crate::view::{IntervalRow, Step, StoredReading};
 
 pub use archive::Archive;
 pub use backup::backup;
+pub(crate) use changes::{Quarters, Stretches};
 use damage::PassedOver;
+pub(crate) use exports::{Done, REVISION_MAX};
 pub use history::PlacedReading;
 pub use keeping::{Compacted, Progress, compact};
 pub(crate) use naming::{AllHere, NamingPage};
 pub use quarantine::{HeldFilter, HeldGroup, HeldRecord, drop_held, held_groups, held_records};
 pub(crate) use read::Snapshot;
+pub(crate) use runs::day_of as utc_day_of;
 pub(crate) use sampled::ReadResult;
 pub use sealing::Sealing;
 pub use state::Register;
@@ -167,6 +172,13 @@ pub enum StoreError {
     /// The writer has ended; the program is stopping.
     #[error("the store is closing")]
     Closed,
+}
+
+impl StoreError {
+    /// What was asked for is damaged; whatever is stored beside it is not.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if damage::Damaged::behind(error).is_some())
+    }
 }
 
 /// A handle on the store; cheap to clone. Reading blocks on the disk: from async code, through `spawn_blocking`.

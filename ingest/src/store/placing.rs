@@ -11,7 +11,6 @@ use super::group::{Context, Group};
 use super::rows::{self, Stored};
 use super::state::BootKey;
 use super::unsynced_rows;
-use crate::analytics::quarter_of;
 use crate::counters::ReadingResult;
 
 /// 10 TWh: no register of a plant reaches it (a GW at full power needs more than a year).
@@ -139,14 +138,9 @@ impl Group<'_> {
         held: bool,
     ) -> rusqlite::Result<()> {
         if held {
-            return rows::count_held(
-                self.connection,
-                context.boot.device,
-                reading.meter,
-                quarter_of(was_ms),
-                -1,
-            );
+            return self.count_held(context.boot.device, reading.meter, was_ms, -1);
         }
+        self.state.changes.gone(context.boot.device, was_ms);
         if registers(reading).next().is_some() {
             self.gathered.take_out(context.boot.device, was_ms);
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, ToSql};
 use taraz_telemetry::{Boot, DeviceId, Hold, Incarnation, MeterAddress, Sequence};
 
+use super::changes::Changes;
 use super::facts::DROPPED;
 use super::{FILE_NAME, StoreError, lock, rows, schema};
 use crate::analytics::quarter_of;
@@ -156,12 +157,15 @@ fn mark(connection: &Connection, filter: &HeldFilter) -> rusqlite::Result<u64> {
     // Read before any of it changes.
     let found: Vec<(i64, i64, Option<u8>, Option<i64>)> = found.collect::<rusqlite::Result<_>>()?;
     let mut mark = connection.prepare("UPDATE record SET hold = ? WHERE id = ?")?;
+    let mut changes = Changes::load(connection)?;
     for &(id, device, meter, time_ms) in &found {
         if let (Some(meter), Some(time_ms)) = (meter.and_then(MeterAddress::new), time_ms) {
             rows::count_held(connection, device, meter, quarter_of(time_ms), -1)?;
+            changes.touch(device, time_ms, time_ms);
         }
         mark.execute((DROPPED, id))?;
     }
+    changes.write(connection)?;
     Ok(found.len() as u64)
 }
 

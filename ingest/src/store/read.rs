@@ -22,17 +22,55 @@ pub(crate) struct Snapshot<'a> {
     pub(super) fleet: &'a Fleet,
 }
 
+/// What a site's meters state of some periods.
+#[derive(Debug)]
+pub(crate) struct SiteParts {
+    pub(crate) energies: Vec<SiteEnergies>,
+    held: Vec<bool>,
+    settling_ms: Option<i64>,
+}
+
+impl SiteParts {
+    /// What must be known about the numbers of a period, those of a plant's inverters among them.
+    pub(crate) fn flags(&self, at: usize, generated: &[Contribution], end_ms: i64) -> IntervalFlags {
+        let parts = || generated.iter().chain(self.energies[at].all());
+        IntervalFlags {
+            spread: parts().any(|part| part.spread > 0),
+            reset: parts().any(|part| part.resets > 0),
+            held: self.held[at],
+            assumed: self.energies[at].assumed,
+            settling: self.settling_ms.is_some_and(|from_ms| from_ms < end_ms),
+        }
+    }
+}
+
 impl Snapshot<'_> {
     /// The intervals of a plant and its site.
     pub(super) fn intervals(&self, plant: &Plant, periods: &[Period]) -> rusqlite::Result<Vec<IntervalRow>> {
+        let site = self.site_parts(plant.site_id(), periods)?;
+        self.intervals_beside(plant, &site, periods)
+    }
+
+    /// What a site's meters state of each period, and what must be known about it.
+    pub(crate) fn site_parts(&self, site: &str, periods: &[Period]) -> rusqlite::Result<SiteParts> {
+        Ok(SiteParts {
+            energies: self.site(site, periods)?,
+            held: self.held(site, periods)?,
+            settling_ms: self.settling_ms(site)?,
+        })
+    }
+
+    /// The intervals of a plant, beside those of its site.
+    pub(crate) fn intervals_beside(
+        &self,
+        plant: &Plant,
+        site: &SiteParts,
+        periods: &[Period],
+    ) -> rusqlite::Result<Vec<IntervalRow>> {
         let generated = self.inverters(plant, periods)?;
-        let sites = self.site(plant.site_id(), periods)?;
-        let held = self.held(plant.site_id(), periods)?;
-        let settling_ms = self.settling_ms(plant.site_id())?;
         let rows = periods.iter().enumerate().map(|(at, &(start_ms, end_ms))| {
             let (generated_wh, completeness) = plant_energy(&generated[at], end_ms - start_ms);
-            let balance = site_balance(&sites[at]);
-            let parts = || generated[at].iter().chain(sites[at].all());
+            let balance = site_balance(&site.energies[at]);
             IntervalRow {
                 start_ms,
                 end_ms,
@@ -42,16 +80,22 @@ impl Snapshot<'_> {
                 export_wh: balance.export_wh,
                 imbalance_wh: balance.imbalance_wh,
                 completeness,
-                flags: IntervalFlags {
-                    spread: parts().any(|part| part.spread > 0),
-                    reset: parts().any(|part| part.resets > 0),
-                    held: held[at],
-                    assumed: sites[at].assumed,
-                    settling: settling_ms.is_some_and(|from_ms| from_ms < end_ms),
-                },
+                flags: site.flags(at, &generated[at], end_ms),
             }
         });
         Ok(rows.collect())
+    }
+
+    /// What each register of a meter that is accounted for states about each period.
+    pub(crate) fn registers(
+        &self,
+        device: &Device,
+        meter: &Meter,
+        periods: &[Period],
+    ) -> rusqlite::Result<Vec<(Register, Vec<Contribution>)>> {
+        let of_register =
+            |&register: &Register| Ok((register, self.contributions(device, meter, register, periods)?));
+        registers_of(meter.role).iter().map(of_register).collect()
     }
 
     /// Per period, what each inverter of a plant states.
@@ -75,13 +119,7 @@ impl Snapshot<'_> {
     pub(crate) fn site(&self, site: &str, periods: &[Period]) -> rusqlite::Result<Vec<SiteEnergies>> {
         let mut energies = vec![SiteEnergies::default(); periods.len()];
         for (device, meter) in self.fleet.plants_at(site).flat_map(meters) {
-            let registers: &[_] = match meter.role {
-                MeterRole::Inverter => &[Register::Energy],
-                MeterRole::Grid => &[Register::Import, Register::Export],
-                MeterRole::Consumption => &[Register::Import],
-                MeterRole::Irradiance => &[],
-            };
-            for &register in registers {
+            for &register in registers_of(meter.role) {
                 let mut parts = self.contributions(device, meter, register, periods)?;
                 let assumed = if meter.role == MeterRole::Grid {
                     self.add_unstated((device, meter), register, periods, &mut parts)?
@@ -255,6 +293,16 @@ impl Snapshot<'_> {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
+    }
+}
+
+/// The registers of a meter that energy is counted by.
+const fn registers_of(role: MeterRole) -> &'static [Register] {
+    match role {
+        MeterRole::Inverter => &[Register::Energy],
+        MeterRole::Grid => &[Register::Import, Register::Export],
+        MeterRole::Consumption => &[Register::Import],
+        MeterRole::Irradiance => &[],
     }
 }
 

@@ -22,6 +22,7 @@ const DAY_QUARTERS: i64 = DAY_MS / QUARTER_MS;
 /// Inside one transaction of the caller's. What can't be made again stays as it is: the registers of days whose readings a policy has
 /// given up, and those of damaged days.
 pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::Result<()> {
+    let reopened: BTreeSet<i64> = state.late.iter().map(|&(device, _)| device).collect();
     connection.execute_batch("DELETE FROM anchor; DELETE FROM held;")?;
     anchors(connection)?;
     times(connection)?;
@@ -46,7 +47,10 @@ pub(super) fn rebuild(connection: &Connection, state: &mut State) -> rusqlite::R
         account::save(connection, state)?;
     }
     state.late.extend(days.whole);
-    account::catch_up(connection, state, &mut Credit(usize::MAX))
+    account::catch_up(connection, state, &mut Credit(usize::MAX))?;
+    // The numbers are as they were, but where late readings were waiting; a registry that says something else has its sites sent anew.
+    state.changes.keep_of(|device| reopened.contains(&device));
+    Ok(())
 }
 
 /// Days of devices: which have readings of registers, and which can't be read.

@@ -9,7 +9,6 @@ use super::group::{Context, Group};
 use super::rows::{self, Stored};
 use super::runs::{self, Looked, day_of};
 use super::state::BootKey;
-use crate::analytics::quarter_of;
 use crate::counters::ReadingResult;
 
 /// The most conflicting records that are kept; more are only counted.
@@ -140,13 +139,7 @@ impl Group<'_> {
         bytes: &[u8],
     ) -> rusqlite::Result<()> {
         if let (Some(meter), Some(time_ms)) = (meter_of(&record), stored.time_ms) {
-            rows::count_held(
-                self.connection,
-                context.boot.device,
-                meter,
-                quarter_of(time_ms),
-                -1,
-            )?;
+            self.count_held(context.boot.device, meter, time_ms, -1)?;
         }
         rows::delete(self.connection, stored.id)?;
         self.new_record(context, sequence, record, bytes)

@@ -18,7 +18,7 @@ const RUN_RECORDS_MAX: u32 = 1_024;
 pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// The UTC day of an instant, counted from 1970-01-01.
-pub(super) const fn day_of(time_ms: i64) -> i64 {
+pub(crate) const fn day_of(time_ms: i64) -> i64 {
     time_ms.div_euclid(DAY_MS)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, MeterAddress, Outcome, Quantities};
 
 use super::{Snapshot, Store, history};
@@ -10,7 +11,12 @@ use crate::schedules::Schedules;
 /// What a read from a [`Snapshot`] gives, for who does not speak SQL.
 pub(crate) type ReadResult<T> = rusqlite::Result<T>;
 
-impl Snapshot<'_> {
+impl<'a> Snapshot<'a> {
+    /// The registry that it is read with.
+    pub(crate) const fn fleet(&self) -> &'a Fleet {
+        self.fleet
+    }
+
     /// Shows `visitor` the meter, the time (UTC ms) and the values of every reading of a device in `from_ms..to_ms` that counts, in the
     /// order of their time. What a device has sent is packed as one: who asks for several of its meters does so at once.
     pub(crate) fn readings_between(

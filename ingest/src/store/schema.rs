@@ -1,6 +1,6 @@
 //! Tables and migrations. A store that a later version of the program has written is refused, never changed.
 //!
-//! Truth: `record`, `run`, `chunk`, `conflict`, `received`, `cursor`. Cache, made again from the records by a rebuild: `anchor`, `interval`,
+//! Truth: `record`, `run`, `chunk`, `conflict`, `received`, `cursor`, `changed`, `export`, `exported_site`, `exported_day`. Cache, made again from the records by a rebuild: `anchor`, `interval`,
 //! `segment`, `ignored`, `checkpoint`, `late`, `held`, `unstated` and the accounts in `series`. `newest` and the times in `device` only serve the start.
 
 use rusqlite::config::DbConfig;
@@ -13,7 +13,7 @@ pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
 const MIGRATIONS: &[&str] = &[
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
 ];
 
 const VERSION_1: &str = "
@@ -292,6 +292,35 @@ ALTER TABLE series ADD COLUMN handed_wh INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE series ADD COLUMN first_ms INTEGER;
 ALTER TABLE series ADD COLUMN first_wh INTEGER;
 INSERT OR IGNORE INTO caches_due VALUES (7);
+";
+
+const VERSION_8: &str = "
+-- Which quarter-hours of a device have changed since the sinks have got them, first and last one; nothing while there are no sinks.
+CREATE TABLE changed (
+    revision INTEGER PRIMARY KEY,
+    device INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL
+);
+
+-- How far each sink has got with the figures: the last change, and the end of the last local day (UTC ms) that was sent for all sites.
+CREATE TABLE export (sink TEXT PRIMARY KEY, revision INTEGER NOT NULL, closed_ms INTEGER NOT NULL) WITHOUT ROWID;
+
+-- With which facts of the registry all figures of a site were sent to a sink.
+CREATE TABLE exported_site (
+    sink TEXT NOT NULL,
+    site TEXT NOT NULL,
+    facts INTEGER NOT NULL,
+    PRIMARY KEY (sink, site)
+) WITHOUT ROWID;
+
+-- How often figures of a site and UTC day were sent.
+CREATE TABLE exported_day (
+    site TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (site, day)
+) WITHOUT ROWID;
 ";
 
 /// This version makes every interval anew.

@@ -9,6 +9,7 @@ use taraz_fleet::Fleet;
 use taraz_telemetry::{DeviceId, Incarnation, MeterAddress, RangeSet};
 
 use super::account::{self, Account};
+use super::changes::Changes;
 use super::damage::PassedOver;
 use super::group::CREDIT_MAX;
 use super::notes::Notes;
@@ -77,6 +78,8 @@ pub(super) struct State {
     pub(super) registered: KeyMap<i64, Registered>,
     /// What was passed over because it is damaged, until the writer counts it.
     pub(super) passed: PassedOver,
+    /// Which quarter-hours the sinks have not got as they are now.
+    pub(super) changes: Changes,
     /// The highest place of the feed that was given.
     end: i64,
 }
@@ -95,6 +98,7 @@ impl State {
             notes: Notes::default(),
             registered: KeyMap::default(),
             passed: PassedOver::default(),
+            changes: Changes::load(connection)?,
             end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })
     }

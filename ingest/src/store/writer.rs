@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::account::{self, Credit};
+use super::exports::Work;
 use super::group::Group;
 use super::rebuild;
 use super::rows::Again;
@@ -58,6 +59,11 @@ pub(crate) enum Command {
     /// What was held because its time was ahead is judged by the time of now; the answer is how many records were released.
     JudgeTimes {
         reply: oneshot::Sender<Result<u64, StoreError>>,
+    },
+    /// For the sinks of figures.
+    Export {
+        work: Work,
+        reply: oneshot::Sender<Result<i64, StoreError>>,
     },
     Rebuild {
         reply: oneshot::Sender<Result<(), StoreError>>,
@@ -107,6 +113,8 @@ struct Done {
     sealings: Vec<Sealing>,
     /// How many readings went, in the order in which that was asked for.
     forgotten: Vec<u64>,
+    /// What came of the work for sinks, in its order.
+    exports: Vec<i64>,
     arrivals: Arrivals,
     tally: Tally,
 }
@@ -171,6 +179,7 @@ impl Writer {
         if self.state.follow(&transaction, &self.fleet)? || is_due {
             tracing::info!("intervals and totals are made again from the records");
             rebuild::rebuild(&transaction, &mut self.state)?;
+            self.state.changes.write(&transaction)?;
         }
         transaction.commit()?;
         self.count_passed();
@@ -234,6 +243,7 @@ impl Writer {
         self.is_state_lost = true;
         let transaction = self.connection.transaction()?;
         account::catch_up(&transaction, &mut self.state, &mut credit)?;
+        self.state.changes.write(&transaction)?;
         transaction.commit()?;
         self.is_state_lost = false;
         self.count_passed();
@@ -334,6 +344,7 @@ impl Writer {
         self.find_state()?;
         let transaction = self.connection.transaction()?;
         rebuild::rebuild(&transaction, &mut self.state)?;
+        self.state.changes.write(&transaction)?;
         transaction.commit()?;
         self.count_passed();
         Ok(())
@@ -393,6 +404,7 @@ impl Writer {
                 Command::Forget { before_day, .. } => {
                     forgotten.push(sealing::forget(&transaction, *before_day)?);
                 }
+                Command::Export { work: export, .. } => export.apply(&transaction, work.state)?,
                 Command::JudgeTimes { .. } | Command::Rebuild { .. } | Command::Close { .. } => {}
             }
         }
@@ -400,10 +412,16 @@ impl Writer {
         let Group { arrivals, tally, .. } = work;
         transaction.commit()?;
         self.state.notes.committed(&arrivals);
+        let exports = group.iter().filter_map(|command| match command {
+            Command::Export { work, .. } => Some(work.committed(&mut self.state)),
+            _ => None,
+        });
+        let exports = exports.collect();
         Ok(Done {
             verdicts,
             sealings,
             forgotten,
+            exports,
             arrivals,
             tally,
         })
@@ -428,6 +446,7 @@ fn store_batch(work: &mut Group<'_>, batch: &Batch<'_>) -> rusqlite::Result<Batc
 fn answer(group: Vec<Command>, done: Done) {
     let mut verdicts = done.verdicts.into_iter();
     let (mut sealings, mut forgotten) = (done.sealings.into_iter(), done.forgotten.into_iter());
+    let mut exports = done.exports.into_iter();
     for command in group {
         match command {
             Command::Batch { reply, .. } => {
@@ -438,6 +457,7 @@ fn answer(group: Vec<Command>, done: Done) {
             Command::Cursor { reply, .. } => drop(reply.send(Ok(()))),
             Command::Swap { reply, .. } => drop(reply.send(Ok(sealings.next().unwrap_or_default()))),
             Command::Forget { reply, .. } => drop(reply.send(Ok(forgotten.next().unwrap_or_default()))),
+            Command::Export { reply, .. } => drop(reply.send(Ok(exports.next().unwrap_or_default()))),
             Command::JudgeTimes { .. } | Command::Rebuild { .. } | Command::Close { .. } => {}
         }
     }
@@ -452,6 +472,7 @@ fn refuse(group: Vec<Command>, reason: &str) {
             Command::Cursor { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
             Command::Swap { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
             Command::Forget { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
+            Command::Export { reply, .. } => drop(reply.send(Err(StoreError::Failed(reason.to_owned())))),
             Command::JudgeTimes { .. } | Command::Rebuild { .. } | Command::Close { .. } => {}
         }
     }

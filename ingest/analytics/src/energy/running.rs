@@ -155,6 +155,23 @@ impl RunningAccount {
         self.base.map(|base| base.since.time_ms)
     }
 
+    /// From when on (UTC ms) a reading behind the last one changes what the account says: nothing before it does.
+    #[must_use]
+    pub fn changes_from_ms(&self, meter: &Meter, point: Point) -> i64 {
+        let Some(last) = self.last() else {
+            return point.time_ms;
+        };
+        // A rise that the meter can count is taken as it is, and leaves what lies before it alone.
+        let is_plain = self.waiting.get(0).is_none()
+            && meter.replacements_between(last.time_ms, point.time_ms).is_empty()
+            && meter.can_count(point.value_wh - last.value_wh, point.time_ms - last.time_ms);
+        if is_plain && self.end() == Some(last) {
+            return last.time_ms;
+        }
+        let open = [self.settled_ms(), self.open_ms()];
+        open.into_iter().flatten().min().unwrap_or(last.time_ms)
+    }
+
     /// Takes the first waiting reading, or decides that others are glitches; false when nothing can be decided.
     fn step(&mut self, meter: &Meter, is_end: bool, settle: &mut impl FnMut(Settled)) -> bool {
         let Some(to) = self.waiting.get(0) else {

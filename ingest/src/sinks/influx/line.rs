@@ -1,10 +1,11 @@
-//! Our own line protocol encoder: a stored reading → one line.
+//! Our own line protocol encoder: a stored reading, or a figure's point → one line.
 //!
 //! In: a reading whose identifiers are ours, and names that need not be. Out: text in which no value can end its place,
 //! its line or its quoting. It never writes a float, and a field has one type for ever: integer.
 
 use std::fmt::Write as _;
 
+use crate::figures::{Point, Value};
 use crate::view::StoredReading;
 
 /// The measurement of every reading.
@@ -38,6 +39,27 @@ pub(crate) fn encode(reading: &StoredReading, out: &mut String) -> bool {
     line.finish(reading.time_ms)
 }
 
+/// Appends the line of a figure's point at a time in ms, with its line feed. What may be unknown has a field of its own that says so (1 is
+/// known): a value that was written once can't be taken back.
+pub(crate) fn encode_point(point: &Point, time_ms: i64, out: &mut String) {
+    let mut line = Line::new(out, point.measurement);
+    for (key, value) in &point.tags {
+        line.tag(key, value);
+    }
+    for &(name, value) in &point.fields {
+        match value {
+            Value::Is(value) => line.field(name, value),
+            Value::Maybe(value) => {
+                if let Some(value) = value {
+                    line.field(name, value);
+                }
+                line.field(&format!("{name}_known"), i64::from(value.is_some()));
+            }
+        }
+    }
+    line.finish(time_ms);
+}
+
 /// One line being written.
 pub(crate) struct Line<'o> {
     out: &'o mut String,
@@ -46,7 +68,7 @@ pub(crate) struct Line<'o> {
 }
 
 impl<'o> Line<'o> {
-    /// Begins a line. The measurement is ours: letters only.
+    /// Begins a line. The measurement is ours: letters and `_` only.
     pub(crate) fn new(out: &'o mut String, measurement: &'static str) -> Self {
         let start = out.len();
         out.push_str(measurement);

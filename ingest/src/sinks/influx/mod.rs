@@ -14,7 +14,7 @@ use influxdb2::api::write::TimestampPrecision;
 
 use crate::config::InfluxConfig;
 
-pub(crate) use line::{Line, encode};
+pub(crate) use line::{Line, encode, encode_point};
 
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -193,6 +193,7 @@ mod tests {
             org: "o".into(),
             bucket: "b".into(),
             token: String::new(),
+            overwrites: false,
         }
     }
 

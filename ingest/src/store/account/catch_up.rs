@@ -128,6 +128,8 @@ struct Pass<'c> {
     writer: Writer<'c>,
     device: i64,
     first_day: i64,
+    /// From when to when intervals may have changed, UTC ms.
+    changed_ms: (i64, i64),
 }
 
 impl<'c> Pass<'c> {
@@ -137,6 +139,7 @@ impl<'c> Pass<'c> {
             writer: Writer::new(connection)?,
             device,
             first_day,
+            changed_ms: (first_day * DAY_MS, first_day * DAY_MS),
         })
     }
 
@@ -161,14 +164,24 @@ impl<'c> Pass<'c> {
                 self.writer.unmark(device, day)?;
             }
         }
+        let (from_ms, to_ms) = self.changed_ms;
+        state.changes.touch(self.device, from_ms, to_ms);
         self.connection.execute_batch("RELEASE pass")
     }
 
     /// The damaged day that nothing can be joined to, if the pass must be undone for one.
     fn attempt(&mut self, state: &mut State, credit: &mut Credit) -> rusqlite::Result<Option<i64>> {
         let mut tracks = self.tracks(state)?;
+        for track in &tracks {
+            // The open end of an account is told anew from where it was settled.
+            let position = track.running.position();
+            let open_ms = position.settled_ms.min(position.open_ms).max(0);
+            self.changed_ms.0 = self.changed_ms.0.min(open_ms);
+        }
         let mut days = self.days(state, &tracks)?;
         while let Some(day) = days.pop_first() {
+            // Up to its begin, if nothing differs from here on.
+            self.changed_ms.1 = day * DAY_MS;
             let is_marked = state.late.contains(&(self.device, day));
             if day > self.first_day {
                 // On a marked day the readings differ, even if the accounts before it don't.
@@ -363,6 +376,7 @@ impl<'c> Pass<'c> {
             let Some(account) = state.accounts.get_mut(&track.series) else {
                 continue;
             };
+            let (first, stood) = (account.first, account.running.account().last_ms());
             account.handed_wh = track.handed_wh;
             account.first = track.first.or(account.first);
             if is_end && !track.meets {
@@ -371,6 +385,12 @@ impl<'c> Pass<'c> {
                 if account.running.account().last().is_none() {
                     account.first = None;
                 }
+                let ends_ms = [stood, account.running.account().last_ms()];
+                let to_ms = ends_ms.into_iter().flatten().max().unwrap_or_default();
+                self.changed_ms.1 = self.changed_ms.1.max(to_ms);
+            }
+            if account.first != first {
+                self.changed_ms.0 = 0;
             }
             self.writer.save(track.series, account)?;
         }

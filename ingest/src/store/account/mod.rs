@@ -99,6 +99,10 @@ pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathere
         let Some(account) = state.accounts.get_mut(&series) else {
             continue;
         };
+        if let (None, Some(&(_, _, last, _))) = (account.first, of_series.last()) {
+            // What a register says first may tell what it stood at before.
+            state.changes.touch(device, 0, last.time_ms);
+        }
         for &(_, _, point, _) in of_series {
             let last = account.running.account().last();
             if last == Some(point) {
@@ -120,6 +124,8 @@ pub(super) fn feed(connection: &Connection, state: &mut State, gathered: Gathere
             if last.is_none_or(|last| day_of(last.time_ms) < day) {
                 writer.checkpoint(series, day, &account.running)?;
             }
+            let from_ms = account.running.account().changes_from_ms(&account.meter, point);
+            state.changes.touch(device, from_ms, point.time_ms);
             writer.push(series, account, point)?;
         }
         writer.save(series, account)?;

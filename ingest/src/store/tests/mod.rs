@@ -1,5 +1,6 @@
 //! Tests of the store through its own door.
 
+mod changes;
 mod damaged;
 mod energy;
 mod first_value;

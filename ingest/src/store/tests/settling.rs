@@ -147,6 +147,10 @@ async fn a_boot_without_an_anchor_is_in_the_totals_and_in_no_interval() {
 /// Puts the third version's tables in the place of the later ones'.
 fn downgrade(connection: &Connection, anchored: &Run) {
     let third = "
+        DROP TABLE changed;
+        DROP TABLE export;
+        DROP TABLE exported_site;
+        DROP TABLE exported_day;
         DROP TABLE run;
         DROP TABLE chunk;
         DROP TABLE forgotten;

@@ -9,6 +9,7 @@ use super::super::runs::day_of;
 use super::super::schema;
 use super::super::testing::*;
 use super::super::{FILE_NAME, Store, sealing, upgrade};
+use crate::sinks::tests::lines_of;
 
 /// What was delivered: a day's readings, a hole, a held one, an unsynced boot with its anchor.
 fn delivered() -> Vec<Run> {
@@ -130,6 +131,21 @@ async fn expected(clock: &TestClock) -> Vec<String> {
     caches(fresh.path())
 }
 
+/// The lines of all figures that a sink gets of the deliveries today.
+async fn figures(clock: &TestClock) -> Vec<String> {
+    let fresh = tempfile::tempdir().unwrap();
+    let store = open(fresh.path(), clock);
+    deliver(&store, &delivered()).await;
+    let lines = lines_of(&store, clock).await;
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("plant_interval,plant=a "))
+    );
+    assert!(lines.iter().any(|line| line.starts_with("plant_day,plant=a ")));
+    lines
+}
+
 #[tokio::test]
 async fn sealed_readings_of_an_earlier_version_are_accounted_for_anew() {
     let clock = TestClock::new(NOON_MS);
@@ -164,8 +180,9 @@ async fn what_was_given_up_keeps_an_upgrade_from_destroying_its_energy() {
 
 #[tokio::test]
 async fn every_earlier_version_keeps_every_record_and_every_place() {
-    let clock = TestClock::new(NOON_MS);
+    let clock = TestClock::new(NOON_MS + 2 * 86_400_000);
     let expected = expected(&clock).await;
+    let figures = figures(&clock).await;
     for version in 1..schema::SCHEMA_VERSION.unsigned_abs() {
         let version = usize::try_from(version).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -183,6 +200,7 @@ async fn every_earlier_version_keeps_every_record_and_every_place() {
         // One of them goes on past midnight.
         assert_eq!(rows(&connection, "SELECT count(*) FROM run"), ["[Integer(4)]"]);
         assert_eq!(rows(&connection, "SELECT count(*) FROM record"), ["[Integer(4)]"]);
+        assert_eq!(lines_of(&store, &clock).await, figures, "a sink gets all figures");
         // A sink goes on where it was, by the places of that time.
         let behind = store
             .readings_after(store.cursor("sink").unwrap(), 10_000)

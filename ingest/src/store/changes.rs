@@ -1,0 +1,265 @@
+//! Which quarter-hours have changed since the sinks have got them.
+//!
+//! In: what a transaction touches, as times of devices. Out: rows of `changed`, in that transaction. A row that no sink has taken yet
+//! grows with what is touched beside it, so a live device has one row between two takes, and so has a backlog of months. Once a sink has
+//! taken a row, what is touched there is a new row. A device has at most [`MARKS_MAX`] rows that are not taken.
+//!
+//! Nothing is marked while no sink is known.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::Connection;
+use taraz_analytics::sampling::GAP_MS_MAX;
+use taraz_telemetry::MeterAddress;
+
+use crate::analytics::quarter_of;
+
+/// The most rows of a device that no sink has taken; more are joined.
+const MARKS_MAX: usize = 8;
+/// Stretches with at most so many quarter-hours between them become one.
+const NEAR_QUARTERS: i64 = 4;
+
+/// The highest number that was given to a change.
+const END: &str = "SELECT max(coalesce((SELECT max(revision) FROM changed), 0), coalesce((SELECT max(revision) FROM export), 0))";
+
+/// Quarter-hours, the last one included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Quarters {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
+impl Quarters {
+    /// How many lie between two stretches; 0 when they touch or overlap.
+    fn between(self, other: Self) -> i64 {
+        (self.first.max(other.first) - self.last.min(other.last) - 1).max(0)
+    }
+
+    fn holds(self, other: Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// Few stretches that hold all that were added, and little more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stretches(Vec<Quarters>);
+
+impl Stretches {
+    pub(crate) fn add(&mut self, quarters: Quarters) {
+        // What came last is mostly what comes next.
+        if let Some(last) = self.0.last_mut()
+            && last.between(quarters) == 0
+        {
+            *last = last.with(quarters);
+            return;
+        }
+        self.0.push(quarters);
+        if self.0.len() > MARKS_MAX {
+            self.join();
+        }
+    }
+
+    /// In order, without touching each other.
+    pub(crate) fn into_sorted(mut self) -> Vec<Quarters> {
+        self.join();
+        self.0
+    }
+
+    /// Joins what is near, and then what is nearest until there are at most [`MARKS_MAX`].
+    fn join(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup_by(|next, before| {
+            let is_near = before.between(*next) <= NEAR_QUARTERS;
+            if is_near {
+                *before = before.with(*next);
+            }
+            is_near
+        });
+        while self.0.len() > MARKS_MAX {
+            let gaps = self.0.windows(2).map(|pair| pair[0].between(pair[1]));
+            let Some((at, _)) = gaps.enumerate().min_by_key(|&(_, gap)| gap) else {
+                return;
+            };
+            let next = self.0.remove(at + 1);
+            self.0[at] = self.0[at].with(next);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    revision: i64,
+    quarters: Quarters,
+}
+
+/// What the writer knows of changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// There are sinks.
+    wanted: bool,
+    /// The highest number that was given.
+    end: i64,
+    /// Rows that no sink has taken, by device.
+    untaken: HashMap<i64, Vec<Mark>>,
+    /// What this transaction has touched, by device.
+    touched: BTreeMap<i64, Stretches>,
+    /// The newest reading of each meter, as far as one came since the start, UTC ms.
+    newest_ms: HashMap<(i64, MeterAddress), i64>,
+}
+
+impl Changes {
+    /// All rows count as taken: who is asked now may have read them before.
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let wanted = connection.query_row("SELECT count(*) > 0 FROM export", (), |row| row.get(0))?;
+        Ok(Self {
+            wanted,
+            end: connection.query_row(END, (), |row| row.get(0))?,
+            ..Self::default()
+        })
+    }
+
+    /// From now on there are sinks, or none.
+    pub(super) fn want(&mut self, wanted: bool) {
+        self.wanted = wanted;
+        self.untaken.clear();
+    }
+
+    pub(super) const fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Whoever reads after this has all that is marked; what is touched from now on is marked anew.
+    pub(super) fn take(&mut self) -> i64 {
+        self.untaken.clear();
+        self.end
+    }
+
+    /// What is known of the time between two instants (UTC ms), both included, may be something else now.
+    pub(super) fn touch(&mut self, device: i64, from_ms: i64, to_ms: i64) {
+        self.touch_quarters(
+            device,
+            Quarters {
+                first: quarter_of(from_ms),
+                last: quarter_of(to_ms.max(from_ms)),
+            },
+        );
+    }
+
+    pub(super) fn touch_quarters(&mut self, device: i64, quarters: Quarters) {
+        if self.wanted {
+            self.touched.entry(device).or_default().add(quarters);
+        }
+    }
+
+    /// A reading came to count: means go straight from one reading of a meter to the next, over at most [`GAP_MS_MAX`].
+    pub(super) fn reading(&mut self, device: i64, meter: MeterAddress, time_ms: i64) {
+        if !self.wanted {
+            return;
+        }
+        let newest_ms = self.newest_ms.get(&(device, meter)).copied();
+        let (from_ms, to_ms) = match newest_ms {
+            Some(newest_ms) if newest_ms <= time_ms => (newest_ms.max(time_ms - GAP_MS_MAX), time_ms),
+            _ => (time_ms - GAP_MS_MAX, time_ms + GAP_MS_MAX),
+        };
+        if newest_ms.is_none_or(|newest_ms| newest_ms < time_ms) {
+            self.newest_ms.insert((device, meter), time_ms);
+        }
+        self.touch(device, from_ms, to_ms);
+    }
+
+    /// A reading counts no more, or not there.
+    pub(super) fn gone(&mut self, device: i64, time_ms: i64) {
+        self.touch(device, time_ms - GAP_MS_MAX, time_ms + GAP_MS_MAX);
+    }
+
+    /// Forgets what was touched, but of these devices: what was done came out as it was.
+    pub(super) fn keep_of(&mut self, is_kept: impl Fn(i64) -> bool) {
+        self.touched.retain(|&device, _| is_kept(device));
+    }
+
+    /// Writes what was touched; to be called in the transaction that touched it.
+    pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        for (device, stretches) in std::mem::take(&mut self.touched) {
+            for quarters in stretches.into_sorted() {
+                self.mark(connection, device, quarters)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, connection: &Connection, device: i64, quarters: Quarters) -> rusqlite::Result<()> {
+        let marks = self.untaken.entry(device).or_default();
+        let nearest = marks
+            .iter_mut()
+            .min_by_key(|mark| mark.quarters.between(quarters));
+        if let Some(mark) = nearest {
+            if mark.quarters.holds(quarters) {
+                return Ok(());
+            }
+            if mark.quarters.between(quarters) <= NEAR_QUARTERS || self.untaken[&device].len() >= MARKS_MAX {
+                return grow(connection, self.untaken.entry(device).or_default(), quarters);
+            }
+        }
+        self.end += 1;
+        connection
+            .prepare_cached("INSERT INTO changed (revision, device, first, last) VALUES (?, ?, ?, ?)")?
+            .execute((self.end, device, quarters.first, quarters.last))?;
+        self.untaken.entry(device).or_default().push(Mark {
+            revision: self.end,
+            quarters,
+        });
+        Ok(())
+    }
+}
+
+/// The nearest mark takes the quarter-hours in.
+fn grow(connection: &Connection, marks: &mut [Mark], quarters: Quarters) -> rusqlite::Result<()> {
+    let Some(mark) = marks
+        .iter_mut()
+        .min_by_key(|mark| mark.quarters.between(quarters))
+    else {
+        return Ok(());
+    };
+    mark.quarters = mark.quarters.with(quarters);
+    connection
+        .prepare_cached("UPDATE changed SET first = ?, last = ? WHERE revision = ?")?
+        .execute((mark.quarters.first, mark.quarters.last, mark.revision))?;
+    Ok(())
+}
+
+/// Joins the rows of each device behind one change and up to another, which only one sink has not got yet.
+pub(super) fn join_rows(connection: &Connection, after: i64, to: i64) -> rusqlite::Result<()> {
+    let mut of_device: BTreeMap<i64, (Stretches, Vec<i64>)> = BTreeMap::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT revision, device, first, last FROM changed WHERE revision > ? AND revision <= ?",
+    )?;
+    let mut rows = statement.query((after, to))?;
+    while let Some(row) = rows.next()? {
+        let (stretches, revisions) = of_device.entry(row.get(1)?).or_default();
+        stretches.add(Quarters {
+            first: row.get(2)?,
+            last: row.get(3)?,
+        });
+        revisions.push(row.get(0)?);
+    }
+    drop(rows);
+    connection
+        .prepare_cached("DELETE FROM changed WHERE revision > ? AND revision <= ?")?
+        .execute((after, to))?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO changed (revision, device, first, last) VALUES (?, ?, ?, ?)")?;
+    for (device, (stretches, revisions)) in of_device {
+        // There are at most as many stretches as there were rows.
+        for (quarters, revision) in stretches.into_sorted().into_iter().zip(revisions) {
+            insert.execute((revision, device, quarters.first, quarters.last))?;
+        }
+    }
+    Ok(())
+}
