@@ -139,6 +139,30 @@ async fn every_reading_arrives_once_over_a_restart_and_a_lost_cursor() {
 }
 
 #[tokio::test]
+async fn a_day_that_is_sealed_under_a_sink_arrives_once() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::victoria_metrics().await);
+    let store = open(folder.path());
+    store_readings(&store, 0, 300).await;
+    let (status, cancel, task) = spawn(&server.url, &store);
+    written(&status, 300).await;
+    cancel.cancel();
+    task.await.unwrap();
+    // The sink stops in the middle of the day, and more than two days later the day is one chunk.
+    store_readings(&store, 300, 300).await;
+    let kept = store.keep(NOON_MS + 4 * 86_400_000, 2, None).await.unwrap();
+    assert_eq!(kept.readings, 600);
+    let (status, _cancel, _task) = spawn(&server.url, &store);
+    written(&status, 600).await;
+    let expected: Vec<_> = (0..600_u32).map(|n| (time_ms(n), i64::from(n))).collect();
+    let found = eventually("all points are shown", || async {
+        let found = points(&server).await;
+        (found.len() >= expected.len()).then_some(found)
+    })
+    .await;
+    assert_eq!(found, expected, "half of it came twice, and counts once");
+}
+
+#[tokio::test]
 async fn an_outage_of_the_server_delays_and_shows_as_lag() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
