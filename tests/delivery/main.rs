@@ -10,5 +10,6 @@ mod common;
 mod client;
 mod disk;
 mod durable;
+mod herd;
 mod restart;
 mod spool;

@@ -55,7 +55,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "bench",
-        "measure the data path on the release binary: demo, load, chain, stages, peers, month or all; --json FILE (docs/performance.md)",
+        "measure the data path on the release binary: demo, load, chain, stages, peers, month, herd or all; --json FILE (docs/performance.md)",
     ),
     (
         "tidy",

@@ -2,12 +2,15 @@
 //!
 //! In: an address, a key, how much ([`Options`]). Out: figures as JSON ([`run`]). Devices say what `docs/protocol.md` says:
 //! they sign in, subscribe, publish frames with their tags, and check each acknowledgement. Readings are plausible and noisy.
-//! It never judges a figure, and never publishes anything twice: what is not acknowledged or not stored is counted.
+//! It never judges a figure. A run publishes nothing twice: what is not acknowledged or not stored is counted. A herd ([`herd`]) is
+//! devices as they are: they come again and send again.
 
+mod beast;
 mod client;
 mod curve;
 mod device;
 mod engine;
+mod herd;
 mod histogram;
 mod layout;
 mod options;
@@ -21,6 +24,7 @@ mod series;
 mod usage;
 
 pub use device::Device;
+pub use herd::{HerdOptions, herd};
 pub use histogram::Histogram;
 pub use layout::{device_id, lay_out, master_key};
 pub use options::{CONNECTIONS_MAX, MqttVersion, Options, Payload, Watch, When};

@@ -1,10 +1,10 @@
 //! `taraz-load`: the load generator as a program of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use taraz_load::Options;
+use taraz_load::{HerdOptions, Options};
 
 #[derive(Parser)]
 #[command(
@@ -32,6 +32,8 @@ enum Command {
     },
     /// Connect, publish, and tell the figures as JSON
     Run(Box<Options>),
+    /// Let devices with a backlog come back at once beside live ones, and tell the figures as JSON
+    Herd(HerdOptions),
 }
 
 fn main() -> Result<()> {
@@ -41,15 +43,27 @@ fn main() -> Result<()> {
             devices,
             meters,
         } => taraz_load::lay_out(&folder, devices, meters),
-        Command::Run(options) => {
-            let figures = format!("{:#}\n", taraz_load::run(&options)?);
-            match &options.json {
-                Some(file) => std::fs::write(file, figures).with_context(|| file.display().to_string()),
-                None => {
-                    print!("{figures}");
-                    Ok(())
-                }
-            }
+        Command::Run(options) => tell(&taraz_load::run(&options)?, options.json.as_deref()),
+        Command::Herd(options) => {
+            let mut at_half = || match &options.half_file {
+                Some(file) => std::fs::write(file, "").with_context(|| file.display().to_string()),
+                None => Ok(()),
+            };
+            tell(
+                &taraz_load::herd(&options, &mut at_half)?,
+                options.json.as_deref(),
+            )
+        }
+    }
+}
+
+fn tell(figures: &serde_json::Value, file: Option<&Path>) -> Result<()> {
+    let figures = format!("{figures:#}\n");
+    match file {
+        Some(file) => std::fs::write(file, figures).with_context(|| file.display().to_string()),
+        None => {
+            print!("{figures}");
+            Ok(())
         }
     }
 }

@@ -7,6 +7,7 @@ mod build;
 mod chain;
 mod demo;
 mod disk;
+mod herd;
 mod installation;
 mod load;
 mod machine;
@@ -75,6 +76,7 @@ fn measure(binaries: &Binaries, part: &Part, folder: &Path) -> Result<Report> {
         Part::Peers(peers) => peers::measure(binaries, peers, folder),
         Part::Stages => stages::measure(binaries, folder),
         Part::Month(options) => month::measure(binaries, options, folder),
+        Part::Herd(options) => herd::measure(binaries, options, folder),
         Part::Load { processes, arguments } => load::measure(binaries, *processes, arguments, folder),
     }
 }

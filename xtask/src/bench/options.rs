@@ -9,7 +9,7 @@ use super::chain::{SCENARIOS, names};
 /// What follows `cargo xtask bench`, for messages.
 const EXPECTED: &str = "[demo] --days N (1 to 365) | all | load OPTIONS of `taraz-load run`, --processes 1|2 | \
                         chain --seconds N, --only SCENARIO, --processes 1|2 | \
-                        peers --connections N, --window N, --readings N | stages | month --plants N, --days N; each with --json FILE, --binary PATH";
+                        peers --connections N, --window N, --readings N | stages | month --plants N, --days N | herd --connections N, --backlog-readings N, --live N; each with --json FILE, --binary PATH";
 /// The longest history that a device takes.
 const DAYS_MAX: u32 = 365;
 
@@ -29,6 +29,8 @@ pub(crate) enum Part {
     Stages,
     /// A month of readings at rest.
     Month(MonthOptions),
+    /// Devices that all come back at once.
+    Herd(HerdOptions),
     /// One run of the load generator.
     Load {
         /// Gateway and ingest in one process or in two.
@@ -56,6 +58,17 @@ pub(crate) struct MonthOptions {
     pub(super) plants: usize,
     /// Days of one poll a minute.
     pub(super) days: u64,
+}
+
+/// How large a herd.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HerdOptions {
+    /// Devices that come back at once.
+    pub(super) connections: usize,
+    /// Readings that each of them has kept.
+    pub(super) backlog_readings: u64,
+    /// Devices that publish live beside them.
+    pub(super) live: usize,
 }
 
 /// What every chain gets.
@@ -112,6 +125,7 @@ impl Options {
                     ("stages", Part::Stages),
                     ("month", Part::Month(month(&[])?)),
                     ("chain", Part::Chain(chain(&[])?)),
+                    ("herd", Part::Herd(herd(&[])?)),
                     ("peers", Part::Peers(peers(&[])?)),
                     ("demo", demo(&[])?),
                 ];
@@ -119,6 +133,7 @@ impl Options {
             }
             "chain" => vec![("chain", Part::Chain(chain(&own)?))],
             "demo" => vec![("demo", demo(&own)?)],
+            "herd" => vec![("herd", Part::Herd(herd(&own)?))],
             "load" => vec![("load", load(&own)?)],
             "month" => vec![("month", Part::Month(month(&own)?))],
             "peers" => vec![("peers", Part::Peers(peers(&own)?))],
@@ -202,6 +217,25 @@ fn month(words: &[&str]) -> Result<MonthOptions> {
     Ok(options)
 }
 
+fn herd(words: &[&str]) -> Result<HerdOptions> {
+    let mut options = HerdOptions {
+        connections: 9_900,
+        backlog_readings: 200,
+        live: 100,
+    };
+    for pair in words.chunks(2) {
+        match pair {
+            ["--connections", number] => options.connections = whole("--connections", number)? as usize,
+            ["--backlog-readings", number] => {
+                options.backlog_readings = u64::from(whole("--backlog-readings", number)?);
+            }
+            ["--live", number] => options.live = whole("--live", number)? as usize,
+            _ => return Err(unexpected(words)),
+        }
+    }
+    Ok(options)
+}
+
 fn whole(name: &str, word: &str) -> Result<u32> {
     let number = word.parse().ok().filter(|&number| number > 0);
     number.with_context(|| format!("{name} {word}: expected a whole number above 0"))
@@ -242,7 +276,7 @@ mod tests {
             Options::parse(&[]).unwrap().parts,
             [("demo", Part::Demo { days: 7 })]
         );
-        assert_eq!(Options::parse(&["all"]).unwrap().parts.len(), 5);
+        assert_eq!(Options::parse(&["all"]).unwrap().parts.len(), 6);
         for words in [
             ["--days", "0"],
             ["--days", "366"],

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::build::Binaries;
 use super::disk::bytes_in;
+use super::herd::Usages;
 use super::installation::{configuration, free_addresses};
 use super::options::Processes;
 use super::process::Process;
@@ -77,6 +78,32 @@ impl Rig {
     /// Where metrics, API and page are.
     pub(super) const fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where the door is.
+    pub(super) const fn mqtt(&self) -> SocketAddr {
+        self.mqtt
+    }
+
+    /// What each process has used.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub(super) fn usages(&self) -> Result<Usages> {
+        let each = self.processes.iter();
+        each.map(|(name, process)| Ok((*name, process.usage()?)))
+            .collect()
+    }
+
+    /// Kills a process as a power cut would, and starts it again on what it left.
+    ///
+    /// # Errors
+    /// When it does not serve again.
+    pub(super) fn kill_and_start(&mut self, name: &'static str, binaries: &Binaries) -> Result<()> {
+        let address = if name == "ingest" { self.http } else { self.mqtt };
+        // Dropped, it is killed.
+        self.processes.retain(|(other, _)| *other != name);
+        self.serve(binaries, name, address)
     }
 
     fn serve(&mut self, binaries: &Binaries, name: &'static str, address: SocketAddr) -> Result<()> {

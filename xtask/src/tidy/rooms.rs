@@ -89,7 +89,7 @@ const ROOMS: &[Room] = &[
             "taraz-simulator",
             "taraz-telemetry",
         ],
-        dev_uses: &["taraz-firmware", SUPPORT],
+        dev_uses: &["taraz-firmware", "taraz-load", SUPPORT],
     },
     Room {
         package: "taraz-board",
