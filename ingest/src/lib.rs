@@ -35,7 +35,7 @@ pub use page::PERSIAN_FONT_WOFF2;
 pub use receive::{ReceiveError, Receiver};
 pub use run::{Ingest, RunError, RunningIngest, StartError};
 pub use schedules::{Imported, SCHEDULE_PERIODS_MAX, SCHEDULE_ROWS_MAX, ScheduleError, Schedules};
-pub use sinks::{SinkError, line_protocol};
+pub use sinks::{SinkError, figure_lines, line_protocol};
 pub use store::{
     Archive, Compacted, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, PlacedReading, Progress,
     READINGS_MAX, Register, Sealing, Store, StoreError, Verified, backup, compact, drop_held, held_groups,

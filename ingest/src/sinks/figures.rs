@@ -210,6 +210,39 @@ impl FigureSink {
 /// Site → UTC day → how many times it was sent.
 type Revisions = HashMap<String, HashMap<i64, i64>>;
 
+/// The lines of all figures of the quarter-hours, or, when both times are begins of local days, of the days from `from_ms` to `to_ms` (UTC ms), as
+/// every sink gets them when they are closed: some at a time to `each`. It blocks on the disk.
+///
+/// # Errors
+/// [`StoreError::Sqlite`].
+pub fn figure_lines(
+    store: &Store,
+    from_ms: i64,
+    to_ms: i64,
+    mut each: impl FnMut(&[String]),
+) -> Result<(), StoreError> {
+    let all: Vec<usize> = (0..store.fleet().sites.len()).collect();
+    let is_days = [from_ms, to_ms]
+        .iter()
+        .all(|&time_ms| day_start_ms(time_ms) == time_ms);
+    let jobs = if is_days {
+        day_jobs(&all, from_ms, to_ms)
+    } else {
+        let (first, last) = (quarter_of(from_ms), quarter_of(to_ms - 1));
+        quarter_jobs(&all, Quarters { first, last })
+    };
+    for job in jobs {
+        let sites: Vec<Site> = job
+            .sites
+            .iter()
+            .map(|&at| store.fleet().sites[at].clone())
+            .collect();
+        let points = computed(store, &sites, job.kind, &job.periods)?;
+        each(&lines(&points, &Revisions::new()));
+    }
+    Ok(())
+}
+
 /// Where the local days that are over at an instant end, UTC ms.
 pub(crate) fn days_over_ms(now_ms: i64) -> i64 {
     day_start_ms(now_ms - CLOSED_AFTER_MS)

@@ -23,6 +23,7 @@ use backoff::Backoff;
 use deliver::{Outcome, deliver};
 use influx::{Influx, encode};
 
+pub use figures::figure_lines;
 pub(crate) use figures::{FigureSink, days_over_ms};
 pub use influx::SinkError;
 pub(crate) use influx::is_plain_base;

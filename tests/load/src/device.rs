@@ -15,13 +15,14 @@ pub struct Device {
 }
 
 impl Device {
-    /// The `index`-th of a registry that [`lay_out`](crate::lay_out) wrote, with one meter that was polled every `step_ms` from
-    /// `start_ms` on, in UTC.
+    /// The `index`-th of a registry that [`lay_out`](crate::lay_out) wrote, whose meters were polled every `step_ms` from `start_ms` on,
+    /// in UTC.
     ///
     /// # Errors
     /// Never for the devices of a run.
     pub fn new(
         index: usize,
+        meters: usize,
         master: &MasterKey,
         incarnation: Incarnation,
         start_ms: u64,
@@ -29,7 +30,7 @@ impl Device {
     ) -> Result<Self> {
         let device = device_id(index)?;
         let key = master.device_key(&device, KEY_GENERATION);
-        let series = Series::new(index, 1, Times::Backlog { start_ms, step_ms });
+        let series = Series::new(index, meters, Times::Backlog { start_ms, step_ms });
         Ok(Self {
             author: Author::new(device, key, incarnation, series),
             bytes: Vec::new(),

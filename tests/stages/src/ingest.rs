@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use taraz_fleet::Fleet;
-use taraz_ingest::{Config, Ingest, StoreConfig};
+use taraz_ingest::{Config, InfluxConfig, Ingest, StoreConfig};
 use taraz_load::{Device, Usage};
 use taraz_telemetry::{BatchItem, BatchWriter, Frame};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,17 @@ const BATCH_READINGS: usize = 10_000;
 ///
 /// # Errors
 /// When ingest does not start, or a batch is not taken whole.
-pub(crate) fn run(amount: &Amount, folder: &Path, without_registers: bool) -> Result<Value> {
-    let (config, fleet) = prepared(amount, folder)?;
+pub(crate) fn run(amount: &Amount, folder: &Path, without_registers: bool, with_sink: bool) -> Result<Value> {
+    let (mut config, fleet) = prepared(amount, folder)?;
+    config.influx.extend(with_sink.then(|| InfluxConfig {
+        name: "away".to_owned(),
+        // Port 9, discard: nobody listens there.
+        url: "http://127.0.0.1:9".to_owned(),
+        org: String::from("org"),
+        bucket: String::from("bucket"),
+        token: String::new(),
+        overwrites: false,
+    }));
     let now_ms = now_ms()?;
     let mut devices = devices(amount.devices, now_ms)?;
     if without_registers {

@@ -3,10 +3,13 @@
 //! In: which stage, how much. Out: figures as JSON on standard output. `gateway` serves until it is told to stop: the load
 //! generator loads it from outside, and whoever started both reads its CPU.
 
+mod close;
 mod decode;
+mod filled;
 mod gateway;
 mod ingest;
 mod present;
+mod rebuild;
 
 use std::path::PathBuf;
 
@@ -44,12 +47,31 @@ enum Command {
         /// Readings state no register: no points, no intervals
         #[arg(long)]
         without_registers: bool,
+        /// A sink that is away: what changes is written down for it
+        #[arg(long)]
+        with_sink: bool,
     },
     /// Compute and answer what is said of the present of many plants
     Present {
         /// Plants, each with a meter
         #[arg(long, default_value_t = 10_000)]
         plants: usize,
+        /// A new folder for registry and store
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Make every interval of a store anew, before and after its days are sealed
+    Rebuild {
+        #[command(flatten)]
+        past: filled::Past,
+        /// A new folder for registry and store
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Compute all figures that sinks get of the last quarter-hour and local day, and the duty report
+    Close {
+        #[command(flatten)]
+        past: filled::Past,
         /// A new folder for registry and store
         #[arg(long, value_name = "FOLDER")]
         folder: PathBuf,
@@ -93,8 +115,14 @@ fn main() -> Result<()> {
             amount,
             folder,
             without_registers,
-        } => println!("{:#}", ingest::run(&amount, &folder, without_registers)?),
+            with_sink,
+        } => println!(
+            "{:#}",
+            ingest::run(&amount, &folder, without_registers, with_sink)?
+        ),
         Command::Present { plants, folder } => println!("{:#}", present::run(plants, &folder)?),
+        Command::Rebuild { past, folder } => println!("{:#}", rebuild::run(&past, &folder)?),
+        Command::Close { past, folder } => println!("{:#}", close::run(&past, &folder)?),
         Command::Gateway { folder, listen } => gateway::serve(&folder, listen)?,
     }
     Ok(())
@@ -108,12 +136,12 @@ fn now_ms() -> Result<u64> {
 
 /// The devices of a run, with the key that [`taraz_load::lay_out`] writes.
 fn devices(count: usize, now_ms: u64) -> Result<Vec<taraz_load::Device>> {
-    devices_from(count, now_ms - BACKLOG_DAYS * 86_400_000, STEP_MS)
+    devices_from(count, 1, now_ms - BACKLOG_DAYS * 86_400_000, STEP_MS)
 }
 
-/// Devices that were polled every `step_ms` from `start_ms` (UTC) on.
-fn devices_from(count: usize, start_ms: u64, step_ms: u64) -> Result<Vec<taraz_load::Device>> {
+/// Devices with so many meters that were polled every `step_ms` from `start_ms` (UTC) on.
+fn devices_from(count: usize, meters: usize, start_ms: u64, step_ms: u64) -> Result<Vec<taraz_load::Device>> {
     let master = taraz_load::master_key();
-    let device = |index| taraz_load::Device::new(index, &master, INCARNATION, start_ms, step_ms);
+    let device = |index| taraz_load::Device::new(index, meters, &master, INCARNATION, start_ms, step_ms);
     (0..count).map(device).collect()
 }

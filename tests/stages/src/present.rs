@@ -40,7 +40,7 @@ pub(crate) fn run(plants: usize, folder: &Path) -> Result<Value> {
     let now_ms = now_ms()?;
     let (config, fleet) = prepared(&amount, folder)?;
     let start_ms = now_ms - (ROUNDS as u64 - 1) * STEP_MS;
-    let batches = batches(&mut devices_from(plants, start_ms, STEP_MS)?, &amount, now_ms)?;
+    let batches = batches(&mut devices_from(plants, 1, start_ms, STEP_MS)?, &amount, now_ms)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();

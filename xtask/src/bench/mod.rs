@@ -5,6 +5,7 @@
 
 mod build;
 mod chain;
+mod close;
 mod demo;
 mod disk;
 mod herd;
@@ -18,6 +19,7 @@ mod outcome;
 mod peers;
 mod process;
 mod proxy;
+mod rebuild;
 mod report;
 mod rig;
 mod runs;
@@ -75,6 +77,8 @@ fn measure(binaries: &Binaries, part: &Part, folder: &Path) -> Result<Report> {
         Part::Demo { days } => demo::measure(&binaries.taraz, *days, folder),
         Part::Peers(peers) => peers::measure(binaries, peers, folder),
         Part::Stages => stages::measure(binaries, folder),
+        Part::Rebuild => rebuild::measure(binaries, folder),
+        Part::Close => close::measure(binaries, folder),
         Part::Month(options) => month::measure(binaries, options, folder),
         Part::Herd(options) => herd::measure(binaries, options, folder),
         Part::Load { processes, arguments } => load::measure(binaries, *processes, arguments, folder),

@@ -9,7 +9,7 @@ use super::chain::{SCENARIOS, names};
 /// What follows `cargo xtask bench`, for messages.
 const EXPECTED: &str = "[demo] --days N (1 to 365) | all | load OPTIONS of `taraz-load run`, --processes 1|2 | \
                         chain --seconds N, --only SCENARIO, --processes 1|2 | \
-                        peers --connections N, --window N, --readings N | stages | month --plants N, --days N | herd --connections N, --backlog-readings N, --live N; each with --json FILE, --binary PATH";
+                        peers --connections N, --window N, --readings N | stages | rebuild | close | month --plants N, --days N | herd --connections N, --backlog-readings N, --live N; each with --json FILE, --binary PATH";
 /// The longest history that a device takes.
 const DAYS_MAX: u32 = 365;
 
@@ -27,6 +27,10 @@ pub(crate) enum Part {
     Peers(PeerOptions),
     /// Each stage alone.
     Stages,
+    /// Intervals made anew, of a plant-year and more.
+    Rebuild,
+    /// The figures of a closed quarter-hour and day, of many plants.
+    Close,
     /// A month of readings at rest.
     Month(MonthOptions),
     /// Devices that all come back at once.
@@ -123,6 +127,8 @@ impl Options {
             "all" if own.is_empty() => {
                 let all = [
                     ("stages", Part::Stages),
+                    ("rebuild", Part::Rebuild),
+                    ("close", Part::Close),
                     ("month", Part::Month(month(&[])?)),
                     ("chain", Part::Chain(chain(&[])?)),
                     ("herd", Part::Herd(herd(&[])?)),
@@ -137,6 +143,8 @@ impl Options {
             "load" => vec![("load", load(&own)?)],
             "month" => vec![("month", Part::Month(month(&own)?))],
             "peers" => vec![("peers", Part::Peers(peers(&own)?))],
+            "rebuild" if own.is_empty() => vec![("rebuild", Part::Rebuild)],
+            "close" if own.is_empty() => vec![("close", Part::Close)],
             "stages" if own.is_empty() => vec![("stages", Part::Stages)],
             _ => return Err(unexpected(words)),
         };
@@ -276,7 +284,7 @@ mod tests {
             Options::parse(&[]).unwrap().parts,
             [("demo", Part::Demo { days: 7 })]
         );
-        assert_eq!(Options::parse(&["all"]).unwrap().parts.len(), 6);
+        assert_eq!(Options::parse(&["all"]).unwrap().parts.len(), 8);
         for words in [
             ["--days", "0"],
             ["--days", "366"],

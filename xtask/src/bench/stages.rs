@@ -143,6 +143,33 @@ fn stage(binaries: &Binaries, words: &[&str], per_frame: u64, readings: u64) -> 
     Ok(serde_json::from_str(&CommandLine::new(&line).output()?)?)
 }
 
+/// What a stage says over a past of so many plants, meters of each, and days of one poll a minute.
+pub(super) fn past(
+    binaries: &Binaries,
+    stage: &str,
+    (plants, meters, days): (u64, u64, u64),
+    folder: &Path,
+) -> Result<Value> {
+    let numbers = [plants, meters, days].map(|number| number.to_string());
+    let [plants, meters, days] = &numbers;
+    let words = [
+        text(&binaries.stages)?,
+        stage,
+        "--plants",
+        plants,
+        "--meters",
+        meters,
+        "--days",
+        days,
+        "--folder",
+        text(folder)?,
+    ];
+    let told = serde_json::from_str(&CommandLine::new(&words).output()?)?;
+    // Each of them is large.
+    std::fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    Ok(told)
+}
+
 fn gateway(binaries: &Binaries, per_frame: u64, folder: &Path) -> Result<Outcome> {
     std::fs::create_dir(folder).with_context(|| folder.display().to_string())?;
     taraz_load::lay_out(folder, DEVICES, 1)?;
@@ -178,7 +205,7 @@ fn gateway(binaries: &Binaries, per_frame: u64, folder: &Path) -> Result<Outcome
     Ok(outcome)
 }
 
-fn number(figures: &Value, name: &str) -> Result<f64> {
+pub(super) fn number(figures: &Value, name: &str) -> Result<f64> {
     let number = figures.get(name).and_then(Value::as_f64);
     number.with_context(|| format!("taraz-stages says nothing of {name}: {figures}"))
 }

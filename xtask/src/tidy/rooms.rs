@@ -131,6 +131,7 @@ const ROOMS: &[Room] = &[
     Room {
         package: "taraz-stages",
         uses: &[
+            "taraz-analytics",
             "taraz-fleet",
             "taraz-gateway",
             "taraz-ingest",
