@@ -23,6 +23,7 @@ pub const KEYS: &[Key] = &[
     Key::may("spool_max_mib", SPOOL_ALLOWED),
     Key::may("connections_max", CONNECTIONS_ALLOWED),
     Key::may("device_frames_per_s_max", DEVICE_RATE_ALLOWED),
+    Key::may("in_flight_max", IN_FLIGHT_ALLOWED),
     Key::table(
         "broker",
         "a table with url, client_id, username and password: [broker]",
@@ -44,6 +45,7 @@ const MQTT_LISTEN: &str = "ADDRESS:PORT, as \"0.0.0.0:1883\"; port 0 to 65535, 0
 const SPOOL_ALLOWED: &str = "1 to 1000000, as 4096";
 const CONNECTIONS_ALLOWED: &str = "1 to 100000, as 10000";
 const DEVICE_RATE_ALLOWED: &str = "1 to 1000000, as 20000";
+const IN_FLIGHT_ALLOWED: &str = "1 to 10000, as 128";
 const BROKER_URL: &str = "mqtt://HOST or mqtt://HOST:PORT, as \"mqtt://broker.example.org:1883\"";
 const CLIENT_ID: &str = "1 to 128 bytes, as \"taraz-gateway\"";
 const INGEST_URL: &str = "http://HOST:PORT, as \"http://127.0.0.1:8080\"";
@@ -54,6 +56,8 @@ const SPOOL_MIB: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=100_000;
 /// Frames per second in a device's bound, least and most.
 const DEVICE_RATE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// Frames of a connection that wait for their commit, least and most.
+const IN_FLIGHT: std::ops::RangeInclusive<u16> = 1..=10_000;
 /// The default port of MQTT without TLS (IANA).
 const MQTT_PORT: u16 = 1_883;
 
@@ -85,6 +89,10 @@ pub struct Config {
     /// device is not read for a while.
     #[serde(default = "default_device_frames_per_s_max")]
     pub device_frames_per_s_max: u32,
+    /// Frames of one connection that may wait for their commit, 1 to 10,000; above it its socket is not read. MQTT 5 clients are told
+    /// (Receive Maximum).
+    #[serde(default = "default_in_flight_max")]
+    pub in_flight_max: u16,
 }
 
 /// An external MQTT 5 broker.
@@ -127,6 +135,7 @@ impl Config {
             spool_max_mib: default_spool_max_mib(),
             connections_max: default_connections_max(),
             device_frames_per_s_max: default_device_frames_per_s_max(),
+            in_flight_max: default_in_flight_max(),
         }
     }
 
@@ -155,6 +164,9 @@ impl Config {
         if !DEVICE_RATE.contains(&self.device_frames_per_s_max) {
             let found = self.device_frames_per_s_max;
             return Err(Wrong::new("device_frames_per_s_max", found, DEVICE_RATE_ALLOWED));
+        }
+        if !IN_FLIGHT.contains(&self.in_flight_max) {
+            return Err(Wrong::new("in_flight_max", self.in_flight_max, IN_FLIGHT_ALLOWED));
         }
         let broker = self.broker.as_ref().map_or(Ok(()), BrokerConfig::check);
         broker.map_err(|wrong| wrong.below("broker"))?;
@@ -243,6 +255,10 @@ const fn default_spool_max_mib() -> u64 {
 
 const fn default_connections_max() -> usize {
     10_000
+}
+
+const fn default_in_flight_max() -> u16 {
+    crate::doors::IN_FLIGHT_DEFAULT
 }
 
 const fn default_device_frames_per_s_max() -> u32 {

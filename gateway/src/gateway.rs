@@ -115,6 +115,7 @@ impl Gateway {
             spool: Arc::clone(&spool),
             refusals: Arc::clone(&refusals),
             metrics: metrics.clone(),
+            in_flight_max: config.in_flight_max,
             stop: stop.child_token(),
         };
         let mut doors = JoinSet::new();

@@ -19,8 +19,8 @@ mod validate;
 
 pub use config::{BrokerConfig, Config, EXAMPLE, IngestConfig, KEYS};
 pub use doors::{
-    BROKER_IN_FLIGHT_MAX, CONNECT_TIMEOUT, CONNECTS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX_S, OUTBOUND_LEN_MAX,
-    PACKET_LEN_MAX, SESSIONS_PER_DEVICE_MAX, STATE_LEN_MAX,
+    BROKER_IN_FLIGHT_MAX, CONNECT_TIMEOUT, CONNECTS_MAX, IN_FLIGHT_DEFAULT, KEEP_ALIVE_MAX_S,
+    OUTBOUND_LEN_MAX, PACKET_LEN_MAX, SESSIONS_PER_DEVICE_MAX, STATE_LEN_MAX,
 };
 pub use forward::{BACKOFF_MAX, BATCH_READINGS_MIN, HttpUplink, HttpUplinkError, Uplink, UplinkError};
 pub use gateway::{Gateway, RunningGateway, StartError, StopError, View};

@@ -19,7 +19,7 @@ use crate::validate::{Refusals, Validator};
 pub(crate) use broker::Broker;
 pub use broker::IN_FLIGHT_MAX as BROKER_IN_FLIGHT_MAX;
 pub use listener::{
-    CONNECT_TIMEOUT, CONNECTS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX_S, OUTBOUND_LEN_MAX, PACKET_LEN_MAX,
+    CONNECT_TIMEOUT, CONNECTS_MAX, IN_FLIGHT_DEFAULT, KEEP_ALIVE_MAX_S, OUTBOUND_LEN_MAX, PACKET_LEN_MAX,
     SESSIONS_PER_DEVICE_MAX, STATE_LEN_MAX,
 };
 pub(crate) use listener::{DeviceState, Hub, Listener};
@@ -31,6 +31,8 @@ pub(crate) struct Doorway {
     pub(crate) spool: Arc<Spool>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) metrics: Metrics,
+    /// Frames of one connection to the listener that may wait for their commit.
+    pub(crate) in_flight_max: u16,
     /// Cancelled when the doors close.
     pub(crate) stop: CancellationToken,
 }

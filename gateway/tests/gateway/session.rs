@@ -62,6 +62,29 @@ async fn only_a_device_with_its_password_signs_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn frames_in_flight_are_bounded_as_configured() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), |config| config.in_flight_max = 3).await;
+    let mut device = Device::new(1);
+    let mut raw = Raw::open(rig.mqtt(), V5).await;
+    raw.send(&Hello::of(V5, &device).bytes()).await;
+    let (_, body) = raw.next().await.unwrap();
+    assert!(body.windows(3).any(|window| window == [33, 0, 3]), "{body:02x?}");
+    // MQTT 3.1.1 can't be told: what is above waits in the socket, and is taken when there is room.
+    let mut old = Raw::session(rig.mqtt(), V3, &device).await;
+    let held = rig.hold_commits();
+    for id in 1..=9 {
+        let frame = device.frame(1);
+        old.publish(&device.up(), 1, id, &frame).await;
+    }
+    old.nothing().await;
+    drop(held);
+    for id in 1..=9 {
+        assert_eq!(old.puback(id).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connack_of_mqtt_5_states_what_the_door_is() {
     let rig = Rig::start().await;
     let device = Device::new(1);

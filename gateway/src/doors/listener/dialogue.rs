@@ -74,7 +74,10 @@ impl<E: Engine> Session<E> {
         if let Some(will) = &connect.will {
             check_will(will, &device.id, connect.version)?;
         }
-        let mut welcome = Welcome::default();
+        let mut welcome = Welcome {
+            in_flight_max: Some(self.shared.door.in_flight_max),
+            ..Welcome::default()
+        };
         let client_id = match connect.client_id.as_str() {
             // MQTT 3.1.1, 3.1.3.1: an empty id only with a clean session.
             "" if connect.version == Version::V3 && !connect.clean => return Err(ConnectRefusal::ClientId),

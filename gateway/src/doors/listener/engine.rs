@@ -79,6 +79,8 @@ pub(super) struct Subscribe {
 pub(super) struct Welcome {
     /// The id that we gave to a client without one.
     pub(super) assigned_client_id: Option<String>,
+    /// MQTT 5: frames that may wait for their PUBACK (Receive Maximum, at least 1); `None` leaves it at the standard's 65,535.
+    pub(super) in_flight_max: Option<u16>,
     /// MQTT 5: our keep-alive instead of the client's.
     pub(super) server_keep_alive_s: Option<u16>,
     /// MQTT 5: tell that the session ends with the connection.

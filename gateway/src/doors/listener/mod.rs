@@ -35,8 +35,9 @@ use keeper::{INBOX, Keeper};
 
 /// The longest packet that is read, in bytes; a frame with its topic is below 1,300. Told to MQTT 5 clients.
 pub const PACKET_LEN_MAX: u32 = 4_096;
-/// Frames of one connection that wait for their commit; above it its socket is not read. MQTT 5: Receive Maximum.
-pub const IN_FLIGHT_MAX: u16 = 128;
+/// Frames of one connection that wait for their commit, unless the configuration says otherwise (`in_flight_max`); above it its socket
+/// is not read. MQTT 5: Receive Maximum.
+pub const IN_FLIGHT_DEFAULT: u16 = 128;
 /// Bytes that wait for one client to read them; above it the client is too slow and is disconnected.
 pub const OUTBOUND_LEN_MAX: usize = 64 << 10;
 /// From TCP connect to CONNECT.

@@ -1,7 +1,7 @@
 //! One connection: its bytes → engine → dialogue → bytes, without waiting for anything.
 //!
 //! Whoever owns it says when its socket is ready, what was committed, when its time has come; what it has for the others leaves
-//! by the turn. It reads only while there is room for what it would bring: fewer than [`IN_FLIGHT_MAX`] frames wait for their
+//! by the turn. It reads only while there is room for what it would bring: fewer than `in_flight_max` frames wait for their
 //! commit, none waits for room in the spool, and the device keeps to its rate. Otherwise TCP stops the client. Nothing that was
 //! read is ever dropped unanswered while the connection stands.
 
@@ -26,7 +26,7 @@ use super::engine::{Answer, Engine, Fast, Goodbye, Will};
 use super::farewell::Leave;
 use super::hub::Seat;
 use super::turn::{SessionId, Shared, Turn};
-use super::{CONNECT_TIMEOUT, IDLE_MAX, IN_FLIGHT_MAX, OUTBOUND_LEN_MAX, READ_LEN};
+use super::{CONNECT_TIMEOUT, IDLE_MAX, OUTBOUND_LEN_MAX, READ_LEN};
 
 /// An empty buffer that is larger than this is given back: thousands of connections at rest need none.
 const KEPT_LEN_MAX: usize = 256;
@@ -149,7 +149,7 @@ impl<E: Engine> Session<E> {
         self.stage == Stage::Open
             && self.held_until.is_none()
             && self.waiting.is_none()
-            && self.pending.len() < usize::from(IN_FLIGHT_MAX)
+            && self.pending.len() < usize::from(self.shared.door.in_flight_max)
     }
 
     /// Reads once.

@@ -5,7 +5,6 @@ use mqtt_protocol_core::mqtt::result_code::{
     ConnectReasonCode, ConnectReturnCode, MqttError, PubackReasonCode,
 };
 
-use super::super::IN_FLIGHT_MAX;
 use super::super::engine::{Answer, Connect, ConnectRefusal, Event, Subscribe, Version, Welcome, Will};
 
 pub(super) fn level(qos: Qos) -> u8 {
@@ -75,12 +74,14 @@ pub(super) fn packet_len_max(p: &v5_0::Connect) -> usize {
 /// What MQTT 5 lets a server state about itself (3.2.2.3). The crate adds the maximum packet size.
 pub(super) fn welcome_properties(welcome: &Welcome) -> Result<Vec<Property>, MqttError> {
     let mut props = vec![
-        packet::ReceiveMaximum::new(IN_FLIGHT_MAX)?.into(),
         packet::MaximumQos::new(1)?.into(),
         packet::WildcardSubscriptionAvailable::new(0)?.into(),
         packet::SubscriptionIdentifierAvailable::new(0)?.into(),
         packet::SharedSubscriptionAvailable::new(0)?.into(),
     ];
+    if let Some(frames) = welcome.in_flight_max {
+        props.push(packet::ReceiveMaximum::new(frames)?.into());
+    }
     if let Some(id) = &welcome.assigned_client_id {
         props.push(packet::AssignedClientIdentifier::new(id.as_str())?.into());
     }
