@@ -114,10 +114,11 @@ impl Site {
         };
         let mut ingest = service("ingest", installation.http, Target::Ingest);
         let mut gateway = service("gateway", installation.gateway_http(), Target::Gateway);
-        let (simulator, buses) = installation.start_simulator(demo::simulation_toml());
-        let mut devices = devices(&installation, &buses, history_days, fault(Target::Device));
+        // First: the simulator takes free ports for its buses, and those of the services are free until they serve.
         ingest.start();
         gateway.start();
+        let (simulator, buses) = installation.start_simulator(demo::simulation_toml());
+        let mut devices = devices(&installation, &buses, history_days, fault(Target::Device));
         if round.has_small_queue {
             let small = devices.last_mut().expect("three devices");
             overwrite(small, &road, |more| {
