@@ -7,7 +7,7 @@ use taraz_fleet::Fleet;
 use taraz_telemetry::{MasterKey, RecordRange};
 
 use super::fair::{GROUP_FRAMES_MAX, take_group};
-use super::queue::{Queue, Submission};
+use super::queue::{QUEUE_BYTES_MAX, Queue, Submission};
 use super::*;
 use crate::validate::{Accepted, KnownDevice, Validator};
 
@@ -40,7 +40,7 @@ struct Waiting {
 impl Waiting {
     fn new() -> Self {
         Self {
-            queue: Queue::new(),
+            queue: Queue::new(QUEUE_BYTES_MAX),
             done: durable_channel().0,
             next: 0,
             waiting: VecDeque::new(),

@@ -39,7 +39,7 @@ use committer::Committer;
 pub(crate) use durable::{Done, Durable, Receipt, durable_channel};
 pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, SpoolFile, SpoolListing};
 pub use quarantine::{Quarantine, QuarantinedItem};
-use queue::{Queue, Removal};
+use queue::{QUEUE_BYTES_MAX, Queue, Removal};
 pub(crate) use queue::{Room, Submission};
 use repair::refuse_half_repaired;
 pub use repair::{Repair, repair};
@@ -114,6 +114,8 @@ pub enum SpoolError {
 pub(crate) struct SpoolLimits {
     /// Live bytes above which nothing is taken in.
     pub(crate) bytes_max: u64,
+    /// Bytes that wait for a commit, all doors together: above it, doors stop reading from their sockets.
+    pub(crate) queue_bytes_max: usize,
     /// Passed to `SQLite`; tests make the disk full with it.
     pub(crate) table: TableLimits,
 }
@@ -122,6 +124,7 @@ impl SpoolLimits {
     pub(crate) fn new(bytes_max: u64) -> Self {
         Self {
             bytes_max,
+            queue_bytes_max: QUEUE_BYTES_MAX,
             table: TableLimits::default(),
         }
     }
@@ -179,7 +182,7 @@ impl Spool {
             }
         }
         let table = Table::open(&file, &limits.table)?;
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(limits.queue_bytes_max));
         let (sender, committed) = watch::channel(0);
         let committer = Committer::recover(
             table,

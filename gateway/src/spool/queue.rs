@@ -12,7 +12,7 @@ use super::fair::{GROUP_FRAMES_MAX, take_group};
 use super::{Done, SpoolError};
 
 /// Bytes that wait for a commit, all doors together: above it, doors stop reading from their sockets.
-const QUEUE_BYTES_MAX: usize = 8 << 20;
+pub(super) const QUEUE_BYTES_MAX: usize = 8 << 20;
 /// What a frame costs in the queue beside its bytes.
 const SUBMISSION_OVERHEAD: usize = 128;
 /// How long the committer waits for as many frames as the commit before had, in steps: at most 2 ms.
@@ -77,6 +77,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     room: Arc<Semaphore>,
+    bytes_max: usize,
     ended: tokio_util::sync::CancellationToken,
 }
 
@@ -90,23 +91,24 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(bytes_max: usize) -> Self {
         Self {
             state: Mutex::default(),
             changed: Condvar::new(),
-            room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)),
+            room: Arc::new(Semaphore::new(bytes_max)),
+            bytes_max,
             ended: tokio_util::sync::CancellationToken::new(),
         }
     }
 
     pub(super) async fn reserve(&self, len: usize) -> Result<Room, SpoolError> {
-        let room = Arc::clone(&self.room).acquire_many_owned(cost(len)).await;
+        let room = Arc::clone(&self.room).acquire_many_owned(self.cost(len)).await;
         room.map(|permit| Room { _permit: permit })
             .map_err(|_| SpoolError::Closed)
     }
 
     pub(super) fn try_reserve(&self, len: usize) -> Option<Room> {
-        let room = Arc::clone(&self.room).try_acquire_many_owned(cost(len));
+        let room = Arc::clone(&self.room).try_acquire_many_owned(self.cost(len));
         room.ok().map(|permit| Room { _permit: permit })
     }
 
@@ -201,6 +203,11 @@ impl Queue {
         std::mem::take(&mut state.removals)
     }
 
+    /// What a frame of this length takes of the room; one longer than all of it takes all.
+    fn cost(&self, len: usize) -> u32 {
+        u32::try_from((len + SUBMISSION_OVERHEAD).min(self.bytes_max)).unwrap_or(u32::MAX)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,8 +219,4 @@ impl Queue {
             self.changed.notify_one();
         }
     }
-}
-
-fn cost(len: usize) -> u32 {
-    u32::try_from((len + SUBMISSION_OVERHEAD).min(QUEUE_BYTES_MAX)).unwrap_or(u32::MAX)
 }

@@ -205,11 +205,13 @@ impl<E: Engine> Session<E> {
         }
     }
 
-    /// Towards the spool's queue, or to its door when there is no room.
+    /// Towards the spool's queue, or to its door when there is no room or others wait for it.
     fn submit(&mut self, packet_id: Option<u16>, accepted: Accepted, turn: &mut Turn) {
         let number = self.pending.wait(packet_id, accepted.range);
         let len = accepted.bytes.len();
-        if let Some(room) = self.shared.door.spool.try_reserve(len) {
+        if !turn.others_wait
+            && let Some(room) = self.shared.door.spool.try_reserve(len)
+        {
             self.put(room, accepted, turn.now_ms, number, turn);
             return;
         }

@@ -17,7 +17,7 @@ pub(super) struct Inbox {
 /// What was told since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Frames that are durable. As many as the spool's queue holds, at most.
+    /// Frames that are durable. At most `in_flight_max` of each connection: only taking them lets a session submit more.
     pub(super) receipts: Vec<Receipt>,
     /// Perhaps there is room for the frame that waits longest.
     pub(super) room: bool,

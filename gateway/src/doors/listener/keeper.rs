@@ -93,30 +93,38 @@ impl Keeper {
     /// Until the door has closed and the last session has ended.
     pub(super) fn run(mut self) -> std::io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        loop {
-            match self.poll.poll(&mut events, self.wait()) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                polled => polled?,
-            }
-            self.turn.begin();
-            let again = self.again.len();
-            for event in &events {
-                self.on_event(event);
-            }
-            for _ in 0..again {
-                let Some(id) = self.again.pop_front() else { break };
-                self.step(id, |session, turn| {
-                    session.is_queued = false;
-                    session.read(turn)
-                });
-            }
-            self.on_inbox();
-            self.on_time();
-            self.end_of_turn();
-            if self.closes_at.is_some() && self.sessions.is_empty() {
-                return Ok(());
-            }
+        while self.closes_at.is_none() || !self.sessions.is_empty() {
+            let wait = self.wait();
+            self.take_turn(&mut events, wait)?;
         }
+        Ok(())
+    }
+
+    /// Waits until there is something to do, and does it.
+    fn take_turn(&mut self, events: &mut Events, wait: Option<Duration>) -> std::io::Result<()> {
+        match self.poll.poll(events, wait) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            polled => polled?,
+        }
+        self.turn.begin();
+        self.give_room();
+        let again = self.again.len();
+        for event in &*events {
+            self.on_event(event);
+        }
+        for _ in 0..again {
+            let Some(id) = self.again.pop_front() else { break };
+            self.step(id, |session, turn| {
+                session.is_queued = false;
+                session.read(turn)
+            });
+        }
+        self.on_inbox();
+        self.on_time();
+        // Those who have begun to wait in this turn are told of room from now on.
+        self.give_room();
+        self.end_of_turn();
+        Ok(())
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -197,6 +205,7 @@ impl Keeper {
             return;
         };
         let turn = &mut self.turn;
+        turn.others_wait = !self.waiting.is_empty();
         let was_waiting = session.waiting.is_some();
         let is_over = unless_panicked(turn, |turn| {
             let step = what(session, turn).and_then(|()| session.write());
@@ -232,7 +241,6 @@ impl Keeper {
         if told.stop && self.closes_at.is_none() {
             self.close();
         }
-        self.give_room();
     }
 
     fn on_receipts(&mut self, receipts: &[Receipt]) {
@@ -252,18 +260,22 @@ impl Keeper {
         }
     }
 
-    /// Asks for room in the order of waiting, until somebody gets none.
+    /// Asks for room in the order of waiting, until somebody gets none. Who got it and has another frame waits behind the others.
     fn give_room(&mut self) {
-        while let Some(&id) = self.waiting.front() {
+        while let Some(id) = self.waiting.pop_front() {
             let (mut has_room, room) = (true, self.room.clone());
             self.step(id, |session, turn| {
                 has_room = session.ask_for_room(&room, turn)?;
                 Ok(())
             });
             if !has_room {
+                self.waiting.push_front(id);
                 return;
             }
-            self.waiting.pop_front();
+            let session = self.sessions.get(id);
+            if session.is_some_and(|session| session.waiting.is_some()) {
+                self.waiting.push_back(id);
+            }
         }
     }
 
@@ -327,22 +339,4 @@ fn unless_panicked<T>(turn: &mut Turn, step: impl FnOnce(&mut Turn) -> T) -> Opt
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::READ_LEN;
-    use super::*;
-
-    #[test]
-    fn after_a_panic_the_next_session_reads_as_ever() {
-        let mut turn = Turn::new();
-        let panicked = unless_panicked(&mut turn, |turn| {
-            let _buffer = std::mem::take(&mut turn.buffer);
-            panic!("within a packet");
-        });
-        assert_eq!(panicked, None::<()>);
-        assert_eq!(turn.buffer.len(), READ_LEN);
-        assert_eq!(
-            unless_panicked(&mut turn, |turn| turn.buffer.len()),
-            Some(READ_LEN)
-        );
-    }
-}
+mod tests;

@@ -51,6 +51,8 @@ pub(super) struct Turn {
     pub(super) now_ms: u64,
     /// Frames with room in the spool's queue.
     pub(super) submissions: Vec<Submission>,
+    /// Other sessions wait for room in the spool's queue: a frame goes behind them.
+    pub(super) others_wait: bool,
     /// Committed ranges for other sessions of the same device.
     pub(super) mail: Vec<(SessionId, RecordRange)>,
     /// Sessions whose client id another one has taken over.
@@ -65,6 +67,7 @@ impl Turn {
             now: Instant::now(),
             now_ms: now_ms(),
             submissions: Vec::new(),
+            others_wait: false,
             mail: Vec::new(),
             unseated: Vec::new(),
             buffer: vec![0; READ_LEN],
