@@ -255,6 +255,15 @@ impl Keeper {
                 touched.push(id);
             }
         }
+        for (id, range) in std::mem::take(&mut self.turn.mail) {
+            let Some(session) = self.sessions.get(id) else {
+                continue;
+            };
+            session.add_other_range(range);
+            if !std::mem::replace(&mut session.is_touched, true) {
+                touched.push(id);
+            }
+        }
         for id in touched {
             self.step(id, Session::settle);
         }
@@ -299,22 +308,10 @@ impl Keeper {
         }
     }
 
-    /// What the sessions have for each other and for the committer.
+    /// Who has lost its seat, and what the sessions have for the committer.
     fn end_of_turn(&mut self) {
-        loop {
-            for id in std::mem::take(&mut self.turn.unseated) {
-                self.step(id, |_, _| Err(Leave::taken_over()));
-            }
-            let mail = std::mem::take(&mut self.turn.mail);
-            if mail.is_empty() {
-                break;
-            }
-            for (id, range) in mail {
-                self.step(id, |session, _| {
-                    session.on_other_range(range);
-                    Ok(())
-                });
-            }
+        for id in std::mem::take(&mut self.turn.unseated) {
+            self.step(id, |_, _| Err(Leave::taken_over()));
         }
         if !self.turn.submissions.is_empty() {
             self.shared.door.spool.submit(self.turn.submissions.drain(..));

@@ -39,7 +39,7 @@ pub(super) struct Session<E> {
     pub(super) signed_in: Option<Box<SignedIn>>,
     pub(super) pending: Pending<Option<u16>, RecordRange, Answer>,
     pub(super) waiting: Option<Box<Waiting>>,
-    /// Something of it was committed in this turn.
+    /// Something of it, or of another session of its device, was committed in this turn.
     pub(super) is_touched: bool,
     /// It is among those that may have more to read.
     pub(super) is_queued: bool,
@@ -284,11 +284,10 @@ impl<E: Engine> Session<E> {
     }
 
     /// Another session of the device had this committed.
-    pub(super) fn on_other_range(&mut self, range: RecordRange) {
+    pub(super) fn add_other_range(&mut self, range: RecordRange) {
         if let Some(who) = self.signed_in.as_mut().filter(|who| who.wants_acks) {
             who.ranges.add(range);
         }
-        self.send_acks();
     }
 
     /// Its time has come: usually it only has to be set again.

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use prometheus::Registry;
 use taraz_fleet::Fleet;
 use taraz_telemetry::{
-    Channel, Clock, DeviceId, DeviceKey, FRAME_LEN_MAX, FrameWriter, MasterKey, MeterAddress, Outcome,
-    Quantities, Reading, Record, Stamp,
+    Ack, Channel, Clock, DeviceId, DeviceKey, FRAME_LEN_MAX, FrameWriter, MasterKey, MeterAddress, Outcome,
+    Quantities, Reading, Record, RecordRange, Stamp,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,7 @@ const CLEAN_USER_PASSWORD: u8 = 0b1100_0010;
 const PUBACK: u8 = 0x40;
 const PUBLISH: u8 = 0x30;
 const CONNACK: u8 = 0x20;
+const SUBACK: u8 = 0x90;
 
 /// A device's key and its frames of one reading.
 struct Device {
@@ -315,6 +316,38 @@ fn who_has_to_wait_late_in_a_turn_is_told_of_room() {
     assert!(bench.keeper.shared.inbox.take().room, "the thread is woken");
     drop((room, held));
     bench.until("every PUBACK", |_| client.acknowledged() == 6);
+}
+
+#[test]
+fn what_one_commit_makes_durable_is_one_acknowledgement_to_the_other_session() {
+    const FRAMES: u32 = 6;
+    let mut bench = Bench::new(FRAMES_PER_S_MAX);
+    let (mut beside, mut own) = (bench.client("beside"), bench.client("own"));
+    let topic = text(Channel::Ack.topic(&bench.device.id).as_str());
+    beside.send(0x82, &[&[0, 1][..], &topic, &[0]].concat());
+    bench.until("a SUBACK", |_| {
+        beside.packets().iter().any(|(first, _)| *first == SUBACK)
+    });
+    let held = bench.hold_commits();
+    bench.burst(&mut own, 1_000, FRAMES);
+    bench.until("all are taken", |bench| bench.pending(&own) == FRAMES as usize);
+    drop(held);
+    let (mut ranges, mut packets): (Vec<RecordRange>, u32) = (Vec::new(), 0);
+    bench.until("every acknowledgement", |bench| {
+        for (first, body) in beside.packets() {
+            assert_eq!(first, PUBLISH);
+            let ack = Ack::decode(&body[topic.len()..], &bench.device.key, &bench.device.id).unwrap();
+            ranges.extend(ack.ranges.iter());
+            packets += 1;
+        }
+        ranges
+            .iter()
+            .map(|range| range.last - range.first + 1)
+            .sum::<u32>()
+            == FRAMES
+    });
+    // What was taken while the first commit was held is in the second.
+    assert!(packets <= 2, "{ranges:?}");
 }
 
 #[test]
