@@ -300,8 +300,8 @@ impl<E: Engine> Session<E> {
             self.held_until = None;
             self.resume(turn)?;
         }
-        if self.signed_in.is_some() && !self.may_take() {
-            // It is us who do not listen.
+        if self.signed_in.is_some() && (!self.may_take() || self.is_readable) {
+            // It is us who do not listen, or have not listened until now.
             self.heard_at = now;
         }
         if self.stage == Stage::Open && self.silent_at() <= now {

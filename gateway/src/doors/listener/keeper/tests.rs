@@ -351,6 +351,21 @@ fn what_one_commit_makes_durable_is_one_acknowledgement_to_the_other_session() {
 }
 
 #[test]
+fn a_session_that_was_not_listened_to_is_not_taken_for_silent() {
+    let mut bench = Bench::new(FRAMES_PER_S_MAX);
+    let client = bench.client("a");
+    let mut turn = Turn::new();
+    turn.now += Duration::from_secs(3_600);
+    let session = bench.session(&client);
+    // Something has come while it waited for room, and is read in the next turn.
+    session.readable(false);
+    session.on_time(&mut turn).unwrap();
+    session.read(&mut turn).unwrap();
+    turn.now += Duration::from_secs(3_600);
+    assert!(session.on_time(&mut turn).is_err(), "nothing more has come");
+}
+
+#[test]
 fn after_a_panic_the_next_session_reads_as_ever() {
     let mut turn = Turn::new();
     let panicked = unless_panicked(&mut turn, |turn| {
