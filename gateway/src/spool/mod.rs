@@ -29,6 +29,7 @@ use std::fs::TryLockError;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -52,6 +53,9 @@ pub use verify::{FINDINGS_MAX, Finding, FindingKind, Verification};
 const FILE_NAME: &str = "spool.sqlite";
 /// Locked while a gateway works on the folder: two of them would give out the same positions.
 const LOCK_NAME: &str = "spool.lock";
+/// How often the lock is tried: whoever only looks at a spool holds it for an instant.
+const LOCK_ATTEMPTS_MAX: u32 = 20;
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// The spool can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,14 +136,23 @@ impl SpoolLimits {
 
 /// Takes the folder for one process.
 fn lock(folder: &Path) -> Result<std::fs::File, SpoolError> {
+    lock_patiently(folder, || std::thread::sleep(LOCK_RETRY))
+}
+
+/// As [`lock`]; `pause` is called between attempts.
+fn lock_patiently(folder: &Path, mut pause: impl FnMut()) -> Result<std::fs::File, SpoolError> {
     let lock = std::fs::File::create(folder.join(LOCK_NAME)).map_err(|error| unusable(folder, error))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse {
-            folder: folder.display().to_string(),
-        }),
-        Err(TryLockError::Error(error)) => Err(unusable(folder, error)),
+    for attempt in 1..=LOCK_ATTEMPTS_MAX {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS_MAX => pause(),
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(error)) => return Err(unusable(folder, error)),
+        }
     }
+    Err(SpoolError::InUse {
+        folder: folder.display().to_string(),
+    })
 }
 
 fn unusable(folder: &Path, error: std::io::Error) -> SpoolError {
