@@ -1,16 +1,17 @@
 //! From registers to one owner's duty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use taraz_analytics::calendar::{BandKind, Jalali, Tariff, date_of_ms};
 use taraz_analytics::duty::{DutyDay, Estimate, Projection, coverage, missing_kwp, project};
+use taraz_analytics::solar::SolarError;
 use taraz_fleet::{Device, Fleet, Owner, Plant, Site};
 use taraz_telemetry::MeterRole;
 
 use super::ReportError;
 use super::shapes::{ConsumptionSource, MonthDuty, OwnerDuty, PlantYear, ProjectedYear, Range, SiteYear};
 use super::shares::Due;
-use super::sky::clear_sky_wh;
+use super::sky::clear_skies_wh;
 use super::year::{Counted, Year, commissioned_ms};
 use crate::accounts::{Account, account_for};
 use crate::store::{Archive, Register};
@@ -24,14 +25,44 @@ pub(super) struct Accounting<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) year: &'a Year,
     pub(super) now_ms: i64,
+    pub(super) of_owners: &'a OfOwners<'a>,
+    /// The registry's sites by their ids.
+    pub(super) sites: HashMap<&'a str, &'a Site>,
+}
+
+/// Whose plants are whose, with what they would generate under a clear sky.
+pub(super) struct OfOwners<'a>(HashMap<&'a str, Vec<(&'a Plant, Vec<f64>)>>);
+
+impl<'a> OfOwners<'a> {
+    /// The plants of every owner, or of one.
+    pub(super) fn of(fleet: &'a Fleet, year: &Year, owner: Option<&str>) -> Result<Self, SolarError> {
+        let asked = |plant: &&Plant| owner.is_none_or(|id| plant.owner == id);
+        let plants: Vec<&Plant> = fleet.plants.iter().filter(asked).collect();
+        let mut of_owners: HashMap<_, Vec<_>> = HashMap::new();
+        for (plant, clear_wh) in plants.iter().zip(clear_skies_wh(&plants, &year.days)?) {
+            let own = of_owners.entry(plant.owner.as_str()).or_default();
+            own.push((*plant, clear_wh));
+        }
+        Ok(Self(of_owners))
+    }
+
+    pub(super) fn has_plant(&self, owner: &str) -> bool {
+        self.0.contains_key(owner)
+    }
+
+    fn plants(&self, owner: &str) -> &[(&'a Plant, Vec<f64>)] {
+        self.0.get(owner).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// A plant of an owner.
 struct Made<'a> {
     plant: &'a Plant,
     counted: Counted,
+    /// When it began to generate, UTC ms.
+    since_ms: i64,
     /// Under a clear sky on each day of the year in Wh, as if it had stood all year.
-    clear_wh: Vec<f64>,
+    clear_wh: &'a [f64],
 }
 
 /// A site of an owner.
@@ -41,24 +72,27 @@ struct Used<'a> {
     counted: Counted,
 }
 
-impl Accounting<'_> {
+impl<'a> Accounting<'a> {
     /// One owner's account.
     pub(super) fn owner(&self, owner: &Owner, due: Due) -> Result<OwnerDuty, ReportError> {
         let mut plants = Vec::new();
-        for plant in self.fleet.plants.iter().filter(|plant| plant.owner == owner.id) {
+        for (plant, clear_wh) in self.of_owners.plants(&owner.id) {
+            let since_ms = commissioned_ms(plant);
             plants.push(Made {
                 plant,
-                counted: self.generated(plant)?,
-                clear_wh: clear_sky_wh(plant, &self.year.days)?,
+                counted: self.generated(plant, since_ms)?,
+                since_ms,
+                clear_wh,
             });
         }
-        let mut sites: BTreeMap<&str, Used<'_>> = BTreeMap::new();
+        let mut at_site: BTreeMap<&str, Vec<&Made<'_>>> = BTreeMap::new();
         for made in &plants {
-            let id = made.plant.site_id();
-            if let Some(site) = self.fleet.sites.iter().find(|site| site.id == id)
-                && !sites.contains_key(id)
-            {
-                sites.insert(id, self.consumed(site, &plants)?);
+            at_site.entry(made.plant.site_id()).or_default().push(made);
+        }
+        let mut sites: BTreeMap<&str, Used<'_>> = BTreeMap::new();
+        for (id, made) in &at_site {
+            if let Some(site) = self.sites.get(id) {
+                sites.insert(id, self.consumed(site, made)?);
             }
         }
         let sites: Vec<Used<'_>> = sites.into_values().collect();
@@ -67,8 +101,7 @@ impl Accounting<'_> {
     }
 
     /// What a plant's inverters counted.
-    fn generated(&self, plant: &Plant) -> Result<Counted, ReportError> {
-        let since_ms = commissioned_ms(plant);
+    fn generated(&self, plant: &Plant, since_ms: i64) -> Result<Counted, ReportError> {
         let mut parts = Vec::new();
         for (device, meter) in meters(plant, MeterRole::Inverter) {
             parts.push(
@@ -80,7 +113,7 @@ impl Accounting<'_> {
     }
 
     /// What a site consumed: by its consumption meters, else by the balance of its grid meters.
-    fn consumed<'f>(&self, site: &'f Site, plants: &[Made<'_>]) -> Result<Used<'f>, ReportError> {
+    fn consumed(&self, site: &'a Site, plants: &[&Made<'_>]) -> Result<Used<'a>, ReportError> {
         let here: Vec<&Plant> = self.fleet.plants_at(&site.id).collect();
         let used = |source, counted| Used {
             site,
@@ -100,12 +133,11 @@ impl Accounting<'_> {
             return Ok(used(ConsumptionSource::Unmetered, self.year.sum(&[])));
         }
         let exported = all(MeterRole::Grid, Register::Export)?;
-        let generated = plants.iter().filter(|made| made.plant.site_id() == site.id);
         let parts: Vec<(i64, &Counted)> = imported
             .iter()
             .map(|part| (1, part))
             .chain(exported.iter().map(|part| (-1, part)))
-            .chain(generated.map(|made| (1, &made.counted)))
+            .chain(plants.iter().map(|made| (1, &made.counted)))
             .collect();
         Ok(used(ConsumptionSource::Balance, self.year.sum(&parts)))
     }
@@ -160,7 +192,7 @@ impl Accounting<'_> {
 
     /// What a plant would generate on a day under a clear sky; nothing before it was commissioned.
     fn clear_wh(&self, made: &Made<'_>, day: usize) -> f64 {
-        if self.year.days[day].1 <= commissioned_ms(made.plant) {
+        if self.year.days[day].1 <= made.since_ms {
             0.0
         } else {
             made.clear_wh[day]
@@ -229,7 +261,7 @@ impl Accounting<'_> {
     ) -> Option<i64> {
         let peak_kw = plants.iter().map(|made| made.plant.peak_w()).sum::<u64>() as f64 / W_PER_KW;
         let standing_wh: f64 = (0..self.year.days.len()).map(clear_wh).sum();
-        let all_year_wh: f64 = plants.iter().flat_map(|made| &made.clear_wh).sum();
+        let all_year_wh: f64 = plants.iter().flat_map(|made| made.clear_wh).sum();
         if peak_kw <= 0.0 || standing_wh <= 0.0 {
             return None;
         }

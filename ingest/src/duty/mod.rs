@@ -70,16 +70,18 @@ pub fn duty_report(
             known: known.join(", "),
         });
     }
-    let has_plant = |id: &str| fleet.plants.iter().any(|plant| plant.owner == id);
+    let of_owners = account::OfOwners::of(fleet, &year, owner)?;
     let asked = fleet
         .owners
         .iter()
-        .filter(|one| owner.map_or_else(|| has_plant(&one.id), |id| one.id == id));
+        .filter(|one| owner.map_or_else(|| of_owners.has_plant(&one.id), |id| one.id == id));
     let accounting = account::Accounting {
         archive,
         fleet,
         year: &year,
         now_ms,
+        of_owners: &of_owners,
+        sites: fleet.sites.iter().map(|site| (site.id.as_str(), site)).collect(),
     };
     let owners = asked
         .map(|owner| accounting.owner(owner, shares::due(fleet, &table, owner, year.year)))

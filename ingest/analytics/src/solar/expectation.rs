@@ -1,9 +1,10 @@
 //! What a plant should make: the whole chain, array by array, behind one inverter rating.
 
+use super::position::Sun;
 use super::{
-    Atmosphere, ClearSky, INVERTER_EFFICIENCY, Place, SOLAR_CONSTANT_W_M2, SapmMount, SolarError,
-    SunPosition, Surface, absolute_air_mass, cell_faiman_c, cell_sapm_c, extraterrestrial_w_m2, haydavies,
-    ineichen, pvwatts_ac_w, pvwatts_dc_w, relative_air_mass, sun_position,
+    Atmosphere, ClearSky, INVERTER_EFFICIENCY, Place, SapmMount, SolarError, SunPosition, Surface,
+    absolute_air_mass, cell_faiman_c, cell_sapm_c, haydavies, ineichen, pvwatts_ac_w, pvwatts_dc_w,
+    relative_air_mass,
 };
 use crate::median::median;
 
@@ -97,8 +98,8 @@ pub struct Sky {
 /// As [`sun_position`].
 pub fn sky(site: &Site, time_ms: i64) -> Result<Sky, SolarError> {
     let air = Atmosphere::at_altitude(site.place.altitude_m);
-    let sun = sun_position(site.place, air, time_ms)?;
-    let outside_w_m2 = extraterrestrial_w_m2(time_ms, SOLAR_CONSTANT_W_M2);
+    let (sun, outside_w_m2) = Sun::with(time_ms, |sun| (sun.seen(site.place, air), sun.outside_w_m2))?;
+    let sun = sun?;
     let air_mass = relative_air_mass(sun.apparent_zenith_deg)
         .map(|relative| absolute_air_mass(relative, air.pressure_pa));
     let altitude_m = site.place.altitude_m;

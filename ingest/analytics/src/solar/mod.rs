@@ -9,6 +9,7 @@ mod clear_sky;
 mod expectation;
 mod plane;
 mod position;
+mod zenith;
 
 pub use array::{
     FAIMAN_U0, FAIMAN_U1, INVERTER_EFFICIENCY, LOSSES_DEFAULT, SAPM_OPEN_RACK_GLASS_GLASS, STC_CELL_C,
@@ -26,6 +27,7 @@ pub use plane::{ALBEDO_DEFAULT, Plane, Surface, haydavies, isotropic};
 pub use position::{
     Atmosphere, DELTA_T_S, Place, SEA_LEVEL_PA, SunPosition, extraterrestrial_w_m2, pressure_pa, sun_position,
 };
+pub use zenith::Zenith;
 
 /// Why the sun can't be computed.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

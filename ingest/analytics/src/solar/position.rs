@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 use solar_positioning::time::JulianDate;
 use solar_positioning::{Location, PreparedPositions, SolarPositions};
 
-use super::SolarError;
+use super::{SOLAR_CONSTANT_W_M2, SolarError};
 
 /// TT − UT in s, the value of the 2010s and 2020s within 3 s (below 1e-5° of the sun's place).
 pub const DELTA_T_S: f64 = 67.0;
@@ -91,32 +91,19 @@ pub fn pressure_pa(altitude_m: f64) -> f64 {
 /// # Errors
 /// When the place is not on the earth, or the year is outside −2000 to 6000.
 pub fn sun_position(place: Place, atmosphere: Atmosphere, time_ms: i64) -> Result<SunPosition, SolarError> {
-    let out_of_place = |_| SolarError::Place {
-        latitude_deg: place.latitude_deg,
-        longitude_deg: place.longitude_deg,
-        altitude_m: place.altitude_m,
-    };
-    let instant = Sun::remembered(time_ms)?;
-    let at = location(place.latitude_deg, place.longitude_deg);
-    let seen = instant
-        .prepared
-        .at(at, place.altitude_m, None)
-        .map_err(out_of_place)?;
-    let elevation_deg = 90.0 - seen.zenith_angle();
-    Ok(SunPosition {
-        zenith_deg: seen.zenith_angle(),
-        apparent_zenith_deg: seen.zenith_angle() - refraction_deg(elevation_deg, atmosphere),
-        azimuth_deg: seen.azimuth(),
-        equation_of_time_min: instant.equation_of_time_min,
-    })
+    Sun::with(time_ms, |sun| sun.seen(place, atmosphere))?
 }
 
 /// What of the sun is the same for every place.
 #[derive(Clone, Copy, Debug)]
-struct Sun {
+pub(super) struct Sun {
     time_ms: i64,
     prepared: PreparedPositions,
     equation_of_time_min: f64,
+    /// Where it stands, seen from the earth's middle: towards the equator at Greenwich, at 90° E, and the pole; of length 1.
+    pub(super) direction: [f64; 3],
+    /// What comes in at the top of the atmosphere, in W/m².
+    pub(super) outside_w_m2: f64,
 }
 
 /// Instants that each thread remembers: a fleet is computed plant by plant, each at the same instants, and the terms of an instant (some
@@ -132,23 +119,40 @@ thread_local! {
 }
 
 impl Sun {
-    /// The same value as [`Self::at`]: it depends on the instant alone.
-    fn remembered(time_ms: i64) -> Result<Self, SolarError> {
+    /// What `look` makes of the sun of an instant: the same value as of [`Self::at`], which depends on the instant alone. `look` must not
+    /// ask for another one.
+    pub(super) fn with<T>(time_ms: i64, look: impl FnOnce(&Self) -> T) -> Result<T, SolarError> {
         SUNS.with_borrow_mut(|suns| {
             if suns.is_empty() {
                 suns.resize(REMEMBERED, None);
             }
-            let slot = suns.get_mut(slot_of(time_ms));
-            if let Some(known) = slot.as_ref().and_then(|slot| **slot)
-                && known.time_ms == time_ms
-            {
-                return Ok(known);
-            }
-            let sun = Self::at(time_ms)?;
-            if let Some(slot) = slot {
-                *slot = Some(sun);
-            }
-            Ok(sun)
+            let slot = &mut suns[slot_of(time_ms)];
+            let sun = match slot {
+                Some(known) if known.time_ms == time_ms => known,
+                _ => slot.insert(Self::at(time_ms)?),
+            };
+            Ok(look(sun))
+        })
+    }
+
+    /// As it is seen from a place, through the air there.
+    pub(super) fn seen(&self, place: Place, atmosphere: Atmosphere) -> Result<SunPosition, SolarError> {
+        let out_of_place = |_| SolarError::Place {
+            latitude_deg: place.latitude_deg,
+            longitude_deg: place.longitude_deg,
+            altitude_m: place.altitude_m,
+        };
+        let at = location(place.latitude_deg, place.longitude_deg);
+        let seen = self
+            .prepared
+            .at(at, place.altitude_m, None)
+            .map_err(out_of_place)?;
+        let elevation_deg = 90.0 - seen.zenith_angle();
+        Ok(SunPosition {
+            zenith_deg: seen.zenith_angle(),
+            apparent_zenith_deg: seen.zenith_angle() - refraction_deg(elevation_deg, atmosphere),
+            azimuth_deg: seen.azimuth(),
+            equation_of_time_min: self.equation_of_time_min,
         })
     }
 
@@ -161,10 +165,19 @@ impl Sun {
             .map_err(out_of_time)?;
         // At the pole parallax does not turn the azimuth: it is 180° + Greenwich's hour angle of the sun.
         let pole = prepared.at(location(90.0, 0.0), 0.0, None).map_err(out_of_time)?;
+        let hour_angle_deg = pole.azimuth() - 180.0;
+        let (sin_declination, cos_declination) = prepared.declination().to_radians().sin_cos();
+        let (sin_hour, cos_hour) = hour_angle_deg.to_radians().sin_cos();
         Ok(Self {
             time_ms,
             prepared,
-            equation_of_time_min: equation_of_time_min(&julian, pole.azimuth() - 180.0),
+            equation_of_time_min: equation_of_time_min(&julian, hour_angle_deg),
+            direction: [
+                cos_declination * cos_hour,
+                -cos_declination * sin_hour,
+                sin_declination,
+            ],
+            outside_w_m2: extraterrestrial_w_m2(time_ms, SOLAR_CONSTANT_W_M2),
         })
     }
 }
