@@ -14,6 +14,7 @@ mod committer;
 mod durable;
 mod fair;
 mod inspect;
+mod lock;
 mod log;
 mod quarantine;
 mod queue;
@@ -25,11 +26,9 @@ mod table;
 mod transfer;
 mod verify;
 
-use std::fs::TryLockError;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -39,6 +38,7 @@ use crate::validate::Fingerprints;
 use committer::Committer;
 pub(crate) use durable::{Done, Durable, Receipt, durable_channel};
 pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, SpoolFile, SpoolListing};
+use lock::{LOCK_NAME, lock};
 pub use quarantine::{Quarantine, QuarantinedItem};
 use queue::{QUEUE_BYTES_MAX, Queue, Removal};
 pub(crate) use queue::{Room, Submission};
@@ -51,11 +51,6 @@ pub use verify::{FINDINGS_MAX, Finding, FindingKind, Verification};
 
 /// The spool's file in the data folder.
 const FILE_NAME: &str = "spool.sqlite";
-/// Locked while a gateway works on the folder: two of them would give out the same positions.
-const LOCK_NAME: &str = "spool.lock";
-/// How often the lock is tried: whoever only looks at a spool holds it for an instant.
-const LOCK_ATTEMPTS_MAX: u32 = 20;
-const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// The spool can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,27 +127,6 @@ impl SpoolLimits {
             table: TableLimits::default(),
         }
     }
-}
-
-/// Takes the folder for one process.
-fn lock(folder: &Path) -> Result<std::fs::File, SpoolError> {
-    lock_patiently(folder, || std::thread::sleep(LOCK_RETRY))
-}
-
-/// As [`lock`]; `pause` is called between attempts.
-fn lock_patiently(folder: &Path, mut pause: impl FnMut()) -> Result<std::fs::File, SpoolError> {
-    let lock = std::fs::File::create(folder.join(LOCK_NAME)).map_err(|error| unusable(folder, error))?;
-    for attempt in 1..=LOCK_ATTEMPTS_MAX {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if attempt < LOCK_ATTEMPTS_MAX => pause(),
-            Err(TryLockError::WouldBlock) => break,
-            Err(TryLockError::Error(error)) => return Err(unusable(folder, error)),
-        }
-    }
-    Err(SpoolError::InUse {
-        folder: folder.display().to_string(),
-    })
 }
 
 fn unusable(folder: &Path, error: std::io::Error) -> SpoolError {
@@ -303,5 +277,7 @@ mod damage_tests;
 mod fair_tests;
 #[cfg(test)]
 mod quarantine_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

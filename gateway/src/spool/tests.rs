@@ -409,25 +409,6 @@ fn a_folder_belongs_to_one_gateway() {
 }
 
 #[test]
-fn somebody_who_only_looks_keeps_no_gateway_from_starting() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut looking = Some(lock(folder.path()).unwrap());
-    let mut pauses = 0;
-    let locked = lock_patiently(folder.path(), || {
-        pauses += 1;
-        if pauses == 2 {
-            looking = None;
-        }
-    });
-    assert!(locked.is_ok());
-    assert_eq!(pauses, 2);
-    let mut pauses = 0;
-    let again = lock_patiently(folder.path(), || pauses += 1);
-    assert!(matches!(again, Err(SpoolError::InUse { .. })));
-    assert_eq!(pauses, LOCK_ATTEMPTS_MAX - 1, "bounded");
-}
-
-#[test]
 fn another_schema_is_refused_by_name() {
     let mut bench = Bench::new(1 << 20);
     bench.close();

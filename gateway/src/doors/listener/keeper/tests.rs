@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::spool::testing::HeldCommits;
 use crate::spool::{Room, Spool, SpoolLimits};
 use crate::time::now_ms;
 use crate::validate::{Fingerprints, Refusals, Validator};
@@ -161,11 +162,8 @@ impl Bench {
     }
 
     /// Keeps the spool from committing until it is dropped.
-    fn hold_commits(&self) -> rusqlite::Connection {
-        let connection = rusqlite::Connection::open(self.folder.path().join("spool.sqlite")).unwrap();
-        connection.busy_timeout(DEADLINE).unwrap();
-        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        connection
+    fn hold_commits(&self) -> HeldCommits {
+        HeldCommits::hold(self.folder.path(), DEADLINE)
     }
 
     fn session(&mut self, client: &Client) -> &mut Session<ProtocolCore> {
