@@ -230,6 +230,13 @@ fn synchronous() -> &'static str {
     "FULL"
 }
 
+/// How a file of this schema describes its tables, as far as it does.
+pub(super) fn described(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
+    let mut statement = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")?;
+    let tables = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    tables.collect()
+}
+
 pub(super) fn make_empty(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::Connection;
 use serde::Serialize;
 use taraz_telemetry::{DeviceId, Records};
 
 use super::SpoolError;
 use super::inspect::{SpoolFile, failed};
-use super::table::{StoredRow, unsigned};
+use super::table::{StoredRow, described, make_empty, unsigned};
 
 /// Findings that are told; all of them are counted.
 pub const FINDINGS_MAX: usize = 1_000;
@@ -169,6 +170,12 @@ impl SpoolFile {
             if what != "ok" {
                 found.file(what);
             }
+        }
+        // Its check takes a table as it is described; with a column of another name no row can be asked for.
+        let expected = Connection::open_in_memory()?;
+        make_empty(&expected)?;
+        if described(&self.connection)? != described(&expected)? {
+            found.file("its tables are not described as they were made".to_owned());
         }
         Ok(())
     }
