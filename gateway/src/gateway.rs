@@ -79,6 +79,8 @@ pub struct View {
     refusals: Arc<Refusals>,
     hub: Arc<Hub>,
     spool: Arc<Spool>,
+    /// The broker is the only door.
+    broker_alone: bool,
 }
 
 impl Gateway {
@@ -128,6 +130,7 @@ impl Gateway {
             doors.spawn(listener.run());
         }
         if let Some(broker) = &config.broker {
+            metrics.show_broker(registry)?;
             doors.spawn(Broker::new(broker, door.clone()).run());
         }
         let forward = Forward::new(Arc::clone(&spool), uplink, metrics.clone(), door.stop.clone());
@@ -139,6 +142,7 @@ impl Gateway {
                 refusals,
                 hub,
                 spool,
+                broker_alone: config.mqtt_listen.is_none(),
             },
             ended,
         })
@@ -199,14 +203,20 @@ impl View {
         self.refusals.samples()
     }
 
-    /// Why nothing is acknowledged at the moment; `None` when all is well.
+    /// Why nothing is taken in or acknowledged at the moment; `None` when all is well. A broker that can't be reached is a reason
+    /// only where it is the only door: devices at the gateway's own listener are served without it.
     #[must_use]
     pub fn not_ready(&self) -> Option<&'static str> {
         if self.spool.has_ended() {
             return Some("the spool has ended");
         }
-        (self.metrics.blocked.get() != 0)
-            .then_some("the spool is full or its disk fails: nothing is acknowledged")
+        if self.metrics.blocked.get() != 0 {
+            return Some("the spool is full or its disk fails: nothing is acknowledged");
+        }
+        (self.broker_alone && !self.metrics.is_broker_connected()).then_some(
+            "no subscribed session with the broker, the only door: no reading comes in; see that the broker runs and lets \
+             this gateway in (gateway.broker), the log names the error",
+        )
     }
 
     /// The last state of each device that stated one: id, state, UTC ms.

@@ -30,6 +30,7 @@ pub struct Metrics {
     batches: IntCounterVec,
     rejected_connects: IntCounterVec,
     sessions_ended: IntCounterVec,
+    /// `gateway_broker_connected`: registered by [`Metrics::show_broker`] alone.
     broker_connected: IntGauge,
 }
 
@@ -206,9 +207,9 @@ impl Metrics {
                 "MQTT sessions at the listener that ended, by reason",
                 "reason",
             )?,
-            broker_connected: register.gauge(
+            broker_connected: IntGauge::new(
                 "gateway_broker_connected",
-                "1 while the session with the external broker stands",
+                "1 while the session with the external broker stands and is subscribed; absent where none is configured",
             )?,
         };
         for result in FrameResult::ALL {
@@ -252,8 +253,17 @@ impl Metrics {
         self.sessions_ended.with_label_values(&[reason.as_str()]).inc();
     }
 
+    /// Shows `gateway_broker_connected`: where no broker is configured, its absence says so, and no alert fires.
+    pub(crate) fn show_broker(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.broker_connected.clone()))
+    }
+
     pub(crate) fn broker_connected(&self, connected: bool) {
         self.broker_connected.set(connected.into());
+    }
+
+    pub(crate) fn is_broker_connected(&self) -> bool {
+        self.broker_connected.get() != 0
     }
 }
 

@@ -115,6 +115,49 @@ async fn frames_come_and_acknowledgements_go_through_a_broker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_only_a_broker_feeds_is_not_ready_without_it() {
+    let mut mosquitto = Mosquitto::start();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), through(mosquitto.port)).await;
+    let ready = || rig.gateway.view().not_ready().is_none();
+    until("ready with the broker", ready).await;
+    mosquitto.kill();
+    until("not ready without it", || !ready()).await;
+    let reason = rig.gateway.view().not_ready().unwrap();
+    assert!(
+        reason.contains("broker") && reason.contains("no reading comes in"),
+        "{reason}"
+    );
+    assert_eq!(rig.metric("gateway_broker_connected"), 0);
+    mosquitto.up();
+    until("ready again", ready).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_makes_no_gateway_unready_that_has_its_own_door() {
+    let mosquitto = Mosquitto::start();
+    let both = |config: &mut Config| {
+        let own = config.mqtt_listen;
+        through(mosquitto.port)(config);
+        config.mqtt_listen = own;
+    };
+    let rig = Rig::with(Arc::new(tempfile::tempdir().unwrap()), Recorder::default(), both).await;
+    connected(&rig).await;
+    drop(mosquitto);
+    until("the session is over", || {
+        rig.metric("gateway_broker_connected") == 0
+    })
+    .await;
+    assert_eq!(rig.gateway.view().not_ready(), None);
+    // Without any broker there is nothing to be connected to, and nothing to raise an alarm about.
+    let alone = Rig::start().await;
+    let shown = prometheus::TextEncoder::new()
+        .encode_to_string(&alone.registry.gather())
+        .unwrap();
+    assert!(!shown.contains("gateway_broker_connected"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_broker_hears_nothing_before_the_commit_has_returned() {
     let mosquitto = Mosquitto::start();
     let folder = Arc::new(tempfile::tempdir().unwrap());
