@@ -24,6 +24,8 @@ const MEASURED_INDEX_MAX: f64 = 1.5;
 #[derive(Clone, Debug)]
 pub(crate) struct QuarterSky {
     start_ms: i64,
+    /// Night: there is no sky to look at then.
+    is_dark: bool,
     skies: Vec<Sky>,
 }
 
@@ -43,16 +45,23 @@ pub(crate) struct QuarterExpectation {
 
 impl QuarterSky {
     pub(crate) fn over(model: &PlantModel, start_ms: i64) -> Self {
-        let parts = (0..PARTS as i64).map(|part| start_ms + part * PART_MS + PART_MS / 2);
+        let parts = || (0..PARTS as i64).map(|part| start_ms + part * PART_MS + PART_MS / 2);
+        let is_dark = parts().all(|at_ms| model.is_surely_dark(at_ms));
+        let skies = if is_dark {
+            Vec::new()
+        } else {
+            parts().filter_map(|at_ms| model.sky(at_ms)).collect()
+        };
         Self {
             start_ms,
-            skies: parts.filter_map(|at_ms| model.sky(at_ms)).collect(),
+            is_dark,
+            skies,
         }
     }
 
     /// The sun is below the horizon throughout.
     pub(crate) fn is_night(&self) -> bool {
-        self.skies.len() == PARTS && self.skies.iter().all(|sky| sky.clear.ghi_w_m2 <= 0.0)
+        self.is_dark || self.skies.len() == PARTS && self.skies.iter().all(|sky| sky.clear.ghi_w_m2 <= 0.0)
     }
 
     /// Energy under a clear sky in Wh.
@@ -141,6 +150,7 @@ impl QuarterSky {
         }
         let instant = Self {
             start_ms: at_ms - QUARTER_MS / 2,
+            is_dark: false,
             skies: vec![*sky; PARTS],
         };
         let expected = instant.expect(model, measured, neighbours_index);
@@ -228,6 +238,25 @@ mod tests {
             (expected.expected_wh, expected.method),
             (Some(0.0), Some(ExpectationMethod::Night))
         );
+    }
+
+    #[test]
+    fn nights_that_are_not_looked_at_are_those_of_a_whole_day_of_skies() {
+        let model = model();
+        let mut dark = 0;
+        for quarter in 0..96 {
+            let start_ms = (NOON_MS / QUARTER_MS + quarter) * QUARTER_MS;
+            let sky = QuarterSky::over(&model, start_ms);
+            let middles = (0..PARTS as i64).map(|part| start_ms + part * PART_MS + PART_MS / 2);
+            let is_night = middles
+                .into_iter()
+                .all(|at_ms| model.sky(at_ms).unwrap().clear.ghi_w_m2 <= 0.0);
+            assert_eq!(sky.is_night(), is_night, "{start_ms}");
+            assert!(!is_night || sky.clear_wh(&model) == 0.0, "{start_ms}");
+            dark += usize::from(sky.is_dark);
+        }
+        // About 9 hours and a quarter in June.
+        assert!((33..=37).contains(&dark), "{dark}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) use peers::{PeerPlant, peer_ratios};
 pub(crate) use periods::{PeriodStep, periods, quarters_of};
 pub(crate) use phases::phase_imbalance;
 pub(crate) use strings::{InverterInputs, input_power_w, string_imbalances};
-pub(crate) use sun::elevation_deg;
+pub(crate) use sun::{elevation_deg, is_sun_below};
 pub(crate) use taraz_analytics::energy::{INTERVAL_MS as QUARTER_MS, RATED_POWER_PERCENT_MAX, quarter_of};
 pub(crate) use taraz_analytics::solar::Place;
 pub(crate) use weather::{InverterQuarters, Measured, SensorQuarters};

@@ -3,7 +3,7 @@
 use taraz_analytics::calendar::date_of_ms;
 use taraz_analytics::solar::{
     ALBEDO_DEFAULT, Array, CellModel, LOSSES_DEFAULT, Place, SAPM_OPEN_RACK_GLASS_GLASS, Site, Sky, Surface,
-    System, TURBIDITY_DEFAULT, Weather, pvwatts_losses, sky,
+    System, TURBIDITY_DEFAULT, Weather, Zenith, pvwatts_losses, sky,
 };
 use taraz_fleet::{Fleet, Plant};
 
@@ -20,6 +20,7 @@ const WIND_M_S: f64 = 1.0;
 pub(crate) struct PlantModel {
     pub(crate) place: Place,
     pub(crate) system: System,
+    zenith: Zenith,
     turbidity: [f64; 12],
     air_c: [f64; 12],
 }
@@ -36,9 +37,15 @@ impl PlantModel {
         Self {
             place: place_of(plant),
             system: system_of(plant),
+            zenith: Zenith::of(place_of(plant)),
             turbidity: turbidity.unwrap_or(TURBIDITY_DEFAULT.0),
             air_c: air_c.unwrap_or(AIR_DEFAULT_C),
         }
+    }
+
+    /// [`Self::sky`] would be dark; false says nothing. Far cheaper.
+    pub(crate) fn is_surely_dark(&self, time_ms: i64) -> bool {
+        self.zenith.is_surely_dark(time_ms).unwrap_or(false)
     }
 
     /// Sun and clear sky over the plant; `None` outside the sun's calendar (years −2000 to 6000).

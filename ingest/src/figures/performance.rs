@@ -5,12 +5,13 @@
 
 use taraz_analytics::performance::{Interval, Plant as Rated, Report, report};
 use taraz_analytics::sampling::GAP_MS_MAX;
+use taraz_analytics::solar::Zenith;
 use taraz_fleet::Plant;
 use taraz_telemetry::{MeterAddress, MeterRole, Quantities};
 
 use super::expectation::sensor_of;
 use crate::analytics::{
-    Contribution, InverterQuarters, Measured, Place, QUARTER_H, SensorQuarters, elevation_deg, place_of,
+    Contribution, InverterQuarters, Measured, Place, QUARTER_H, SensorQuarters, is_sun_below, place_of,
     quarters_of, whole_wh,
 };
 use crate::store::{ReadResult, Snapshot, Store, StoreError};
@@ -104,6 +105,7 @@ fn intervals_of(
     made: &[Vec<Contribution>],
 ) -> Vec<Interval> {
     let place = place_of(plant);
+    let zenith = Zenith::of(place);
     let inverters = &measured.inverters;
     let of_quarter = |(at, &(start_ms, end_ms)): (usize, &(i64, i64))| {
         let ac_wh = whole_wh(&made[at]);
@@ -115,7 +117,7 @@ fn intervals_of(
             .map_or_else(Measured::default, |sensor| sensor.quarter(at));
         let plane_w_m2 = sensor.plane_w_m2;
         // In the dark an inverter sleeps and says nothing: it is not down, nobody asks it to run, and nothing flows.
-        let is_dark = is_night(place, start_ms, end_ms);
+        let is_dark = is_night(place, &zenith, start_ms, end_ms);
         let is_weak = is_dark || plane_w_m2.is_some_and(|plane| plane < IRRADIANCE_MIN_W_M2);
         Interval {
             plane_w_m2,
@@ -180,10 +182,10 @@ fn measured(snapshot: &Snapshot<'_>, plant: &Plant, quarters: &[(i64, i64)]) -> 
     Ok(found)
 }
 
-fn is_night(place: Place, start_ms: i64, end_ms: i64) -> bool {
+fn is_night(place: Place, zenith: &Zenith, start_ms: i64, end_ms: i64) -> bool {
     [start_ms, end_ms]
         .into_iter()
-        .all(|at_ms| elevation_deg(place, at_ms) < NIGHT_DEG)
+        .all(|at_ms| is_sun_below(place, zenith, NIGHT_DEG, at_ms))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::deliver::{Outcome, deliver};
 use super::influx::{Influx, encode_point};
-use super::plan::{Closed, Followers, Job, JobKind, day_jobs, plan, quarter_jobs};
+use super::plan::{Closed, Followers, Job, JobKind, by_district, day_jobs, plan, quarter_jobs};
 use super::status::{SinkStatus, What};
 use super::{BATCH_LINES_MAX, Interrupted};
 use crate::analytics::{QUARTER_MS, day_start_ms, quarter_of};
@@ -99,7 +99,6 @@ impl FigureSink {
             ..Done::default()
         };
         let fleet = self.store.fleet();
-        let all: Vec<usize> = (0..fleet.sites.len()).collect();
         match next {
             Next::Nothing => return Ok(false),
             Next::Changes { after } => {
@@ -127,7 +126,8 @@ impl FigureSink {
                 return Ok(behind.revision < taken);
             }
             Next::Days { from_ms, to_ms } => {
-                self.send(day_jobs(&all, from_ms, to_ms), cancel).await?;
+                self.send(day_jobs(&all_sites(fleet), from_ms, to_ms), cancel)
+                    .await?;
                 let closed_ms = Some(to_ms);
                 self.store.exported(Done { closed_ms, ..done }).await?;
             }
@@ -221,7 +221,7 @@ pub fn figure_lines(
     to_ms: i64,
     mut each: impl FnMut(&[String]),
 ) -> Result<(), StoreError> {
-    let all: Vec<usize> = (0..store.fleet().sites.len()).collect();
+    let all = all_sites(store.fleet());
     let is_days = [from_ms, to_ms]
         .iter()
         .all(|&time_ms| day_start_ms(time_ms) == time_ms);
@@ -241,6 +241,12 @@ pub fn figure_lines(
         each(&lines(&points, &Revisions::new()));
     }
     Ok(())
+}
+
+fn all_sites(fleet: &Fleet) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..fleet.sites.len()).collect();
+    by_district(fleet, &mut all);
+    all
 }
 
 /// Where the local days that are over at an instant end, UTC ms.
@@ -277,12 +283,20 @@ fn next(store: &Store, sink: &str, facts: &[i64], now_ms: i64) -> Result<(Next, 
 
 /// What the registry says that figures of each site follow from, as a number.
 fn facts_of(fleet: &Fleet) -> Vec<i64> {
+    // Each once, though a plant is the neighbour of many.
+    let texts: HashMap<&str, String> = fleet
+        .plants
+        .iter()
+        .map(|plant| (plant.id.as_str(), format!("{plant:?}")))
+        .collect();
     let of_site = |site: &Site| {
         let mut hasher = DefaultHasher::new();
         FIGURES_VERSION.hash(&mut hasher);
         for plant in fleet.plants_at(&site.id) {
             for one in neighbours(fleet, plant).into_iter().chain([plant]) {
-                format!("{one:?}").hash(&mut hasher);
+                if let Some(text) = texts.get(one.id.as_str()) {
+                    text.hash(&mut hasher);
+                }
             }
             let district = fleet
                 .districts

@@ -117,10 +117,12 @@ pub(super) fn plan(
             sites_of(&mut days, stretch).push(site);
         }
     }
-    for (stretch, sites) in quarters {
+    for (stretch, mut sites) in quarters {
+        by_district(fleet, &mut sites);
         plan.jobs.extend(quarter_jobs(&sites, stretch));
     }
-    for (stretch, sites) in days {
+    for (stretch, mut sites) in days {
+        by_district(fleet, &mut sites);
         plan.jobs.extend(day_jobs(
             &sites,
             stretch.first * QUARTER_MS,
@@ -142,6 +144,17 @@ fn days_within(stretch: Quarters, days_ms: i64) -> Option<Quarters> {
         first: from_ms / QUARTER_MS,
         last: to_ms / QUARTER_MS - 1,
     })
+}
+
+/// Puts the sites of a district next to each other, so that one job has most of the neighbours that tell their sky.
+pub(super) fn by_district(fleet: &Fleet, sites: &mut [usize]) {
+    sites.sort_by_cached_key(|&at| {
+        let plant = fleet
+            .sites
+            .get(at)
+            .and_then(|site| fleet.plants_at(&site.id).next());
+        (plant.map(|plant| plant.district.as_str()), at)
+    });
 }
 
 /// Quarter-hours of sites.

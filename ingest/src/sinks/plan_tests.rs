@@ -84,3 +84,34 @@ fn many_sites_are_cut_into_jobs() {
     assert_eq!((jobs.len(), sent), (3, sites));
     assert_eq!(day_jobs(&[0], from_ms, from_ms), []);
 }
+
+#[test]
+fn sites_of_a_district_are_next_to_each_other_in_jobs() {
+    let mut fleet = fleet().as_ref().clone();
+    let mut other = fleet.districts[0].clone();
+    other.id = "b".to_owned();
+    fleet.districts.push(other);
+    for plant in fleet.plants.iter_mut().step_by(2) {
+        plant.district = "b".to_owned();
+    }
+    let mut sites = vec![2, 0, 3, 1];
+    by_district(&fleet, &mut sites);
+    let districts: Vec<&str> = sites
+        .iter()
+        .map(|&at| {
+            fleet
+                .plants_at(&fleet.sites[at].id)
+                .next()
+                .unwrap()
+                .district
+                .as_str()
+        })
+        .collect();
+    assert_eq!(
+        districts.windows(2).filter(|pair| pair[0] != pair[1]).count(),
+        1,
+        "{districts:?}"
+    );
+    sites.sort_unstable();
+    assert_eq!(sites, [0, 1, 2, 3]);
+}

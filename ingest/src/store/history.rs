@@ -181,17 +181,17 @@ fn readings_of_day(
     let mut readings = Vec::new();
     while let Some(row) = rows.next()? {
         let run = Run::read(row)?;
-        run.check()?;
-        let overlapping = run.records().filter(|record| times_ms.contains(&record.time_ms));
-        readings.extend(overlapping.map(|record| {
-            PlacedReading::new(
-                run.boot,
-                record.sequence,
-                record.time_ms,
-                run.received_ms,
-                record.reading,
-            )
-        }));
+        run.each_record(|record| {
+            if times_ms.contains(&record.time_ms) {
+                readings.push(PlacedReading::new(
+                    run.boot,
+                    record.sequence,
+                    record.time_ms,
+                    run.received_ms,
+                    record.reading,
+                ));
+            }
+        })?;
     }
     let sql = format!(
         "SELECT {} FROM chunk WHERE device = ? AND day = ? AND to_ms >= ? AND from_ms < ?",

@@ -117,10 +117,16 @@ impl Run {
 
     /// Whether every record of it can be read.
     pub(super) fn check(&self) -> Result<(), Damaged> {
+        self.each_record(|_| ())
+    }
+
+    /// Every record of it to `each`, unpacked once; an error when not all of them can be read, then `each` has got those in front.
+    pub(super) fn each_record(&self, mut each: impl FnMut(RunRecord<'_>)) -> Result<(), Damaged> {
         let (mut count, mut len) = (0_u64, 0);
         for record in self.records() {
             count += 1;
             len += record.bytes.len();
+            each(record);
         }
         if count == u64::from(self.count) && len == self.bytes.len() {
             return Ok(());

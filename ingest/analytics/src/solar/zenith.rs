@@ -3,8 +3,10 @@
 use super::position::Sun;
 use super::{Place, SolarError};
 
-/// The sine of −1°: below that no refraction is applied (SPA §3.14.2 ends it at −0.83°), and the 0.003° of parallax that a direction from the
-/// earth's middle leaves out don't matter.
+/// The sun's direction is that from the earth's middle: from a place it stands lower by its parallax, at most 0.0025°. Four times that is left
+/// open, in degrees.
+const OPEN_DEG: f64 = 0.01;
+/// The sine of −1°: below that elevation no refraction is applied (SPA §3.14.2 ends it at −0.83°), so that nothing comes in.
 const SIN_DARK: f64 = -0.017_452_406_437_283_51;
 
 /// Which way is up at a place.
@@ -24,14 +26,33 @@ impl Zenith {
         ])
     }
 
-    /// The sun is more than a degree below the horizon at `time_ms` (UTC ms): [`sky`](super::sky) would be dark. False says nothing.
+    /// The sun is more than a degree below the horizon at `time_ms` (UTC ms): [`sky`](super::sky) is dark. False says nothing.
     ///
     /// # Errors
     /// When the year is outside −2000 to 6000.
     pub fn is_surely_dark(&self, time_ms: i64) -> Result<bool, SolarError> {
+        Ok(self.sin_elevation(time_ms)? < SIN_DARK)
+    }
+
+    /// Whether the sun's geometric elevation at `time_ms` (UTC ms) is below `elevation_deg`, −89 to 89; `None` within 0.01° of it, where
+    /// only [`sun_position`](super::sun_position) can say so.
+    ///
+    /// # Errors
+    /// When the year is outside −2000 to 6000.
+    pub fn is_below(&self, elevation_deg: f64, time_ms: i64) -> Result<Option<bool>, SolarError> {
+        let sin_elevation = self.sin_elevation(time_ms)?;
+        let sin = |degrees: f64| degrees.to_radians().sin();
+        if sin_elevation < sin(elevation_deg - OPEN_DEG) {
+            return Ok(Some(true));
+        }
+        Ok((sin_elevation > sin(elevation_deg + OPEN_DEG)).then_some(false))
+    }
+
+    /// Of the sun as the earth's middle sees it.
+    fn sin_elevation(&self, time_ms: i64) -> Result<f64, SolarError> {
         let [x, y, z] = self.0;
         Sun::with(time_ms, |sun| {
-            x * sun.direction[0] + y * sun.direction[1] + z * sun.direction[2] < SIN_DARK
+            x * sun.direction[0] + y * sun.direction[1] + z * sun.direction[2]
         })
     }
 }
