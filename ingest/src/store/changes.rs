@@ -13,6 +13,7 @@ use taraz_analytics::sampling::GAP_MS_MAX;
 use taraz_telemetry::MeterAddress;
 
 use crate::analytics::quarter_of;
+use crate::keys::KeyMap;
 
 /// The most rows of a device that no sink has taken; more are joined.
 const MARKS_MAX: usize = 8;
@@ -110,8 +111,22 @@ pub(super) struct Changes {
     untaken: HashMap<i64, Vec<Mark>>,
     /// What this transaction has touched, by device.
     touched: BTreeMap<i64, Stretches>,
-    /// The newest reading of each meter, as far as one came since the start, UTC ms.
-    newest_ms: HashMap<(i64, MeterAddress), i64>,
+    /// What was touched last: mostly it holds what is touched next.
+    last: Option<(i64, Quarters)>,
+    /// Counts what is written: what a meter has touched before that is no longer in `touched`.
+    written: u64,
+    /// Each meter of which a reading came since the start.
+    meters: KeyMap<(i64, MeterAddress), Seen>,
+}
+
+/// What came of a meter.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The newest of its readings, UTC ms.
+    newest_ms: i64,
+    /// What its last reading touched, and when that was.
+    touched: Quarters,
+    written: u64,
 }
 
 impl Changes {
@@ -129,6 +144,7 @@ impl Changes {
     pub(super) fn want(&mut self, wanted: bool) {
         self.wanted = wanted;
         self.untaken.clear();
+        self.forget_last();
     }
 
     pub(super) const fn end(&self) -> i64 {
@@ -153,9 +169,12 @@ impl Changes {
     }
 
     pub(super) fn touch_quarters(&mut self, device: i64, quarters: Quarters) {
-        if self.wanted {
-            self.touched.entry(device).or_default().add(quarters);
+        let is_there = |(of, last): (i64, Quarters)| of == device && last.holds(quarters);
+        if !self.wanted || self.last.is_some_and(is_there) {
+            return;
         }
+        self.touched.entry(device).or_default().add(quarters);
+        self.last = Some((device, quarters));
     }
 
     /// A reading came to count: means go straight from one reading of a meter to the next, over at most [`GAP_MS_MAX`].
@@ -163,15 +182,30 @@ impl Changes {
         if !self.wanted {
             return;
         }
-        let newest_ms = self.newest_ms.get(&(device, meter)).copied();
+        let seen = self.meters.get(&(device, meter)).copied();
+        let newest_ms = seen.map(|seen| seen.newest_ms);
         let (from_ms, to_ms) = match newest_ms {
             Some(newest_ms) if newest_ms <= time_ms => (newest_ms.max(time_ms - GAP_MS_MAX), time_ms),
             _ => (time_ms - GAP_MS_MAX, time_ms + GAP_MS_MAX),
         };
-        if newest_ms.is_none_or(|newest_ms| newest_ms < time_ms) {
-            self.newest_ms.insert((device, meter), time_ms);
-        }
-        self.touch(device, from_ms, to_ms);
+        let quarters = Quarters {
+            first: quarter_of(from_ms),
+            last: quarter_of(to_ms),
+        };
+        // Most readings lie in the quarter-hours of the one before.
+        let touched = match seen {
+            Some(seen) if seen.written == self.written && seen.touched.holds(quarters) => seen.touched,
+            _ => {
+                self.touch_quarters(device, quarters);
+                quarters
+            }
+        };
+        let now = Seen {
+            newest_ms: newest_ms.map_or(time_ms, |newest_ms| newest_ms.max(time_ms)),
+            touched,
+            written: self.written,
+        };
+        self.meters.insert((device, meter), now);
     }
 
     /// A reading counts no more, or not there.
@@ -182,10 +216,18 @@ impl Changes {
     /// Forgets what was touched, but of these devices: what was done came out as it was.
     pub(super) fn keep_of(&mut self, is_kept: impl Fn(i64) -> bool) {
         self.touched.retain(|&device, _| is_kept(device));
+        self.forget_last();
+    }
+
+    /// What was touched before is perhaps no longer in `touched`.
+    const fn forget_last(&mut self) {
+        self.last = None;
+        self.written += 1;
     }
 
     /// Writes what was touched; to be called in the transaction that touched it.
     pub(super) fn write(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        self.forget_last();
         for (device, stretches) in std::mem::take(&mut self.touched) {
             for quarters in stretches.into_sorted() {
                 self.mark(connection, device, quarters)?;
@@ -262,4 +304,52 @@ pub(super) fn join_rows(connection: &Connection, after: i64, to: i64) -> rusqlit
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analytics::QUARTER_MS;
+
+    /// Device, first and last quarter-hour of every row.
+    fn rows(connection: &Connection) -> Vec<(i64, i64, i64)> {
+        let mut rows = connection
+            .prepare("SELECT device, first, last FROM changed ORDER BY revision")
+            .unwrap();
+        let rows = rows.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        rows.unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn what_was_touched_before_a_take_is_touched_again_after_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE changed (revision INTEGER PRIMARY KEY, device, first, last)")
+            .unwrap();
+        let mut changes = Changes::default();
+        changes.want(true);
+        let meters = [1, 2].map(|address| MeterAddress::new(address).unwrap());
+        let mut expected = Vec::new();
+        for round in 0..3 {
+            // Two devices in turns, each with two meters, all in one quarter-hour.
+            for second in 0..30 {
+                for device in [7, 8] {
+                    for meter in meters {
+                        changes.reading(device, meter, 40 * QUARTER_MS + (30 * round + second) * 1_000);
+                    }
+                    changes.touch(device, 40 * QUARTER_MS, 40 * QUARTER_MS + second);
+                }
+            }
+            changes.write(&connection).unwrap();
+            // The first readings may tell what was before them and after.
+            let (first, last) = if round == 0 { (39, 41) } else { (40, 40) };
+            expected.extend([(7, first, last), (8, first, last)]);
+            assert_eq!(rows(&connection), expected, "round {round}");
+            changes.take();
+        }
+        changes.want(false);
+        changes.reading(7, meters[0], 90 * QUARTER_MS);
+        changes.write(&connection).unwrap();
+        assert_eq!(rows(&connection), expected, "without a sink");
+    }
 }
