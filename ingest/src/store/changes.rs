@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
 use taraz_analytics::sampling::GAP_MS_MAX;
-use taraz_telemetry::MeterAddress;
+use taraz_telemetry::{MeterAddress, Outcome, Quantities, Reading};
 
 use crate::analytics::quarter_of;
 use crate::keys::KeyMap;
@@ -111,6 +111,8 @@ pub(super) struct Changes {
     untaken: HashMap<i64, Vec<Mark>>,
     /// What this transaction has touched, by device.
     touched: BTreeMap<i64, Stretches>,
+    /// The time of loading, UTC ms.
+    loaded_ms: i64,
     /// What was touched last: mostly it holds what is touched next.
     last: Option<(i64, Quarters)>,
     /// Counts what is written: what a meter has touched before that is no longer in `touched`.
@@ -122,20 +124,72 @@ pub(super) struct Changes {
 /// What came of a meter.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// The newest of its readings, UTC ms.
-    newest_ms: i64,
+    newest: Newest,
     /// What its last reading touched, and when that was.
     touched: Quarters,
     written: u64,
 }
 
+/// Figures take means of so many quantities, each by itself.
+const AVERAGED: usize = 6;
+
+/// Which of these quantities values state. Whoever takes means of another one adds it here.
+fn averaged(values: &Quantities) -> [bool; AVERAGED] {
+    [
+        values.irradiance_dwm2.is_some(),
+        values.module_temperature_dc.is_some(),
+        values.ambient_temperature_dc.is_some(),
+        values.wind_speed_dms.is_some(),
+        values.dc_power_w.is_some(),
+        values.state.is_some(),
+    ]
+}
+
+/// Times of a meter's newest readings, UTC ms; `i64::MIN` before the first.
+#[derive(Clone, Copy, Debug)]
+struct Newest {
+    any_ms: i64,
+    /// Of those that state each averaged quantity.
+    stated_ms: [i64; AVERAGED],
+}
+
+impl Newest {
+    const NONE: Self = Self {
+        any_ms: i64::MIN,
+        stated_ms: [i64::MIN; AVERAGED],
+    };
+
+    /// Takes a reading in; from when to when (UTC ms) means may be others now. A mean goes straight from one reading that states its quantity to
+    /// the next, over failed polls and over readings without it.
+    fn take(&mut self, time_ms: i64, outcome: &Outcome, loaded_ms: i64) -> (i64, i64) {
+        let since = |newest_ms: i64| newest_ms.max(time_ms - GAP_MS_MAX);
+        let (mut from_ms, mut to_ms) = (since(self.any_ms), time_ms);
+        if self.any_ms == i64::MIN || time_ms < self.any_ms || time_ms <= loaded_ms {
+            // Perhaps between two that are stored; what was stored before the start is not known here.
+            (from_ms, to_ms) = (time_ms - GAP_MS_MAX, time_ms + GAP_MS_MAX);
+        }
+        self.any_ms = self.any_ms.max(time_ms);
+        let Outcome::Values(values) = outcome else {
+            return (from_ms, to_ms);
+        };
+        for (newest_ms, is_stated) in self.stated_ms.iter_mut().zip(averaged(values)) {
+            if is_stated {
+                from_ms = from_ms.min(since(*newest_ms));
+                *newest_ms = time_ms.max(*newest_ms);
+            }
+        }
+        (from_ms, to_ms)
+    }
+}
+
 impl Changes {
-    /// All rows count as taken: who is asked now may have read them before.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    /// All rows count as taken: who is asked now may have read them before. `now_ms` is UTC.
+    pub(super) fn load(connection: &Connection, now_ms: i64) -> rusqlite::Result<Self> {
         let wanted = connection.query_row("SELECT count(*) > 0 FROM export", (), |row| row.get(0))?;
         Ok(Self {
             wanted,
             end: connection.query_row(END, (), |row| row.get(0))?,
+            loaded_ms: now_ms,
             ..Self::default()
         })
     }
@@ -177,17 +231,15 @@ impl Changes {
         self.last = Some((device, quarters));
     }
 
-    /// A reading came to count: means go straight from one reading of a meter to the next, over at most [`GAP_MS_MAX`].
-    pub(super) fn reading(&mut self, device: i64, meter: MeterAddress, time_ms: i64) {
+    /// A reading came to count.
+    pub(super) fn reading(&mut self, device: i64, reading: &Reading, time_ms: i64) {
         if !self.wanted {
             return;
         }
-        let seen = self.meters.get(&(device, meter)).copied();
-        let newest_ms = seen.map(|seen| seen.newest_ms);
-        let (from_ms, to_ms) = match newest_ms {
-            Some(newest_ms) if newest_ms <= time_ms => (newest_ms.max(time_ms - GAP_MS_MAX), time_ms),
-            _ => (time_ms - GAP_MS_MAX, time_ms + GAP_MS_MAX),
-        };
+        let key = (device, reading.meter);
+        let seen = self.meters.get(&key).copied();
+        let mut newest = seen.map_or(Newest::NONE, |seen| seen.newest);
+        let (from_ms, to_ms) = newest.take(time_ms, &reading.outcome, self.loaded_ms);
         let quarters = Quarters {
             first: quarter_of(from_ms),
             last: quarter_of(to_ms),
@@ -201,11 +253,11 @@ impl Changes {
             }
         };
         let now = Seen {
-            newest_ms: newest_ms.map_or(time_ms, |newest_ms| newest_ms.max(time_ms)),
+            newest,
             touched,
             written: self.written,
         };
-        self.meters.insert((device, meter), now);
+        self.meters.insert(key, now);
     }
 
     /// A reading counts no more, or not there.
@@ -276,20 +328,25 @@ fn grow(connection: &Connection, marks: &mut [Mark], quarters: Quarters) -> rusq
     Ok(())
 }
 
-/// Joins the rows of each device behind one change and up to another, which only one sink has not got yet.
+/// Joins the rows of each device behind one change and up to another, which only one sink has not got yet. What is joined has the number of its
+/// last row: a sink that is at work on some of them gets it all the same when it has gone on behind those.
 pub(super) fn join_rows(connection: &Connection, after: i64, to: i64) -> rusqlite::Result<()> {
-    let mut of_device: BTreeMap<i64, (Stretches, Vec<i64>)> = BTreeMap::new();
+    let mut of_device: BTreeMap<i64, (Stretches, Vec<Mark>)> = BTreeMap::new();
     let mut statement = connection.prepare_cached(
         "SELECT revision, device, first, last FROM changed WHERE revision > ? AND revision <= ?",
     )?;
     let mut rows = statement.query((after, to))?;
     while let Some(row) = rows.next()? {
-        let (stretches, revisions) = of_device.entry(row.get(1)?).or_default();
-        stretches.add(Quarters {
+        let (stretches, marks) = of_device.entry(row.get(1)?).or_default();
+        let quarters = Quarters {
             first: row.get(2)?,
             last: row.get(3)?,
+        };
+        stretches.add(quarters);
+        marks.push(Mark {
+            revision: row.get(0)?,
+            quarters,
         });
-        revisions.push(row.get(0)?);
     }
     drop(rows);
     connection
@@ -297,10 +354,13 @@ pub(super) fn join_rows(connection: &Connection, after: i64, to: i64) -> rusqlit
         .execute((after, to))?;
     let mut insert = connection
         .prepare_cached("INSERT INTO changed (revision, device, first, last) VALUES (?, ?, ?, ?)")?;
-    for (device, (stretches, revisions)) in of_device {
-        // There are at most as many stretches as there were rows.
-        for (quarters, revision) in stretches.into_sorted().into_iter().zip(revisions) {
-            insert.execute((revision, device, quarters.first, quarters.last))?;
+    for (device, (stretches, marks)) in of_device {
+        for quarters in stretches.into_sorted() {
+            // Each row is part of one stretch, so no number is given twice.
+            let parts = marks.iter().filter(|mark| quarters.holds(mark.quarters));
+            if let Some(revision) = parts.map(|mark| mark.revision).max() {
+                insert.execute((revision, device, quarters.first, quarters.last))?;
+            }
         }
     }
     Ok(())

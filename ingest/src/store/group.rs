@@ -272,9 +272,7 @@ impl<'a> Group<'a> {
         if hold.is_some() {
             return self.count_held(context.boot.device, reading.meter, time_ms, 1);
         }
-        self.state
-            .changes
-            .reading(context.boot.device, reading.meter, time_ms);
+        self.state.changes.reading(context.boot.device, &reading, time_ms);
         for (register, value_wh) in registers(&reading) {
             let key = SeriesKey {
                 device: context.boot.device,

@@ -157,7 +157,7 @@ fn mark(connection: &Connection, filter: &HeldFilter) -> rusqlite::Result<u64> {
     // Read before any of it changes.
     let found: Vec<(i64, i64, Option<u8>, Option<i64>)> = found.collect::<rusqlite::Result<_>>()?;
     let mut mark = connection.prepare("UPDATE record SET hold = ? WHERE id = ?")?;
-    let mut changes = Changes::load(connection)?;
+    let mut changes = Changes::load(connection, i64::MAX)?;
     for &(id, device, meter, time_ms) in &found {
         if let (Some(meter), Some(time_ms)) = (meter.and_then(MeterAddress::new), time_ms) {
             rows::count_held(connection, device, meter, quarter_of(time_ms), -1)?;

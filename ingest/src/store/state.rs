@@ -85,7 +85,7 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn load(connection: &Connection, now_ms: i64) -> rusqlite::Result<Self> {
         Ok(Self {
             devices: load_devices(connection)?,
             series: load_series(connection)?,
@@ -98,7 +98,7 @@ impl State {
             notes: Notes::default(),
             registered: KeyMap::default(),
             passed: PassedOver::default(),
-            changes: Changes::load(connection)?,
+            changes: Changes::load(connection, now_ms)?,
             end: connection.query_row(feed::END, (), |row| row.get(0))?,
         })
     }

@@ -130,7 +130,7 @@ impl Writer {
     ) -> rusqlite::Result<Self> {
         // `taraz store compact` may write beside: whoever begins, writes, and the other waits instead of failing in between.
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        let state = State::load(&connection)?;
+        let state = State::load(&connection, now())?;
         let mut writer = Self {
             connection,
             fleet,
@@ -352,7 +352,7 @@ impl Writer {
 
     fn find_state(&mut self) -> rusqlite::Result<()> {
         if self.is_state_lost {
-            let mut loaded = State::load(&self.connection)?;
+            let mut loaded = State::load(&self.connection, (self.now)())?;
             loaded.notes = std::mem::take(&mut self.state.notes).undone();
             self.state = loaded;
             self.is_state_lost = false;

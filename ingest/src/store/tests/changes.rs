@@ -1,11 +1,14 @@
 //! What a sink takes as changed holds every figure that has changed: whatever comes, in whatever order.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use taraz_telemetry::{Hold, Record};
+use taraz_fleet::Fleet;
+use taraz_telemetry::{Clock, Hold, Outcome, PollFailure, PollStatus, Quantities, Reading, Record, Stamp};
 
 use super::super::testing::*;
 use super::super::{Done, Quarters, Store};
-use crate::analytics::{Contribution, quarter_of};
+use crate::analytics::{Contribution, InverterQuarters, Measured, QUARTER_MS, SensorQuarters, quarter_of};
 use crate::store::{HeldFilter, drop_held};
 use crate::view::{IntervalFlags, IntervalRow, Step};
 
@@ -14,7 +17,7 @@ const FROM_MS: i64 = NOON_MS - 24 * HOUR_MS;
 const TO_MS: i64 = NOON_MS + 72 * HOUR_MS;
 
 /// What a sink takes behind its cursor, as plant and quarter-hours; moves the cursor.
-async fn take(store: &Store, cursor: &mut i64) -> Vec<(String, Quarters)> {
+pub(super) async fn take(store: &Store, cursor: &mut i64) -> Vec<(String, Quarters)> {
     let taken = store.take_changes().await.unwrap();
     let behind = store
         .snapshot(|snapshot| snapshot.changes_after(*cursor, taken, 1_000))
@@ -26,6 +29,69 @@ async fn take(store: &Store, cursor: &mut i64) -> Vec<(String, Quarters)> {
         .into_iter()
         .map(|(device, quarters)| (plant(device.as_str()), quarters))
         .collect()
+}
+
+/// The store's fleet with an irradiance meter at 4 beside plant `c`'s inverter and grid meter.
+pub(super) fn with_sensor() -> Arc<Fleet> {
+    let device = "[[plant.device]]\nid = \"c-01\"\n";
+    let sensor = "[[plant.device.meter]]\naddress = 4\nrole = \"irradiance\"\ndriver = \"si_rs485\"\n";
+    fleet_of(&fleet_text().replace(device, &format!("{device}{sensor}")))
+}
+
+/// A meter's reading of these values, or a poll of it that failed.
+pub(super) fn stated(address: u8, time_ms: i64, values: Option<Quantities>) -> Record {
+    let failure = PollFailure {
+        status: PollStatus::Timeout,
+        count: 1,
+        span_ms: 0,
+    };
+    Record::Reading(Reading {
+        meter: meter(address),
+        stamp: Stamp {
+            ms: time_ms.unsigned_abs(),
+            clock: Clock::Synced,
+        },
+        outcome: values.map_or(Outcome::Failed(failure), Outcome::Values),
+    })
+}
+
+type Means = (Measured, Option<f64>, Option<bool>);
+
+/// What the sensor and the inverter of plant `c` state of each quarter-hour.
+pub(super) fn means(store: &Store) -> Vec<Means> {
+    let quarters = usize::try_from((TO_MS - FROM_MS) / QUARTER_MS).unwrap();
+    let mut sensor = SensorQuarters::new(FROM_MS, quarters);
+    let mut inverter = InverterQuarters::new(FROM_MS, quarters);
+    let device = "c-01".parse().unwrap();
+    store
+        .snapshot(|snapshot| {
+            snapshot.readings_between(
+                &device,
+                FROM_MS,
+                TO_MS,
+                &mut |from, time_ms, values| match from.get() {
+                    1 => inverter.push(time_ms, values),
+                    4 => sensor.push(time_ms, values),
+                    _ => {}
+                },
+            )
+        })
+        .unwrap();
+    let at = |at| (sensor.quarter(at), inverter.dc_w(at), inverter.is_up(at));
+    (0..quarters).map(at).collect()
+}
+
+/// Every mean that differs lies within what was taken.
+pub(super) fn assert_means_covered(before: &[Means], after: &[Means], taken: &[(String, Quarters)]) {
+    for (quarter, (old, new)) in (quarter_of(FROM_MS)..).zip(before.iter().zip(after)) {
+        let is_taken = |(of, quarters): &(String, Quarters)| {
+            of == "c" && (quarters.first..=quarters.last).contains(&quarter)
+        };
+        assert!(
+            old == new || taken.iter().any(is_taken),
+            "{quarter}: {old:?} became {new:?}, taken: {taken:?}"
+        );
+    }
 }
 
 type Rows = Vec<(String, Vec<IntervalRow>, Vec<Contribution>)>;
@@ -44,8 +110,9 @@ fn figures(store: &Store) -> Rows {
             }
             let periods: Vec<_> = rows.iter().map(|row| (row.start_ms, row.end_ms)).collect();
             let meter = store.fleet().plant(plant).unwrap().devices[0].clone();
+            let with_registers = meter.meters.iter().max_by_key(|meter| meter.address.get() % 4);
             let registers = store
-                .snapshot(|snapshot| snapshot.registers(&meter, meter.meters.last().unwrap(), &periods))
+                .snapshot(|snapshot| snapshot.registers(&meter, with_registers.unwrap(), &periods))
                 .unwrap();
             let parts = registers.into_iter().flat_map(|(_, parts)| parts).collect();
             (plant.to_owned(), rows, parts)
@@ -86,12 +153,12 @@ async fn worked_in(folder: &std::path::Path) {
     }
 }
 
-/// Inverter and grid readings of one or two days that mostly rise, a few unsynced ones with anchors, a few held.
+/// Inverter, grid and sensor readings of one or two days that mostly rise, failed polls, a few unsynced ones with anchors, a few held.
 fn records() -> impl Strategy<Value = Vec<(u32, Record, bool)>> {
     let step_s = prop_oneof![6 => 1..300_i64, 3 => 300..2_000_i64, 1 => 2_000..40_000_i64, 1 => Just(0_i64)];
     let rise = prop_oneof![6 => 0..500_i64, 2 => Just(0_i64), 1 => -2_000..0_i64, 1 => 5_000..90_000_i64];
     let off = prop_oneof![8 => Just(0_i64), 1 => Just(-10_000_000_i64), 1 => 0..4_000_000_i64];
-    let kind = prop_oneof![5 => Just(0), 4 => Just(1), 1 => Just(2), 1 => Just(3), 1 => Just(4)];
+    let kind = prop_oneof![5 => Just(0), 4 => Just(1), 1 => Just(2), 1 => Just(3), 1 => Just(4), 4 => Just(5), 2 => Just(6)];
     prop::collection::vec((step_s, rise, off, kind), 1..60).prop_map(|steps| {
         let (mut time_s, mut value_wh) = (0, 10_000);
         let record = |(step_s, rise, off, kind): (i64, i64, i64, i32)| {
@@ -113,11 +180,30 @@ fn records() -> impl Strategy<Value = Vec<(u32, Record, bool)>> {
                     anchor(2, time_s.unsigned_abs() * 1_000, time_ms + off.min(90_000), 20),
                     false,
                 ),
-                _ => (1, inverter(time_ms, 5_000, shown_wh), true),
+                4 => (1, inverter(time_ms, 5_000, shown_wh), true),
+                // Each states other fields.
+                5 => (
+                    1,
+                    stated(if rise > 250 { 1 } else { 4 }, time_ms, Some(means_of(rise))),
+                    false,
+                ),
+                _ => (1, stated(if rise > 250 { 1 } else { 4 }, time_ms, None), false),
             }
         };
         steps.into_iter().map(record).collect()
     })
+}
+
+/// What figures take means of; some of it absent.
+fn means_of(number: i64) -> Quantities {
+    let some = |every: i64| (number % every != 0).then(|| i32::try_from(number.rem_euclid(900)).unwrap());
+    Quantities {
+        irradiance_dwm2: some(2),
+        module_temperature_dc: some(3),
+        dc_power_w: some(5),
+        state: some(7).map(|number| if number % 2 == 0 { 4 } else { 7 }),
+        ..Quantities::default()
+    }
 }
 
 fn runs(records: Vec<(u32, Record, bool)>) -> Vec<Run> {
@@ -144,9 +230,9 @@ proptest! {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let mut clock = TestClock::new(NOON_MS);
-            let mut store = open(folder.path(), &clock);
+            let mut store = Store::open(folder.path(), with_sensor(), clock.now()).unwrap();
             store.set_figure_sinks(vec!["s".to_owned()], 0).await.unwrap();
-            let (mut cursor, mut before) = (0, figures(&store));
+            let (mut cursor, mut before) = (0, (figures(&store), means(&store)));
             for (at, batch) in deliveries.chunks(at_once).enumerate() {
                 deliver(&store, batch).await;
                 worked_in(folder.path()).await;
@@ -154,11 +240,12 @@ proptest! {
                     // A mark outlives the process that made it, and what was read before its end.
                     store.close().await;
                     clock = TestClock::new(NOON_MS);
-                    store = open(folder.path(), &clock);
+                    store = Store::open(folder.path(), with_sensor(), clock.now()).unwrap();
                 }
                 let taken = take(&store, &mut cursor).await;
-                let after = figures(&store);
-                assert_covered(&before, &after, &taken);
+                let after = (figures(&store), means(&store));
+                assert_covered(&before.0, &after.0, &taken);
+                assert_means_covered(&before.1, &after.1, &taken);
                 before = after;
             }
             store.close().await;

@@ -1,6 +1,7 @@
 //! Tests of the store through its own door.
 
 mod changes;
+mod changes_kept;
 mod damaged;
 mod energy;
 mod first_value;
