@@ -47,7 +47,7 @@ families! {
             }
         };
     Gauge "ingest_sink_lag_changes" ["sink"]
-        "Changes of devices' closed quarter-hours that a sink has not got."
+        "Changes of devices' closed quarter-hours, days that are over and whole sites that a sink has not got."
         |lines| for sink in &s.sinks {
             lines.add([&sink.name], Some(float(sink.lag_changes)));
         };

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use taraz_fleet::{Fleet, Site};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::deliver::{Outcome, deliver};
 use super::influx::{Influx, encode_point};
+use super::look::{Found, Next, look};
 use super::plan::{Closed, Followers, Job, JobKind, by_district, day_jobs, plan, quarter_jobs};
 use super::status::{SinkStatus, What};
 use super::{BATCH_LINES_MAX, Interrupted};
@@ -38,14 +40,9 @@ pub(crate) struct FigureSink {
     /// The server keeps the last point of a time.
     pub(super) overwrites: bool,
     pub(super) period: Duration,
-}
-
-/// What there is to do.
-enum Next {
-    Changes { after: i64 },
-    Days { from_ms: i64, to_ms: i64 },
-    Site { at: usize, facts: i64 },
-    Nothing,
+    pub(super) lag_period: Duration,
+    /// Changes have had their turn while days or whole sites wait.
+    pub(super) is_others_turn: AtomicBool,
 }
 
 impl FigureSink {
@@ -54,14 +51,20 @@ impl FigureSink {
     /// Sends what there is and then what comes, until the token is cancelled.
     pub(crate) async fn run(self, cancel: CancellationToken) {
         let fleet = Arc::clone(self.store.fleet());
-        let of = Arc::clone(&fleet);
-        let known = tokio::task::spawn_blocking(move || (Followers::of(&of), facts_of(&of))).await;
-        let Ok((followers, facts)) = known else {
-            return;
-        };
         let mut backoff = Backoff::new();
+        let mut known: Option<(Followers, Vec<i64>)> = None;
         loop {
-            let wait = match self.round(&followers, &facts, &cancel).await {
+            let done = match &known {
+                Some((followers, facts)) => self.round(followers, facts, &cancel).await,
+                None => {
+                    let of = Arc::clone(&fleet);
+                    let found = self
+                        .blocking(move |_| Ok((Followers::of(&of), facts_of(&of))))
+                        .await;
+                    found.map(|found| known.insert(found)).map(|_| true)
+                }
+            };
+            let wait = match done {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => {
                     backoff = Backoff::new();
@@ -70,6 +73,7 @@ impl FigureSink {
                 Err(Interrupted::Stopping) => return,
                 Err(Interrupted::Store(error)) => {
                     tracing::warn!(sink = self.status.name(), %error, "the figures of the sink can't use the store; trying again");
+                    self.status.failed(error.to_string());
                     backoff.next_delay()
                 }
             };
@@ -88,51 +92,68 @@ impl FigureSink {
         cancel: &CancellationToken,
     ) -> Result<bool, Interrupted> {
         let now_ms = (self.now)();
-        let closed_quarter = quarter_of(now_ms - CLOSED_AFTER_MS);
+        let is_others_turn = self.is_others_turn.load(Ordering::Relaxed);
+        let found = self.look(facts, now_ms, is_others_turn).await?;
+        self.status.set_lag(What::Figures, found.lag);
+        let is_more = tokio::select! {
+            done = self.work_off(found.next, found.closed_ms, now_ms, followers, cancel) => done?,
+            error = self.keep_lag(facts) => return Err(error),
+        };
+        Ok(is_more)
+    }
+
+    async fn look(&self, facts: &[i64], now_ms: i64, is_others_turn: bool) -> Result<Found, Interrupted> {
         let (name, facts) = (self.status.name().to_owned(), facts.to_vec());
-        let (next, closed_ms, lag) = self
-            .blocking(move |store| next(store, &name, &facts, now_ms))
-            .await?;
-        self.status.set_lag(What::Figures, lag);
+        self.blocking(move |store| look(store, &name, &facts, now_ms, is_others_turn))
+            .await
+    }
+
+    /// Keeps the lag true while something is under way, however long the server is away.
+    async fn keep_lag(&self, facts: &[i64]) -> Interrupted {
+        loop {
+            tokio::time::sleep(self.lag_period).await;
+            match self.look(facts, (self.now)(), false).await {
+                Ok(found) => self.status.set_lag(What::Figures, found.lag),
+                // Nothing is lost: what is under way is not noted as done.
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn work_off(
+        &self,
+        next: Next,
+        closed_ms: i64,
+        now_ms: i64,
+        followers: &Followers,
+        cancel: &CancellationToken,
+    ) -> Result<bool, Interrupted> {
         let done = Done {
             sink: self.status.name().to_owned(),
             ..Done::default()
         };
         let fleet = self.store.fleet();
+        let closed_quarter = quarter_of(now_ms - CLOSED_AFTER_MS);
         match next {
             Next::Nothing => return Ok(false),
-            Next::Changes { after } => {
-                let taken = self.store.take_changes().await?;
-                let behind = self
-                    .blocking(move |store| {
-                        store.snapshot(|snapshot| snapshot.changes_after(after, taken, CHANGES_MAX))
-                    })
-                    .await?;
+            Next::Changes { after, is_alone } => {
+                self.is_others_turn.store(!is_alone, Ordering::Relaxed);
                 let closed = Closed {
                     quarter: closed_quarter,
                     days_ms: closed_ms,
                 };
-                let plan = plan(fleet, followers, behind.changes, closed);
-                self.send(plan.jobs, cancel).await?;
-                let (revision, left) = (Some(behind.revision), plan.left);
-                self.store
-                    .exported(Done {
-                        revision,
-                        left,
-                        ..done
-                    })
-                    .await?;
-                // What came meanwhile waits for company, unless there was more than fits.
-                return Ok(behind.revision < taken);
+                return self.changes(after, closed, followers, cancel).await;
             }
             Next::Days { from_ms, to_ms } => {
+                self.is_others_turn.store(false, Ordering::Relaxed);
                 self.send(day_jobs(&all_sites(fleet), from_ms, to_ms), cancel)
                     .await?;
                 let closed_ms = Some(to_ms);
                 self.store.exported(Done { closed_ms, ..done }).await?;
             }
             Next::Site { at, facts } => {
-                let site = fleet.sites[at].clone();
+                self.is_others_turn.store(false, Ordering::Relaxed);
+                let site = self.store.fleet().sites[at].clone();
                 let asked = site.clone();
                 let first_ms = self
                     .blocking(move |store| store.snapshot(|snapshot| snapshot.first_ms_of(&asked)))
@@ -149,6 +170,33 @@ impl FigureSink {
             }
         }
         Ok(true)
+    }
+
+    /// Sends what follows from some changes; whether there are more of them.
+    async fn changes(
+        &self,
+        after: i64,
+        closed: Closed,
+        followers: &Followers,
+        cancel: &CancellationToken,
+    ) -> Result<bool, Interrupted> {
+        let taken = self.store.take_changes().await?;
+        let behind = self
+            .blocking(move |store| {
+                store.snapshot(|snapshot| snapshot.changes_after(after, taken, CHANGES_MAX))
+            })
+            .await?;
+        let plan = plan(self.store.fleet(), followers, behind.changes, closed);
+        self.send(plan.jobs, cancel).await?;
+        let done = Done {
+            sink: self.status.name().to_owned(),
+            revision: Some(behind.revision),
+            left: plan.left,
+            ..Done::default()
+        };
+        self.store.exported(done).await?;
+        // What came meanwhile waits for company, unless there was more than fits.
+        Ok(behind.revision < taken)
     }
 
     /// Returns when the server has everything.
@@ -249,38 +297,6 @@ fn all_sites(fleet: &Fleet) -> Vec<usize> {
     all
 }
 
-/// Where the local days that are over at an instant end, UTC ms.
-pub(crate) fn days_over_ms(now_ms: i64) -> i64 {
-    day_start_ms(now_ms - CLOSED_AFTER_MS)
-}
-
-/// What is to be done next, the end of the days that were sent, and how many changes wait that could be sent.
-fn next(store: &Store, sink: &str, facts: &[i64], now_ms: i64) -> Result<(Next, i64, u64), StoreError> {
-    let closed_quarter = quarter_of(now_ms - CLOSED_AFTER_MS);
-    let over_ms = days_over_ms(now_ms);
-    store.snapshot(|snapshot| {
-        let Some(progress) = snapshot.progress(sink)? else {
-            return Ok((Next::Nothing, 0, 0));
-        };
-        let (after, closed_ms) = (progress.revision, progress.closed_ms);
-        let lag = snapshot.changes_behind(after, closed_quarter)?;
-        if lag > 0 {
-            return Ok((Next::Changes { after }, closed_ms, lag));
-        }
-        if closed_ms < over_ms {
-            let (from_ms, to_ms) = (closed_ms, over_ms);
-            return Ok((Next::Days { from_ms, to_ms }, closed_ms, lag));
-        }
-        let sent = snapshot.exported_sites(sink)?;
-        let sites = snapshot.fleet().sites.iter().zip(facts).enumerate();
-        let missing = sites
-            .into_iter()
-            .find(|(_, (site, facts))| sent.get(&site.id) != Some(*facts));
-        let next = missing.map_or(Next::Nothing, |(at, (_, &facts))| Next::Site { at, facts });
-        Ok((next, closed_ms, lag))
-    })
-}
-
 /// What the registry says that figures of each site follow from, as a number.
 fn facts_of(fleet: &Fleet) -> Vec<i64> {
     // Each once, though a plant is the neighbour of many.
@@ -366,3 +382,7 @@ const _: () = assert!(crate::store::REVISION_MAX < QUARTER_MS);
 #[cfg(test)]
 #[path = "figures_tests.rs"]
 pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "figures_order_tests.rs"]
+mod order_tests;

@@ -6,6 +6,7 @@ use std::path::Path;
 use taraz_telemetry::Record;
 
 use super::super::Sink;
+use super::super::look::days_over_ms;
 use super::super::testing::{Server, Told, config, eventually};
 use super::*;
 use crate::analytics::{PeriodStep, periods};
@@ -14,12 +15,12 @@ use crate::store::testing::{
 };
 use crate::view::Step;
 
-const HOUR_MS: i64 = 60 * MINUTE_MS;
+pub(super) const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// 20:30 UTC before noon: midnight in Tehran.
-const DAY_MS: i64 = NOON_MS - 11 * HOUR_MS - 30 * MINUTE_MS;
+pub(super) const DAY_MS: i64 = NOON_MS - 11 * HOUR_MS - 30 * MINUTE_MS;
 
 /// A sink that the store knows, worked by hand.
-async fn sink(store: &Store, clock: &TestClock, url: &str, overwrites: bool) -> FigureSink {
+pub(super) async fn sink(store: &Store, clock: &TestClock, url: &str, overwrites: bool) -> FigureSink {
     let mut config = config(url);
     config.overwrites = overwrites;
     let closed_ms = days_over_ms(clock.now()());
@@ -32,7 +33,7 @@ async fn sink(store: &Store, clock: &TestClock, url: &str, overwrites: bool) -> 
 
 impl FigureSink {
     /// Sends until there is nothing to do.
-    async fn drain(&self) {
+    pub(super) async fn drain(&self) {
         let fleet = self.store.fleet();
         let (followers, facts) = (Followers::of(fleet), facts_of(fleet));
         let cancel = CancellationToken::new();
@@ -41,12 +42,9 @@ impl FigureSink {
                 Ok(true) => {}
                 // A round of changes ends with a look that finds none.
                 Ok(false) => {
-                    let (name, facts, now_ms) = (self.status.name().to_owned(), facts.clone(), (self.now)());
-                    let next = self
-                        .blocking(move |store| next(store, &name, &facts, now_ms))
-                        .await;
-                    match next {
-                        Ok((Next::Nothing, ..)) => return,
+                    let found = self.look(&facts, (self.now)(), false).await;
+                    match found.map(|found| found.next) {
+                        Ok(Next::Nothing) => return,
                         Ok(_) => {}
                         Err(_) => panic!("the store can't be read"),
                     }
@@ -197,7 +195,7 @@ fn minutes(from: i64, to: i64) -> Vec<Record> {
     (from..to).map(minute).collect()
 }
 
-fn run(first: u32, from: i64, to: i64) -> Run {
+pub(super) fn run(first: u32, from: i64, to: i64) -> Run {
     Run::new("a-01", 1, first, &minutes(from, to))
 }
 
@@ -219,7 +217,7 @@ fn generated_at(minute: i64) -> (String, String, i64) {
 }
 
 /// A morning with an hour's hole, as of the next night.
-async fn with_a_hole(folder: &Path, clock: &TestClock) -> Store {
+pub(super) async fn with_a_hole(folder: &Path, clock: &TestClock) -> Store {
     let store = open(folder, clock);
     deliver(&store, &[run(0, 300, 600), run(400, 660, 700)]).await;
     store
@@ -230,7 +228,7 @@ fn the_hole() -> Run {
 }
 
 /// The next night.
-fn night() -> TestClock {
+pub(super) fn night() -> TestClock {
     TestClock::new(DAY_MS + 26 * HOUR_MS)
 }
 

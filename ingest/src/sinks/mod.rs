@@ -7,10 +7,12 @@ mod backoff;
 mod deliver;
 mod figures;
 mod influx;
+mod look;
 mod plan;
 mod status;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -23,10 +25,11 @@ use backoff::Backoff;
 use deliver::{Outcome, deliver};
 use influx::{Influx, encode};
 
+pub(crate) use figures::FigureSink;
 pub use figures::figure_lines;
-pub(crate) use figures::{FigureSink, days_over_ms};
 pub use influx::SinkError;
 pub(crate) use influx::is_plain_base;
+pub(crate) use look::days_over_ms;
 use status::What;
 pub(crate) use status::{SinkSnapshot, SinkStatus};
 
@@ -104,6 +107,8 @@ impl Sink {
             now,
             overwrites: self.overwrites,
             period: FigureSink::PERIOD,
+            lag_period: self.lag_period,
+            is_others_turn: AtomicBool::new(false),
         }
     }
 
@@ -128,6 +133,7 @@ impl Sink {
                 Err(Interrupted::Stopping) => return,
                 Err(Interrupted::Store(error)) => {
                     tracing::warn!(sink = self.status.name(), %error, "the sink can't use the store; trying again");
+                    self.status.failed(error.to_string());
                     tokio::select! {
                         () = cancel.cancelled() => return,
                         () = tokio::time::sleep(backoff.next_delay()) => {}
@@ -203,8 +209,14 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Interrupted> {
     let store = store.clone();
-    let done = tokio::task::spawn_blocking(move || work(&store)).await;
-    Ok(done.map_err(|_| Interrupted::Stopping)??)
+    match tokio::task::spawn_blocking(move || work(&store)).await {
+        Ok(done) => Ok(done?),
+        Err(error) if error.is_panic() => Err(StoreError::Failed(
+            "a computation over it panicked; the log above says where: please report it".into(),
+        )
+        .into()),
+        Err(_) => Err(Interrupted::Stopping),
+    }
 }
 
 /// The lines of the readings that carry a value.

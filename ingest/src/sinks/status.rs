@@ -20,7 +20,7 @@ pub(crate) enum What {
 #[derive(Debug)]
 pub(crate) struct SinkStatus {
     name: String,
-    /// Of [`What`]: readings that the store has and the sink has not; changes that the sink has not got.
+    /// Of [`What`]: readings that the store has and the sink has not; changes, days and sites that the sink has not got.
     lag: [AtomicU64; 2],
     written: [AtomicU64; 2],
     quarantined: [AtomicU64; 2],
@@ -56,7 +56,7 @@ pub(crate) struct SinkSnapshot {
     pub(crate) written_readings: u64,
     /// Readings set aside because the server will never take them.
     pub(crate) quarantined_readings: u64,
-    /// How many changes of devices the sink has not got whose figures are closed.
+    /// How many changes of devices whose figures are closed, days that are over and whole sites the sink has not got.
     pub(crate) lag_changes: u64,
     /// Points of figures that the server has taken.
     pub(crate) written_figures: u64,
