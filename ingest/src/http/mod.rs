@@ -74,7 +74,7 @@ struct Api {
     /// Turns of answers that read years.
     heavy: Semaphore,
     /// Turns of scrapes.
-    scrapes: Semaphore,
+    scrapes: Arc<Semaphore>,
     schedules: Schedules,
     readiness: Mutex<probes::Readiness>,
     today: Mutex<fleet::Today>,
@@ -125,7 +125,7 @@ impl Api {
             token: parts.token,
             batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
             heavy: Semaphore::new(HEAVY_AT_ONCE_MAX),
-            scrapes: Semaphore::new(SCRAPES_AT_ONCE_MAX),
+            scrapes: Arc::new(Semaphore::new(SCRAPES_AT_ONCE_MAX)),
             readiness: Mutex::default(),
             today: Mutex::default(),
         }

@@ -72,11 +72,12 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, A
 /// Every registered metric, and those of plants and of ingest, in Prometheus' text format.
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     // One at a time: whoever asks more often waits, and costs no more memory.
-    let _turn = api.scrapes.acquire().await?;
-    let of = Arc::clone(&api);
+    let turn = Arc::clone(&api.scrapes).acquire_owned().await?;
     let text = tokio::task::spawn_blocking(move || {
-        let mut text = of.metrics.text();
-        TextEncoder::new().encode_utf8(&of.registry.gather(), &mut text)?;
+        // Until the text is made, not only until whoever asked gives up.
+        let _turn = turn;
+        let mut text = api.metrics.text();
+        TextEncoder::new().encode_utf8(&api.registry.gather(), &mut text)?;
         Ok::<_, prometheus::Error>(text)
     });
     let text = text.await?.map_err(|error| {
@@ -94,3 +95,7 @@ pub(super) async fn openapi() -> Response {
     const TEXT: &str = include_str!("../../../docs/api/openapi.json");
     ([(header::CONTENT_TYPE, "application/json")], TEXT).into_response()
 }
+
+#[cfg(test)]
+#[path = "probes_tests.rs"]
+mod tests;
