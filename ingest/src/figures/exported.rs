@@ -4,12 +4,13 @@
 //! be unknown says so itself ([`Value::Maybe`]), because a sink can't take a value back.
 
 use taraz_analytics::performance::Report;
+use taraz_analytics::sampling::GAP_MS_MAX;
 use taraz_fleet::{Device, Meter, Plant, Site};
 
-use super::expectation::{Board, Expected, row, sensor_quarters};
+use super::expectation::{Board, Expected, row, sensor_of, sensor_quarters};
 use super::performance::reports;
 use crate::analytics::{Contribution, Measured, QUARTER_H, quarters_of, site_balance};
-use crate::store::{ReadResult, Register, Snapshot, Store, StoreError};
+use crate::store::{Counted, ReadResult, Register, Snapshot, Store, StoreError};
 use crate::view::{ExpectationMethod, ExpectationRow, IntervalFlags, IntervalRow};
 
 const PPM: f64 = 1e6;
@@ -24,8 +25,8 @@ pub(crate) struct Point {
     pub(crate) measurement: &'static str,
     /// In the order of their keys.
     pub(crate) tags: Vec<(&'static str, String)>,
-    /// The site that it belongs to.
-    pub(crate) site: String,
+    /// Whose sendings count for it, a [`Counted`]'s key.
+    pub(crate) counted_by: String,
     /// The period's begin, UTC ms.
     pub(crate) start_ms: i64,
     pub(crate) fields: Vec<(&'static str, Value)>,
@@ -70,6 +71,7 @@ impl Store {
     ) -> Result<Vec<Point>, StoreError> {
         self.snapshot(|snapshot| {
             let mut points = Vec::new();
+            let given_up_ms = snapshot.given_up_ms()?;
             let mut board = Board::new(snapshot, self.fleet(), quarters);
             for site in sites {
                 let of_site = OfSite {
@@ -77,6 +79,7 @@ impl Store {
                     site,
                     periods: quarters,
                     kind: &QUARTERS,
+                    given_up_ms,
                 };
                 of_site.energies(&mut points, &mut |plant, rows, points| {
                     let expected = board.expected(plant)?;
@@ -103,6 +106,7 @@ impl Store {
         let quarters = quarters_of(days);
         self.snapshot(|snapshot| {
             let mut points = Vec::new();
+            let given_up_ms = snapshot.given_up_ms()?;
             let mut board = Board::new(snapshot, self.fleet(), &quarters);
             for site in sites {
                 let of_site = OfSite {
@@ -110,6 +114,7 @@ impl Store {
                     site,
                     periods: days,
                     kind: &DAYS,
+                    given_up_ms,
                 };
                 of_site.energies(&mut points, &mut |plant, rows, points| {
                     let expected = board.expected(plant)?;
@@ -136,6 +141,18 @@ struct OfSite<'a> {
     site: &'a Site,
     periods: &'a [(i64, i64)],
     kind: &'a Kind,
+    /// Readings before this instant were given up, UTC ms.
+    given_up_ms: i64,
+}
+
+/// Whether a plant's field can be told when its readings were given up: it follows from accounts and the sun alone. What was sent of the others before
+/// stays.
+fn is_kept(field: &str, has_sensor: bool) -> bool {
+    match field {
+        "generated_wh" | "completeness_ppm" | "clear_sky_wh" | "spread" | "reset" | "held" => true,
+        "expected_wh" | "expected_by" | "expected_completeness_ppm" => !has_sensor,
+        _ => false,
+    }
 }
 
 impl<'a> OfSite<'a> {
@@ -157,6 +174,7 @@ impl<'a> OfSite<'a> {
             points.push(self.point(
                 self.kind.site,
                 vec![("site", self.site.id.clone())],
+                Counted::site_key(&self.site.id),
                 start_ms,
                 fields,
             ));
@@ -203,15 +221,27 @@ impl<'a> OfSite<'a> {
                 ("plant", plant.id.clone()),
                 ("role", meter.role.as_str().to_owned()),
             ];
-            points.push(self.point(self.kind.meter, tags, start_ms, fields));
+            points.push(self.point(
+                self.kind.meter,
+                tags,
+                Counted::plant_key(&plant.id),
+                start_ms,
+                fields,
+            ));
         }
         Ok(())
     }
 
-    fn plant(&self, plant: &Plant, row: &IntervalRow, fields: Vec<(&'static str, Value)>) -> Point {
+    fn plant(&self, plant: &Plant, row: &IntervalRow, mut fields: Vec<(&'static str, Value)>) -> Point {
+        // Some readings before it have a part in its means.
+        if row.start_ms < self.given_up_ms.saturating_add(GAP_MS_MAX) {
+            let has_sensor = sensor_of(plant).is_some();
+            fields.retain(|(name, _)| is_kept(name, has_sensor));
+        }
         self.point(
             self.kind.plant,
             vec![("plant", plant.id.clone())],
+            Counted::plant_key(&plant.id),
             row.start_ms,
             fields,
         )
@@ -221,13 +251,14 @@ impl<'a> OfSite<'a> {
         &self,
         measurement: &'static str,
         tags: Vec<(&'static str, String)>,
+        counted_by: String,
         start_ms: i64,
         fields: Vec<(&'static str, Value)>,
     ) -> Point {
         Point {
             measurement,
             tags,
-            site: self.site.id.clone(),
+            counted_by,
             start_ms,
             fields,
         }
@@ -347,3 +378,7 @@ const fn number_of(method: ExpectationMethod) -> i64 {
 fn scaled(value: f64, parts: f64) -> i64 {
     (value * parts).round() as i64
 }
+
+#[cfg(test)]
+#[path = "exported_tests.rs"]
+mod tests;

@@ -11,8 +11,8 @@ use taraz_telemetry::{MeterAddress, MeterRole, Quantities};
 
 use super::expectation::sensor_of;
 use crate::analytics::{
-    Contribution, InverterQuarters, Measured, Place, QUARTER_H, SensorQuarters, is_sun_below, place_of,
-    quarters_of, whole_wh,
+    Contribution, InverterQuarters, Measured, Place, QUARTER_H, SensorQuarters, day_end_ms, is_sun_below,
+    place_of, quarters_of, whole_wh,
 };
 use crate::store::{ReadResult, Snapshot, Store, StoreError};
 
@@ -70,28 +70,39 @@ fn rated(plant: &Plant) -> Rated {
 /// All intervals, a month of readings at a time.
 fn intervals(snapshot: &Snapshot<'_>, plant: &Plant, quarters: &[(i64, i64)]) -> ReadResult<Vec<Interval>> {
     let mut intervals = Vec::with_capacity(quarters.len());
-    let mut stated: Vec<Stated> = Vec::new();
+    // Of each local day, by its end, what each inverter states in it.
+    let mut days: Vec<(i64, Vec<Stated>)> = Vec::new();
     for some in quarters.chunks(QUARTERS_AT_ONCE) {
         let measured = measured(snapshot, plant, some)?;
         let made = snapshot.inverters(plant, some)?;
         intervals.extend(intervals_of(plant, some, &measured, &made));
-        stated.resize(measured.inverters.len(), Stated::default());
-        for (stated, inverter) in stated.iter_mut().zip(&measured.inverters) {
-            stated.dc |= (0..some.len()).any(|at| inverter.dc_w(at).is_some());
-            stated.state |= (0..some.len()).any(|at| inverter.is_up(at).is_some());
+        for (at, &(start_ms, _)) in some.iter().enumerate() {
+            if days.last().is_none_or(|(end_ms, _)| *end_ms <= start_ms) {
+                let none = vec![Stated::default(); measured.inverters.len()];
+                days.push((day_end_ms(start_ms), none));
+            }
+            let stated = days.last_mut().into_iter().flat_map(|(_, stated)| stated);
+            for (stated, inverter) in stated.zip(&measured.inverters) {
+                stated.dc |= inverter.dc_w(at).is_some();
+                stated.state |= inverter.is_up(at).is_some();
+            }
         }
     }
-    // What an inverter never states is not measured: it must not look measured because it is known at night.
-    let has_dc = stated.iter().all(|one| one.dc);
-    let has_state = stated.iter().all(|one| one.state);
-    for interval in &mut intervals {
+    // What an inverter never states in a day is not measured in it: it must not look measured because it is known at night. By days, so that a
+    // day is the same whatever it is asked with.
+    let mut days = days.iter().peekable();
+    for (interval, &(start_ms, _)) in intervals.iter_mut().zip(quarters) {
+        while days.next_if(|(end_ms, _)| *end_ms <= start_ms).is_some() {}
+        let stated = days.peek().map_or(&[][..], |(_, stated)| stated);
+        let has_dc = stated.iter().all(|one| one.dc);
+        let has_state = stated.iter().all(|one| one.state);
         interval.dc_kwh = interval.dc_kwh.filter(|_| has_dc);
         interval.is_up = interval.is_up.filter(|_| has_state);
     }
     Ok(intervals)
 }
 
-/// What an inverter ever states.
+/// What an inverter ever states in a day.
 #[derive(Clone, Copy, Default)]
 struct Stated {
     dc: bool,

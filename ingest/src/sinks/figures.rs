@@ -22,7 +22,7 @@ use super::status::{SinkStatus, What};
 use super::{BATCH_LINES_MAX, Interrupted};
 use crate::analytics::{QUARTER_MS, day_start_ms, quarter_of};
 use crate::figures::{CLOSED_AFTER_MS, Point, neighbours};
-use crate::store::{Done, Now, Quarters, Store, StoreError, utc_day_of};
+use crate::store::{Counted, Done, Now, Quarters, Store, StoreError, utc_day_of};
 
 /// Changes wait so long for company.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -224,7 +224,7 @@ impl FigureSink {
         Ok(())
     }
 
-    /// How many times figures of each site and UTC day were sent, this time included; empty for a server that overwrites. It is
+    /// How many times figures of each site, plant and UTC day were sent, this time included; empty for a server that overwrites. It is
     /// durable before anything is sent, so that no two sendings are taken for one.
     async fn revisions(&self, sites: &[Site], job: &Job) -> Result<Revisions, Interrupted> {
         let (Some(&(start_ms, _)), Some(&(_, end_ms)), false) =
@@ -233,13 +233,23 @@ impl FigureSink {
             return Ok(Revisions::new());
         };
         let days = (utc_day_of(start_ms), utc_day_of(end_ms - 1));
-        let names: Vec<String> = sites.iter().map(|site| site.id.clone()).collect();
-        self.store.count_sent(names.clone(), days).await?;
+        let of_site = |site: &Site| {
+            let plants = self.store.fleet().plants_at(&site.id);
+            let keys = plants.map(|plant| Counted::plant_key(&plant.id));
+            let keys: Vec<_> = keys.chain([Counted::site_key(&site.id)]).collect();
+            let site = site.id.clone();
+            keys.into_iter().map(move |key| Counted {
+                key,
+                site: site.clone(),
+            })
+        };
+        let counted: Vec<Counted> = sites.iter().flat_map(of_site).collect();
+        self.store.count_sent(counted.clone(), days).await?;
         self.blocking(move |store| {
             store.snapshot(|snapshot| {
-                let each = names.into_iter().map(|site| {
-                    let sent = snapshot.sent(&site, days)?;
-                    Ok((site, sent))
+                let each = counted.into_iter().map(|one| {
+                    let sent = snapshot.sent(&one.key, days)?;
+                    Ok((one.key, sent))
                 });
                 each.collect()
             })
@@ -255,7 +265,7 @@ impl FigureSink {
     }
 }
 
-/// Site → UTC day → how many times it was sent.
+/// Key of a [`Counted`] → UTC day → how many times it was sent.
 type Revisions = HashMap<String, HashMap<i64, i64>>;
 
 /// The lines of all figures of the quarter-hours, or, when both times are begins of local days, of the days from `from_ms` to `to_ms` (UTC ms), as
@@ -368,7 +378,7 @@ fn computed(
 /// last so.
 fn lines(points: &[Point], revisions: &Revisions) -> Vec<String> {
     let line = |point: &Point| {
-        let sent = revisions.get(&point.site);
+        let sent = revisions.get(&point.counted_by);
         let revision = sent.and_then(|sent| sent.get(&utc_day_of(point.start_ms)));
         let mut line = String::new();
         encode_point(point, point.start_ms + revision.copied().unwrap_or(0), &mut line);

@@ -11,6 +11,7 @@ use taraz_fleet::Site;
 use taraz_telemetry::DeviceId;
 use tokio::sync::oneshot;
 
+use super::account;
 use super::changes::{self, Changes, Quarters};
 use super::read::Snapshot;
 use super::runs::{DAY_MS, day_of};
@@ -45,6 +46,26 @@ pub(crate) struct Done {
     pub(crate) site: Option<(String, i64)>,
 }
 
+/// Whose sendings are counted: a site's for its own series, a plant's for its and its meters', which stay the same when it gets another site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// What [`Counted::site_key`] or [`Counted::plant_key`] gives.
+    pub(crate) key: String,
+    /// The site that it belongs to.
+    pub(crate) site: String,
+}
+
+impl Counted {
+    pub(crate) fn site_key(site: &str) -> String {
+        site.to_owned()
+    }
+
+    /// No id has a slash.
+    pub(crate) fn plant_key(plant: &str) -> String {
+        format!("plant/{plant}")
+    }
+}
+
 /// What the writer does for sinks; each comes to a number.
 #[derive(Debug)]
 pub(crate) enum Work {
@@ -54,8 +75,8 @@ pub(crate) enum Work {
     Take,
     /// A sink has got something.
     Done(Box<Done>),
-    /// Figures of these sites and UTC days are about to be sent (again).
-    Send { sites: Vec<String>, days: (i64, i64) },
+    /// Figures of these and of these UTC days are about to be sent (again).
+    Send { counted: Vec<Counted>, days: (i64, i64) },
 }
 
 impl Work {
@@ -65,14 +86,16 @@ impl Work {
             Self::Sinks { names, closed_ms } => set_sinks(connection, &mut state.changes, names, *closed_ms),
             Self::Take => Ok(()),
             Self::Done(done) => done.apply(connection, state),
-            Self::Send { sites, days } => {
+            Self::Send { counted, days } => {
+                // Plants were counted by their sites alone once: they go on from there.
                 let mut count = connection.prepare_cached(
-                    "INSERT INTO exported_day (site, day, revision) VALUES (?1, ?2, 1)
+                    "INSERT INTO exported_day (site, day, revision)
+                     VALUES (?1, ?2, 1 + coalesce((SELECT revision FROM exported_day WHERE site = ?4 AND day = ?2), 0))
                      ON CONFLICT DO UPDATE SET revision = min(revision + 1, ?3)",
                 )?;
-                for site in sites {
+                for one in counted {
                     for day in days.0..=days.1 {
-                        count.execute((site, day, REVISION_MAX))?;
+                        count.execute((&one.key, day, REVISION_MAX, &one.site))?;
                     }
                 }
                 Ok(())
@@ -197,12 +220,12 @@ impl Store {
         self.export(Work::Done(Box::new(done))).await.map(drop)
     }
 
-    /// Counts, durably, that figures of these sites and UTC days are sent.
+    /// Counts, durably, that figures of these and of these UTC days are sent.
     ///
     /// # Errors
     /// [`StoreError::Failed`], [`StoreError::Closed`].
-    pub(crate) async fn count_sent(&self, sites: Vec<String>, days: (i64, i64)) -> Result<(), StoreError> {
-        self.export(Work::Send { sites, days }).await.map(drop)
+    pub(crate) async fn count_sent(&self, counted: Vec<Counted>, days: (i64, i64)) -> Result<(), StoreError> {
+        self.export(Work::Send { counted, days }).await.map(drop)
     }
 
     async fn export(&self, work: Work) -> Result<i64, StoreError> {
@@ -307,6 +330,12 @@ impl Snapshot<'_> {
             .min())
     }
 
+    /// Of the time before this instant (UTC ms) readings were given up by age; what they added up to is still there.
+    pub(crate) fn given_up_ms(&self) -> rusqlite::Result<i64> {
+        let day = account::forgotten_until(self.connection)?;
+        Ok(day.saturating_add(1).saturating_mul(DAY_MS))
+    }
+
     /// With which facts all figures of each site were sent to a sink.
     pub(crate) fn exported_sites(&self, sink: &str) -> rusqlite::Result<HashMap<String, i64>> {
         let mut sites = self
@@ -316,12 +345,12 @@ impl Snapshot<'_> {
         sites.collect()
     }
 
-    /// How often figures of a site were sent, by UTC day.
-    pub(crate) fn sent(&self, site: &str, days: (i64, i64)) -> rusqlite::Result<HashMap<i64, i64>> {
+    /// How often figures of a [`Counted`] were sent, by UTC day.
+    pub(crate) fn sent(&self, key: &str, days: (i64, i64)) -> rusqlite::Result<HashMap<i64, i64>> {
         let mut sent = self.connection.prepare_cached(
             "SELECT day, revision FROM exported_day WHERE site = ? AND day >= ? AND day <= ?",
         )?;
-        let sent = sent.query_map((site, days.0, days.1), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sent = sent.query_map((key, days.0, days.1), |row| Ok((row.get(0)?, row.get(1)?)))?;
         sent.collect()
     }
 }

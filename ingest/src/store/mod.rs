@@ -62,7 +62,7 @@ pub use archive::Archive;
 pub use backup::backup;
 pub(crate) use changes::{Quarters, Stretches};
 use damage::PassedOver;
-pub(crate) use exports::{Done, REVISION_MAX};
+pub(crate) use exports::{Counted, Done, REVISION_MAX};
 pub use history::PlacedReading;
 pub use keeping::{Compacted, Progress, compact};
 pub(crate) use naming::{AllHere, NamingPage};

@@ -314,7 +314,7 @@ CREATE TABLE exported_site (
     PRIMARY KEY (sink, site)
 ) WITHOUT ROWID;
 
--- How often figures of a site and UTC day were sent.
+-- How often figures of a site or plant (plant/ID) and UTC day were sent.
 CREATE TABLE exported_day (
     site TEXT NOT NULL,
     day INTEGER NOT NULL,
