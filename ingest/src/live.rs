@@ -21,6 +21,8 @@ use crate::store::{Store, StoreError};
 use crate::view::View;
 
 use places::Places;
+#[cfg(test)]
+pub(crate) use present::FIGURES_AGE_MS_MAX;
 use present::{DeviceState, MeterState, Present, newest_ms};
 
 /// A reading this far behind the newest is a backlog's.

@@ -229,6 +229,12 @@ async fn end(mut tasks: JoinSet<()>, store: Store, cancel: CancellationToken, wh
     store.close().await;
 }
 
+/// How long figures that took so long to compute are left alone, and for how long after that when nothing arrives.
+fn figures_waits(took: Duration) -> (Duration, Duration) {
+    let rest = (took * FIGURES_REST).clamp(FIGURES_PERIOD, FIGURES_REST_MAX);
+    (rest, FIGURES_PERIOD_IDLE.saturating_sub(rest))
+}
+
 async fn keep_figures(store: Store, now: Now, cancel: CancellationToken) {
     let mut commits = store.commits();
     loop {
@@ -236,14 +242,14 @@ async fn keep_figures(store: Store, now: Now, cancel: CancellationToken) {
         let (live, of, now_ms) = (store.live(), store.clone(), now());
         let began = std::time::Instant::now();
         let computed = tokio::task::spawn_blocking(move || live.refresh(&of, now_ms)).await;
-        let rest = (began.elapsed() * FIGURES_REST).clamp(FIGURES_PERIOD, FIGURES_REST_MAX);
+        let (rest, idle) = figures_waits(began.elapsed());
         if let Ok(Err(error)) = computed {
             tracing::warn!(%error, "today's figures can't be computed; trying again");
         }
         let next = async {
             tokio::time::sleep(rest).await;
             // The store's handle keeps the sender alive; were it gone, the idle period would still hold.
-            let _ = tokio::time::timeout(FIGURES_PERIOD_IDLE, commits.changed()).await;
+            let _ = tokio::time::timeout(idle, commits.changed()).await;
         };
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -3,6 +3,7 @@
 use taraz_telemetry::BatchVerdict;
 
 use super::*;
+use crate::live::FIGURES_AGE_MS_MAX;
 use crate::store::testing::{NOON_MS, Run, batch, fleet, inverter};
 
 const TOKEN: &str = "a-token-of-a-test-that-is-long";
@@ -24,6 +25,19 @@ async fn post(running: &RunningIngest, token: &str, batch: Vec<u8>) -> reqwest::
         .send()
         .await
         .unwrap()
+}
+
+#[test]
+fn figures_are_followed_by_new_ones_before_they_are_unknown() {
+    for took in (0..=14).map(Duration::from_secs) {
+        let (rest, idle) = figures_waits(took);
+        // They are as old as the beginning of their computation; the next ones take as long again.
+        let age = took + rest + idle + took;
+        assert!(
+            age < Duration::from_millis(FIGURES_AGE_MS_MAX.unsigned_abs()),
+            "{took:?}: {age:?}"
+        );
+    }
 }
 
 #[tokio::test]

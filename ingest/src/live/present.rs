@@ -22,7 +22,7 @@ const INTERVALS_KEPT: usize = 4;
 /// A backlog has drained when none of its readings came for so long.
 const DRAINED_AFTER_MS: i64 = 10_000;
 /// Figures older than this are unknown.
-const FIGURES_AGE_MS_MAX: i64 = 60_000;
+pub(crate) const FIGURES_AGE_MS_MAX: i64 = 60_000;
 /// An outlook older than this is unknown: it changes with quarter-hours, and costs more.
 const OUTLOOK_AGE_MS_MAX: i64 = 20 * 60_000;
 
