@@ -29,6 +29,7 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
             served.addr
         );
         running.stopped().await?;
+        println!("taraz gateway: stopped; everything acknowledged is on disk");
         Ok(())
     })
 }
@@ -42,6 +43,7 @@ pub(crate) fn ingest(args: &ConfigArgs) -> anyhow::Result<()> {
         let running = Ingest::start(part, config.fleet, prometheus::Registry::new(), stop).await?;
         println!("taraz ingest: page at http://{}", running.http_addr);
         running.stopped().await?;
+        println!("taraz ingest: stopped; everything acknowledged is on disk");
         Ok(())
     })
 }

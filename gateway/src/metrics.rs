@@ -7,7 +7,7 @@ use crate::validate::RefusedReason;
 /// All metrics of one gateway, registered on the registry that was passed to [`crate::Gateway::start`].
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// `gateway_backlog_frames`: committed and not yet taken by ingest.
+    /// `gateway_backlog_frames`: rows of the spool (runs, each of one frame or more) not yet taken by ingest.
     pub(crate) backlog: IntGauge,
     /// `gateway_connections`: devices' open MQTT sessions.
     pub(crate) connections: IntGauge,
@@ -162,7 +162,7 @@ impl Metrics {
         let metrics = Self {
             backlog: register.gauge(
                 "gateway_backlog_frames",
-                "Runs of records committed in the spool and not yet taken by ingest",
+                "Rows of the spool that ingest has not taken yet; a row is a run of consecutive records of one device, from one frame or several that were committed together",
             )?,
             connections: register.gauge(
                 "gateway_connections",

@@ -98,6 +98,11 @@ pub(crate) fn stop_services(gateway: Process, ingest: Process) {
     for mut process in [gateway, ingest] {
         process.signal(Signal::Terminate);
         assert!(process.wait(STOP_LIMIT).success());
+        assert!(
+            process
+                .output()
+                .contains("stopped; everything acknowledged is on disk")
+        );
     }
 }
 

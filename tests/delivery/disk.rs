@@ -106,8 +106,20 @@ fn a_full_disk_stops_acknowledging_and_goes_on_when_there_is_room() {
         ready.body
     );
 
+    // However often it was tried: one line, with what to do.
+    let failed = "a commit of the spool failed, nothing is acknowledged: the disk is full: make room on it";
+    assert_eq!(
+        gateway.output().matches(failed).count(),
+        1,
+        "{}",
+        gateway.output()
+    );
+    assert!(!gateway.output().contains("taraz spool repair"));
+
     std::fs::remove_file(&filler).unwrap();
     wait_acknowledged(&mut client, &device);
+    let over = gateway.output().matches("the spool commits again").count();
+    assert_eq!(over, 1, "{}", gateway.output());
     wait_for(LIMIT, "readiness", || {
         let ready = get(installation.gateway_http, "/readyz")?;
         (ready.status == 200).then_some(()).ok_or(ready.body)
@@ -123,8 +135,14 @@ fn a_full_disk_empties_itself_when_ingest_returns() {
     let mut device = Device::new(&installation.master, 1);
     let mut client = Client::reach(installation.mqtt_port(), &device);
     publish_until_blocked(&installation, &mut client, &mut device);
+    assert!(gateway.output().contains("forwarding pauses"));
     let ingest = installation.start_ingest();
     wait_acknowledged(&mut client, &device);
+    assert!(
+        gateway.output().contains("forwarding goes on"),
+        "{}",
+        gateway.output()
+    );
     stop_services_later(gateway, ingest, &installation, &device);
 }
 

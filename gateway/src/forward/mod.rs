@@ -146,6 +146,9 @@ impl<U: Uplink> Forward<U> {
                 self.done_up_to = last;
                 self.items_max = (self.items_max * 2).min(ITEMS_MAX);
                 self.backoff.reset();
+                if self.metrics.paused.get() != 0 {
+                    tracing::info!("forwarding goes on: ingest takes batches again");
+                }
                 self.metrics.paused.set(0);
             }
             Next::Smaller => self.items_max = (positions.len() / 2).max(1),

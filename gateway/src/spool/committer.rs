@@ -17,6 +17,7 @@ use super::recent::{RECENT_RECORDS_MAX, Recent};
 use super::reserve::Reserve;
 use super::rows::{Piece, Rows};
 use super::table::{NewRow, ROW_OVERHEAD, StoredRow, Table, Usage};
+use super::trouble::Trouble;
 use super::{SpoolError, SpoolLimits};
 
 /// Waits between attempts of a commit that fails.
@@ -33,6 +34,7 @@ pub(super) struct Committer {
     usage: Usage,
     reserve: Reserve,
     metrics: Metrics,
+    trouble: Trouble,
     committed: watch::Sender<u64>,
 }
 
@@ -91,6 +93,7 @@ impl Committer {
             usage,
             reserve,
             metrics,
+            trouble: Trouble::default(),
             committed,
         };
         committer.publish_usage();
@@ -134,7 +137,7 @@ impl Committer {
                     self.settle(&plan, work, gone);
                     return true;
                 }
-                Err(error) => self.failed(&error, wait),
+                Err(error) => self.failed(&error),
             }
             // What ingest has taken can go even when there is no room for anything new.
             let removals = std::mem::take(&mut work.removals);
@@ -254,6 +257,14 @@ impl Committer {
         } else {
             self.metrics.blocked.set(0);
             self.reserve.take_again();
+            if let Some(over) = self.trouble.over(now_ms()) {
+                let (lasted_ms, attempts) = (over.lasted_ms, over.attempts);
+                tracing::info!(
+                    lasted_ms,
+                    attempts,
+                    "the spool commits again; what devices kept meanwhile comes now"
+                );
+            }
         }
         self.next_position += plan.rows.len() as u64;
         self.usage.items += plan.rows.len() as u64;
@@ -276,11 +287,13 @@ impl Committer {
         }
     }
 
-    fn failed(&mut self, error: &SpoolError, wait: Duration) {
+    fn failed(&mut self, error: &SpoolError) {
         self.metrics.commit_failures.inc();
         self.metrics.blocked.set(1);
-        tracing::error!(%error, retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "a commit of the spool failed; nothing is acknowledged until one succeeds");
+        if let Some(advice) = self.trouble.met(code(error), now_ms()) {
+            let reason = sqlite_words(error);
+            tracing::error!(file = %self.file.display(), reason, "a commit of the spool failed, nothing is acknowledged: {advice}");
+        }
         // A connection that met an I/O error is not trusted again.
         if !is_busy(error) {
             self.table = None;
@@ -303,6 +316,14 @@ fn tell(submissions: Vec<Submission>) {
         receipts.add(submission.done, submission.number, count);
     }
     receipts.tell();
+}
+
+/// What `SQLite` says, without the advice for whoever opens a file.
+fn sqlite_words(error: &SpoolError) -> String {
+    match error {
+        SpoolError::Open { error, .. } => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn is_busy(error: &SpoolError) -> bool {

@@ -24,6 +24,7 @@ mod reserve;
 mod rows;
 mod table;
 mod transfer;
+mod trouble;
 mod verify;
 
 use std::path::Path;
