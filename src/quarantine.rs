@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use jiff::Timestamp;
 use taraz_gateway::{Quarantine, QuarantinedItem};
 use taraz_ingest::{HeldFilter, Store, drop_held, held_groups, held_records};
@@ -19,12 +19,23 @@ const SHOWN_MAX: u32 = 1_000;
 
 /// `taraz quarantine …`
 pub(crate) fn run(command: &QuarantineCommand) -> anyhow::Result<()> {
-    match command {
-        QuarantineCommand::List(chosen) => Room::of(chosen)?.list(chosen),
-        QuarantineCommand::Show(chosen) => Room::of(chosen)?.show(chosen),
-        QuarantineCommand::Retry(chosen) => Room::told(chosen)?.retry(chosen),
-        QuarantineCommand::Drop(chosen) => Room::told(chosen)?.drop(chosen),
+    let (room, chosen, act): (_, _, fn(&Room, &Chosen) -> anyhow::Result<()>) = match command {
+        QuarantineCommand::List(chosen) => (Room::of(chosen)?, chosen, Room::list),
+        QuarantineCommand::Show(chosen) => (Room::of(chosen)?, chosen, Room::show),
+        QuarantineCommand::Retry(chosen) => (Room::told(chosen)?, chosen, Room::retry),
+        QuarantineCommand::Drop(chosen) => (Room::told(chosen)?, chosen, Room::drop),
+    };
+    // Looked for first: what is dropped is there no more afterwards.
+    let missing = room.missing(chosen)?;
+    if missing.len() < chosen.ids.len() || chosen.ids.is_empty() {
+        act(&room, chosen)?;
     }
+    ensure!(
+        missing.is_empty(),
+        "not in the quarantine: {}; `taraz quarantine list` shows what is",
+        missing.join(", ")
+    );
+    Ok(())
 }
 
 /// Where the two quarantines of an installation are; a part that it does not have is none.
@@ -198,6 +209,31 @@ impl Room {
             count(dropped, "record")
         );
         Ok(())
+    }
+
+    /// Ids that were named and are neither an item of the gateway nor a record that is held back.
+    fn missing(&self, chosen: &Chosen) -> anyhow::Result<Vec<String>> {
+        if chosen.ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let items = self.items(chosen)?;
+        let mut missing = Vec::new();
+        for id in &chosen.ids {
+            let is_there = match id {
+                ItemId::Gateway(position) => items.iter().any(|item| item.position == *position),
+                ItemId::Held(id) => {
+                    let filter = HeldFilter {
+                        id: Some(*id),
+                        ..HeldFilter::default()
+                    };
+                    self.held(&[filter])? > 0
+                }
+            };
+            if !is_there {
+                missing.push(id.to_string());
+            }
+        }
+        Ok(missing)
     }
 
     /// The chosen items of the gateway; a reason of ingest's chooses none of them.

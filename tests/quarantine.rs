@@ -16,8 +16,8 @@ use taraz_test_support::{Process, Signal, free_port, get, request, wait_for};
 
 const TARAZ: &str = env!("CARGO_BIN_EXE_taraz");
 const LIMIT: Duration = Duration::from_secs(60);
-/// The token of the example.
-const TOKEN: &str = "replace-me-with-a-long-random-text";
+/// In the place of what `config example` draws.
+const TOKEN: &str = "the-token-of-this-test-alone";
 /// 2026-06-21T08:00:00Z.
 const NOON_MS: u64 = 1_782_028_800_000;
 const CONFIG: [&str; 2] = ["--config", "taraz.toml"];
@@ -34,7 +34,14 @@ impl Site {
             http: ([127, 0, 0, 1], free_port()).into(),
         };
         for (file, example) in [("taraz.toml", "taraz"), ("fleet.toml", "fleet")] {
-            std::fs::write(site.path(file), site.said(&["config", "example", example])).unwrap();
+            let text = site.said(&["config", "example", example]);
+            let token = text.lines().find(|line| line.starts_with("token = "));
+            let own = format!("token = \"{TOKEN}\"");
+            std::fs::write(
+                site.path(file),
+                token.map_or(text.clone(), |token| text.replace(token, &own)),
+            )
+            .unwrap();
         }
         site.said(&["config", "master-key", "master.key"]);
         site
@@ -261,6 +268,31 @@ fn what_waits_is_looked_at_tried_again_and_dropped() {
     assert!(
         site.refused(&["drop", "--reason", "unknown_meter"])
             .contains("another ingest works on the store")
+    );
+    let nothing = site.refused(&["show", "h4711"]);
+    assert!(nothing.contains("not in the quarantine: h4711;"), "{nothing}");
+    let listed = site.quarantine(&["list"]);
+    let id = listed
+        .split("  ")
+        .find(|word| word.starts_with('h') && word.contains(".."));
+    let known = id.unwrap().split("..").next().unwrap();
+    let some = site.taraz(&[
+        "quarantine",
+        "show",
+        known,
+        "h4711",
+        "g99",
+        "--config",
+        "taraz.toml",
+    ]);
+    let (shown, said) = (
+        String::from_utf8(some.stdout).unwrap(),
+        String::from_utf8(some.stderr).unwrap(),
+    );
+    assert_eq!(some.status.code(), Some(1));
+    assert!(
+        shown.contains(known) && said.contains("h4711, g99;") && !said.contains(known),
+        "{shown}{said}"
     );
     end(up);
     rejected_items_are_listed_and_shown(&site);

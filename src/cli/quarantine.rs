@@ -1,5 +1,6 @@
 //! `taraz quarantine …`: what can be said about what was rejected or held back.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -61,6 +62,15 @@ pub(crate) enum ItemId {
     Gateway(u64),
     /// A record that ingest holds, by its row.
     Held(i64),
+}
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gateway(position) => write!(f, "g{position}"),
+            Self::Held(row) => write!(f, "h{row}"),
+        }
+    }
 }
 
 impl FromStr for ItemId {

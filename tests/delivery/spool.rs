@@ -74,6 +74,15 @@ fn what_waits_is_listed_verified_repaired_and_taken_elsewhere() {
         &installation,
         &with(&["export", "--out", "dev-2.spool", "--device", "dev-2"]),
     );
+    let nothing = refused(
+        &installation,
+        &with(&["export", "--out", "typo.spool", "--device", "dev-3"]),
+    );
+    assert!(
+        nothing.contains("nothing of a device \"dev-3\" waits"),
+        "{nothing}"
+    );
+    assert!(!installation.folder().join("typo.spool").exists());
     gateway.kill();
 
     let spool = rusqlite::Connection::open(installation.folder().join("gateway/spool.sqlite")).unwrap();

@@ -36,6 +36,14 @@ pub enum TransferError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Nothing waits of the device that was asked for.
+    #[error(
+        "nothing of a device \"{device}\" waits for ingest; `taraz spool list` names the devices of which something does; no file was written"
+    )]
+    NothingOf {
+        /// Which.
+        device: String,
+    },
     /// The file is no export, or not a whole one.
     #[error("{file} is not a whole export of a spool: {what}; nothing of it was imported")]
     Malformed {
@@ -69,7 +77,8 @@ pub struct Imported {
 /// Writes what waits for ingest (of one device, or all) into a new file; durable when this returns. A gateway may run beside.
 ///
 /// # Errors
-/// [`TransferError::Spool`], also without a spool; [`TransferError::File`], also when the file exists already.
+/// [`TransferError::Spool`], also without a spool; [`TransferError::File`], also when the file exists already;
+/// [`TransferError::NothingOf`] when nothing waits of the one device; no file is there then.
 pub fn export(data_dir: &Path, device: Option<&str>, out: &Path) -> Result<Exported, TransferError> {
     let missing = || SpoolError::Missing {
         file: data_dir.join(FILE_NAME).display().to_string(),
@@ -89,7 +98,13 @@ pub fn export(data_dir: &Path, device: Option<&str>, out: &Path) -> Result<Expor
                 result = exporter.add(row);
             }
         })?;
-        result.and_then(|()| exporter.finish()).map_err(&at)
+        let exported = result.and_then(|()| exporter.finish()).map_err(&at)?;
+        match device {
+            Some(device) if exported.rows == 0 && exported.left_out == 0 => Err(TransferError::NothingOf {
+                device: device.to_owned(),
+            }),
+            _ => Ok(exported),
+        }
     });
     if written.is_err() {
         // A part of an export must not be taken for one.
