@@ -14,6 +14,9 @@ use taraz_telemetry::MasterKey;
 
 use crate::cli::{ConfigCommand, ExampleKind};
 
+/// The token in the parts' examples, which everybody can read: an installation never has it.
+const PUBLISHED_TOKEN: &str = "replace-me-with-a-long-random-text";
+
 /// The keys of `taraz.toml`.
 const SECTIONS: &[Section] = &[
     Section {
@@ -154,12 +157,19 @@ impl Config {
     }
 }
 
-/// One file that configures both sides of the hop must give them one token.
+/// One file that configures both sides of the hop must give them one token, and none that everybody can read.
 fn check_tokens(
     gateway: Option<&taraz_gateway::Config>,
     ingest: Option<&taraz_ingest::Config>,
 ) -> Result<(), Wrong> {
     let sent = gateway.and_then(|gateway| gateway.ingest.as_ref());
+    let own = "a long random text of your own, not the published example's; `taraz config example` draws one";
+    if ingest.is_some_and(|ingest| ingest.token == PUBLISHED_TOKEN) {
+        return Err(Wrong::secret("ingest.token", own));
+    }
+    if sent.is_some_and(|sent| sent.token == PUBLISHED_TOKEN) {
+        return Err(Wrong::secret("gateway.ingest.token", own));
+    }
     let pair = sent.zip(ingest);
     if pair.is_some_and(|(sent, ingest)| sent.token != ingest.token) {
         return Err(Wrong::secret("gateway.ingest.token", "the same as ingest.token"));
@@ -171,7 +181,11 @@ fn check_tokens(
 pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     match command {
         ConfigCommand::Example { file } => {
-            std::io::stdout().write_all(example(*file).as_bytes())?;
+            let text = match file {
+                ExampleKind::Taraz => example(*file).replace(PUBLISHED_TOKEN, &drawn()?),
+                _ => example(*file),
+            };
+            std::io::stdout().write_all(text.as_bytes())?;
             Ok(())
         }
         ConfigCommand::Check { config: path } => check(path),
@@ -260,11 +274,16 @@ pub(crate) fn read_master_key(path: &Path) -> anyhow::Result<MasterKey> {
 
 /// Draws a master key into a new file.
 pub(crate) fn draw_master_key(path: &Path) -> anyhow::Result<()> {
+    write_secret(path, (drawn()? + "\n").as_bytes())
+}
+
+/// A new secret in hexadecimal digits.
+fn drawn() -> anyhow::Result<String> {
     let mut secret = [0_u8; taraz_telemetry::KEY_LEN];
     rand::rngs::OsRng
         .try_fill_bytes(&mut secret)
         .context("the system gives no random numbers")?;
-    write_secret(path, (hex(&secret) + "\n").as_bytes())
+    Ok(hex(&secret))
 }
 
 /// Lower-case hexadecimal digits.
@@ -310,6 +329,13 @@ pub(crate) fn check_is_private(path: &Path) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    /// Both parts must publish the one that is refused.
+    #[test]
+    fn the_examples_of_both_parts_have_the_token_that_is_refused() {
+        let line = format!("token = \"{PUBLISHED_TOKEN}\"");
+        assert_eq!(taraz_example().matches(&line).count(), 2);
+    }
+
     /// An example with its optional tables in force.
     fn uncommented(text: &str) -> String {
         let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
@@ -321,6 +347,7 @@ mod tests {
 
     /// This `taraz.toml` beside the other examples.
     fn read_beside_the_examples(taraz: &str) -> Config {
+        let taraz = taraz.replace(PUBLISHED_TOKEN, &drawn().unwrap());
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::write(at("taraz.toml"), taraz).unwrap();

@@ -29,11 +29,26 @@ fn printed(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The token in the published examples.
+const PUBLISHED: &str = "replace-me-with-a-long-random-text";
+/// In the place of what `config example` draws.
+const OWN_TOKEN: &str = "the-token-of-this-test-alone";
+
 /// A folder laid out as the README says.
 fn installation() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    std::fs::write(at.join("taraz.toml"), printed(at, &["config", "example"])).unwrap();
+    let example = printed(at, &["config", "example"]);
+    assert!(!example.contains(PUBLISHED), "a token that everybody can read");
+    let token = example.lines().find_map(|line| line.strip_prefix("token = "));
+    let drawn = token.unwrap().trim_matches('"');
+    assert_eq!(drawn.len(), 64);
+    assert_eq!(
+        example.matches(drawn).count(),
+        2,
+        "both sides of the hop have one token"
+    );
+    std::fs::write(at.join("taraz.toml"), example.replace(drawn, OWN_TOKEN)).unwrap();
     std::fs::write(
         at.join("fleet.toml"),
         printed(at, &["config", "example", "fleet"]),
@@ -56,6 +71,43 @@ fn the_readmes_way_gives_a_good_installation() {
 }
 
 #[test]
+fn a_device_is_sent_to_the_door_that_the_configuration_opens() {
+    let folder = installation();
+    let path = folder.path().join(T);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let given = "mqtt_listen = \"0.0.0.0:1883\"";
+    for (door, expected) in [
+        (
+            "mqtt_listen = \"0.0.0.0:2883\"",
+            "broker = \"mqtt://127.0.0.1:2883\"\n",
+        ),
+        (
+            "mqtt_listen = \"[::]:2884\"",
+            "broker = \"mqtt://127.0.0.1:2884\"\n",
+        ),
+        (
+            "mqtt_listen = \"192.0.2.7:1883\"",
+            "broker = \"mqtt://192.0.2.7:1883\"\n",
+        ),
+    ] {
+        assert!(text.contains(given));
+        std::fs::write(&path, text.replace(given, door)).unwrap();
+        let printed = printed(folder.path(), &["device", "config", "sari-01", "--config", T]);
+        assert!(printed.contains(expected), "{printed}");
+    }
+    let only_broker = text.replace(given, "").replace(
+        "\n[ingest]",
+        "\n[gateway.broker]\nurl = \"mqtt://broker.example.org:1885\"\n\n[ingest]",
+    );
+    std::fs::write(&path, only_broker).unwrap();
+    let printed = printed(folder.path(), &["device", "config", "sari-01", "--config", T]);
+    assert!(
+        printed.contains("broker = \"mqtt://broker.example.org:1885\"\n"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn every_example_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["taraz", "fleet", "device", "simulation", "faults"] {
@@ -74,8 +126,8 @@ const F: &str = "fleet.toml";
 const D: &str = "device.toml";
 const S: &str = "simulation.toml";
 const X: &str = "faults.toml";
-/// What no message may show: the examples' token, and what the table has in its place.
-const SECRETS: [&str; 3] = ["replace-me-with-a-long-random-text", "sesame", "1234567"];
+/// What no message may show: the tokens, and what the table has in its place.
+const SECRETS: [&str; 4] = [PUBLISHED, OWN_TOKEN, "sesame", "1234567"];
 const MISTAKES: &str = include_str!("config/mistakes.txt");
 
 /// What is wrong in a file of an installation, and what is said of it.

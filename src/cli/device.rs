@@ -42,9 +42,9 @@ pub(crate) enum DeviceCommand {
         /// The bus: serial:/dev/ttyUSB0?baud=9600&parity=none, or tcp://HOST:PORT for RTU over TCP.
         #[arg(long, default_value = "serial:/dev/ttyUSB0?baud=9600&parity=none", value_parser = bus)]
         bus: String,
-        /// Where the device finds its gateway or broker.
-        #[arg(long, default_value = "mqtt://127.0.0.1:1883", value_parser = broker)]
-        broker: String,
+        /// Where the device finds its gateway or broker; on this computer unless given, as the configuration's [gateway] says.
+        #[arg(long, value_parser = broker)]
+        broker: Option<String>,
         /// Where the device keeps its queue.
         #[arg(long, value_name = "DIR")]
         state: Option<PathBuf>,

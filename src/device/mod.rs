@@ -6,6 +6,7 @@ mod image;
 mod scan;
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -34,7 +35,9 @@ pub(crate) fn run(command: DeviceCommand) -> anyhow::Result<()> {
             state,
             out,
         } => {
-            let text = device_toml(&Config::read(&config)?, &device, &bus, &broker, state)?;
+            let config = Config::read(&config)?;
+            let broker = broker.unwrap_or_else(|| door_of(&config));
+            let text = device_toml(&config, &device, &bus, &broker, state)?;
             match out {
                 Some(path) => write_secret(&path, text.as_bytes())?,
                 None => print!("{text}"),
@@ -125,6 +128,20 @@ impl Told {
             _ => {}
         }
     }
+}
+
+/// Where a device on this computer finds the door that the configuration opens: the gateway's own, else the broker's.
+fn door_of(config: &Config) -> String {
+    let gateway = config.gateway().ok();
+    let own = gateway.and_then(|gateway| gateway.mqtt_listen).map(|mut own| {
+        if own.ip().is_unspecified() {
+            own.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("mqtt://{own}")
+    });
+    let broker = || gateway.and_then(|gateway| gateway.broker.as_ref().map(|broker| broker.url.clone()));
+    own.or_else(broker)
+        .unwrap_or_else(|| "mqtt://127.0.0.1:1883".to_owned())
 }
 
 /// The configuration of a registered device; it holds the device's key.
