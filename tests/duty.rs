@@ -347,16 +347,30 @@ async fn one_owner_as_csv_into_a_file_while_readings_keep_coming() {
         ("912000".into(), "1404-07-14".into())
     );
     assert_eq!(cell(2, "generated_wh"), "", "what is not known is empty");
+    assert_eq!(cell(0, "completeness"), "0.95");
+    assert_eq!(cell(0, "flags"), "unmetered_site|silent_plant|days_left_out");
     // The store is nobody's but ingest's: it goes on storing.
     installation
         .deliver("school-01", |hour| vec![(1, generated(hour))])
         .await;
     let with_school = installation.report(&["--year", "1404", "--owner", "town", "--format", "json"]);
     let with_school: Value = serde_json::from_str(&with_school).unwrap();
+    // Nobody meters the school's consumption: its generation covers nobody's duty, and is told beside.
+    let town = &with_school["owners"][0];
+    assert_eq!(town["generated_wh"], 190 * GENERATED_DAY_WH);
+    assert_eq!(town["covered_ratio"], 0.0625);
+    assert_eq!(town["left_out_generated_wh"], 190 * GENERATED_DAY_WH);
     assert_eq!(
-        with_school["owners"][0]["generated_wh"],
-        2 * 190 * GENERATED_DAY_WH
+        town["flags"],
+        serde_json::json!(["unmetered_site", "days_left_out"])
     );
+    for (language, mark) in [
+        ("en", "a site without a consumption meter left out"),
+        ("fa", "محلی بدون کنتور مصرف کنار گذاشته شده"),
+    ] {
+        let text = installation.report(&["--year", "1404", "--lang", language]);
+        assert!(text.contains(mark), "the overview says it in {language}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
 //! The duty as CSV: a row for each owner, each of its plants and each of its sites. What is not known is empty.
+//!
+//! An owner's `generated_wh` is of the known days (`completeness` of all) at sites with a known consumption; a plant's is all that its
+//! registers counted. Between them are the other days and `left_out_generated_wh`.
 
 use anyhow::Context as _;
 use taraz_analytics::calendar::{Jalali, date_of_ms};
@@ -36,6 +39,7 @@ const COLUMNS: &[&str] = &[
     "missing_peak_w",
     "gap_rial",
     "flags",
+    "left_out_generated_wh",
 ];
 
 /// Cells by column; a column that is not named stays empty.
@@ -104,6 +108,9 @@ fn owner_row(owner: &OwnerDuty) -> Row {
         .set("name_fa", &owner.name_fa)
         .set("kind", owner.kind.as_str())
         .set("known_days", owner.known_days)
+        .set("completeness", owner.completeness)
+        .set("flags", owner.flags.join("|"))
+        .set_known("left_out_generated_wh", owner.left_out_generated_wh)
         .set("peak_w", owner.peak_w)
         .set_known("share_per_myriad", owner.share_per_myriad)
         .set_known("generated_wh", owner.generated_wh)

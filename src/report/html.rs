@@ -3,7 +3,7 @@
 use taraz_ingest::{DutyReport, OwnerDuty, PERSIAN_FONT_WOFF2};
 
 use super::numbers::{day, digits, kwh, percent, share, whole};
-use super::owner::{known, missing_kwp, name, range, section};
+use super::owner::{flags, known, missing_kwp, name, range, section};
 use super::words::{self, Words};
 use crate::cli::Language;
 
@@ -103,6 +103,7 @@ fn summary(report: &DutyReport, words: &Words, language: Language) -> String {
                     &digits(&report.days_so_far.to_string(), language),
                 ],
             ),
+            flags(&owner.flags, words, language),
         ]
     };
     let rows: Vec<Vec<String>> = report.owners.iter().map(row).collect();
@@ -116,6 +117,7 @@ fn summary(report: &DutyReport, words: &Words, language: Language) -> String {
         words.range,
         &unit(words.to_build, words.kwp),
         words.known_days,
+        words.remarks,
     ];
     format!(
         "<section class=\"summary\">\n<h2>{}</h2>\n{}</section>\n",

@@ -90,8 +90,14 @@ fn cards(owner: &OwnerDuty, words: &Words, language: Language) -> String {
             "<div><dt>{title}</dt><dd class=\"number {class}\">{number}</dd><dd class=\"soft\">{below}</dd></div>\n"
         )
     };
+    // What is known may be covered; what is not known makes no green figure.
+    let is_whole = !owner
+        .flags
+        .iter()
+        .any(|flag| matches!(*flag, "unmetered_site" | "shared_site" | "silent_site"));
     let class = |gap_wh: Option<i64>| match gap_wh {
-        Some(0) => "good",
+        Some(0) if is_whole => "good",
+        Some(0) => "",
         Some(_) => "bad",
         None => "",
     };
@@ -167,6 +173,9 @@ fn notes(report: &DutyReport, owner: &OwnerDuty, words: &Words, language: Langua
             .map(|site| escape(name(&site.name, &site.name_fa, language)))
             .collect(),
     );
+    if let Some(energy_wh) = owner.left_out_generated_wh {
+        notes.push(fill(words.left_out, &[&kwh(energy_wh, language)]));
+    }
     let left_out = report.days_so_far.saturating_sub(owner.known_days);
     if left_out > 0 {
         let count = |days: usize| digits(&days.to_string(), language);
@@ -325,7 +334,8 @@ fn sites(owner: &OwnerDuty, words: &Words, language: Language) -> String {
     format!("<h3>{}</h3>\n{}", words.sites, table(&head, &rows))
 }
 
-fn flags(flags: &[&str], words: &Words, language: Language) -> String {
+/// Flags in words.
+pub(super) fn flags(flags: &[&str], words: &Words, language: Language) -> String {
     let said: Vec<&str> = flags.iter().map(|flag| words::flag(flag, language)).collect();
     said.join(words.comma)
 }

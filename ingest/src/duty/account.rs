@@ -63,6 +63,8 @@ struct Made<'a> {
     since_ms: i64,
     /// Under a clear sky on each day of the year in Wh, as if it had stood all year.
     clear_wh: &'a [f64],
+    /// It has stated something, and so has its site's consumption: it is in the figures.
+    is_compared: bool,
 }
 
 /// A site of an owner.
@@ -83,6 +85,7 @@ impl<'a> Accounting<'a> {
                 counted: self.generated(plant, since_ms)?,
                 since_ms,
                 clear_wh,
+                is_compared: false,
             });
         }
         let mut at_site: BTreeMap<&str, Vec<&Made<'_>>> = BTreeMap::new();
@@ -96,6 +99,13 @@ impl<'a> Accounting<'a> {
             }
         }
         let sites: Vec<Used<'_>> = sites.into_values().collect();
+        let is_known = |made: &Made<'_>| {
+            let mut known = sites.iter().filter(|used| used.counted.energy_wh.is_some());
+            known.any(|used| used.site.id == made.plant.site_id())
+        };
+        for made in &mut plants {
+            made.is_compared = made.counted.energy_wh.is_some() && is_known(made);
+        }
         let days = self.days(&plants, &sites);
         Ok(self.conclude(owner, due, &plants, &sites, &days))
     }
@@ -171,13 +181,16 @@ impl<'a> Accounting<'a> {
         self.year.sum(&signed)
     }
 
-    /// The owner's days so far. Plants and sites without any reading are left out: the report names them.
+    /// The owner's days so far, over the sites of which generation and consumption are both stated: the report names the others.
     fn days(&self, plants: &[Made<'_>], sites: &[Used<'_>]) -> Vec<DutyDay> {
-        let stating: Vec<&Made<'_>> = stating(plants).collect();
+        let stating: Vec<&Made<'_>> = compared(plants).collect();
         let generated: Vec<(i64, &Counted)> = stating.iter().map(|made| (1, &made.counted)).collect();
         let consumed: Vec<(i64, &Counted)> = sites
             .iter()
-            .filter(|used| used.counted.energy_wh.is_some())
+            .filter(|used| {
+                let mut here = stating.iter().map(|made| made.plant.site_id());
+                used.counted.energy_wh.is_some() && here.any(|site| site == used.site.id)
+            })
             .map(|used| (1, &used.counted))
             .collect();
         let (generated, consumed) = (self.year.sum(&generated), self.year.sum(&consumed));
@@ -227,6 +240,9 @@ impl<'a> Accounting<'a> {
             due_wh: covered.map(|covered| covered.due_wh),
             gap_wh: covered.map(|covered| covered.gap_wh),
             covered_ratio: ratio.flatten(),
+            completeness: completeness(known_days(days), days.len()),
+            left_out_generated_wh: left_out_wh(plants),
+            flags: owner_flags(plants, sites, days),
             projection: self.project(due, plants, days),
             peak_w: plants.iter().map(|made| made.plant.peak_w()).sum(),
             months: self.months(days),
@@ -237,7 +253,7 @@ impl<'a> Accounting<'a> {
 
     fn project(&self, due: Due, plants: &[Made<'_>], days: &[DutyDay]) -> Option<ProjectedYear> {
         let share = due.share_per_myriad?;
-        let stating: Vec<&Made<'_>> = stating(plants).collect();
+        let stating: Vec<&Made<'_>> = compared(plants).collect();
         let clear_wh = |day| -> f64 { stating.iter().map(|made| self.clear_wh(made, day)).sum() };
         let left: Vec<f64> = (self.year.so_far..self.year.days.len()).map(clear_wh).collect();
         let projected = project(share, days, &left)?;
@@ -291,9 +307,17 @@ impl<'a> Accounting<'a> {
     }
 }
 
-/// The plants that have stated anything.
-fn stating<'m, 'p>(plants: &'m [Made<'p>]) -> impl Iterator<Item = &'m Made<'p>> {
-    plants.iter().filter(|made| made.counted.energy_wh.is_some())
+/// The plants whose generation is compared with a consumption.
+fn compared<'m, 'p>(plants: &'m [Made<'p>]) -> impl Iterator<Item = &'m Made<'p>> {
+    plants.iter().filter(|made| made.is_compared)
+}
+
+/// What was generated where no consumption is known; `None` when nothing was.
+fn left_out_wh(plants: &[Made<'_>]) -> Option<i64> {
+    let left_out = plants.iter().filter(|made| !made.is_compared);
+    left_out
+        .filter_map(|made| made.counted.energy_wh)
+        .reduce(|sum, wh| sum + wh)
 }
 
 /// The meters of a plant that have a role.
@@ -316,6 +340,35 @@ fn known_days(days: &[DutyDay]) -> usize {
     days.iter()
         .filter(|day| day.generated_wh.is_some() && day.consumed_wh.is_some())
         .count()
+}
+
+/// The share of the days that are over which the figures are of.
+fn completeness(known_days: usize, days: usize) -> f64 {
+    rounded(known_days as f64 / days.max(1) as f64)
+}
+
+/// What has to be said beside an owner's figures.
+fn owner_flags(plants: &[Made<'_>], sites: &[Used<'_>], days: &[DutyDay]) -> Vec<&'static str> {
+    let has = |source| sites.iter().any(|used| used.source == source);
+    let is_silent = |used: &Used<'_>| {
+        let is_metered = matches!(used.source, ConsumptionSource::Meter | ConsumptionSource::Balance);
+        is_metered && used.counted.energy_wh.is_none()
+    };
+    let marks = [
+        ("unmetered_site", has(ConsumptionSource::Unmetered)),
+        ("shared_site", has(ConsumptionSource::Shared)),
+        ("silent_site", sites.iter().any(is_silent)),
+        (
+            "silent_plant",
+            plants.iter().any(|made| made.counted.energy_wh.is_none()),
+        ),
+        ("days_left_out", known_days(days) < days.len()),
+    ];
+    marks
+        .iter()
+        .filter(|(_, holds)| *holds)
+        .map(|(flag, _)| *flag)
+        .collect()
 }
 
 fn plant_year(made: &Made<'_>) -> PlantYear {

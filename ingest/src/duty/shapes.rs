@@ -41,7 +41,7 @@ pub struct OwnerDuty {
     /// The share is an exception that the registry makes for this owner.
     pub is_exception: bool,
     /// Days on which generation and consumption are both known, of those that are over: what follows up to `covered_ratio` is
-    /// theirs.
+    /// theirs, over the sites of which both are stated.
     pub known_days: usize,
     /// Generated.
     pub generated_wh: Option<i64>,
@@ -53,6 +53,13 @@ pub struct OwnerDuty {
     pub gap_wh: Option<i64>,
     /// Generated over consumed.
     pub covered_ratio: Option<f64>,
+    /// `known_days` over the days that are over, 0 to 1.
+    pub completeness: f64,
+    /// Generated at sites whose consumption is not known, so in none of the figures above; `None` when nothing was. With the
+    /// days that are not known, this is what the plants' sum has more than `generated_wh`.
+    pub left_out_generated_wh: Option<i64>,
+    /// What bounds the figures: `unmetered_site`, `shared_site`, `silent_site`, `silent_plant`, `days_left_out`.
+    pub flags: Vec<&'static str>,
     /// How the year is expected to end.
     pub projection: Option<ProjectedYear>,
     /// Rated DC power of the plants in W.
