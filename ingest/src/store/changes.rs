@@ -368,6 +368,8 @@ pub(super) fn join_rows(connection: &Connection, after: i64, to: i64) -> rusqlit
 
 #[cfg(test)]
 mod tests {
+    use taraz_telemetry::{Clock, Stamp};
+
     use super::*;
     use crate::analytics::QUARTER_MS;
 
@@ -380,6 +382,18 @@ mod tests {
         rows.unwrap().collect::<rusqlite::Result<_>>().unwrap()
     }
 
+    /// A meter's poll that states no averaged quantity.
+    fn of_meter(address: u8) -> Reading {
+        Reading {
+            meter: MeterAddress::new(address).unwrap(),
+            stamp: Stamp {
+                clock: Clock::Synced,
+                ms: 0,
+            },
+            outcome: Outcome::Values(Quantities::default()),
+        }
+    }
+
     #[test]
     fn what_was_touched_before_a_take_is_touched_again_after_it() {
         let connection = Connection::open_in_memory().unwrap();
@@ -388,14 +402,14 @@ mod tests {
             .unwrap();
         let mut changes = Changes::default();
         changes.want(true);
-        let meters = [1, 2].map(|address| MeterAddress::new(address).unwrap());
+        let polls = [1, 2].map(of_meter);
         let mut expected = Vec::new();
         for round in 0..3 {
             // Two devices in turns, each with two meters, all in one quarter-hour.
             for second in 0..30 {
                 for device in [7, 8] {
-                    for meter in meters {
-                        changes.reading(device, meter, 40 * QUARTER_MS + (30 * round + second) * 1_000);
+                    for poll in &polls {
+                        changes.reading(device, poll, 40 * QUARTER_MS + (30 * round + second) * 1_000);
                     }
                     changes.touch(device, 40 * QUARTER_MS, 40 * QUARTER_MS + second);
                 }
@@ -408,7 +422,7 @@ mod tests {
             changes.take();
         }
         changes.want(false);
-        changes.reading(7, meters[0], 90 * QUARTER_MS);
+        changes.reading(7, &polls[0], 90 * QUARTER_MS);
         changes.write(&connection).unwrap();
         assert_eq!(rows(&connection), expected, "without a sink");
     }
