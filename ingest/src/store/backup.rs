@@ -42,17 +42,32 @@ pub fn backup(data: &Path, to: &Path) -> Result<Verified, StoreError> {
     let text = partial
         .to_str()
         .ok_or_else(|| refused("its path is no UTF-8".to_owned()))?;
+    let copied = copy(&connection, text, refused).and_then(|verified| {
+        place(&partial, to).map_err(|error| refused(error.to_string()))?;
+        Ok(verified)
+    });
+    if copied.is_err() {
+        // What is left of it is no backup. That it can't be removed is not why the backup has failed, and the next one tries again.
+        let _ = std::fs::remove_file(&partial);
+    }
+    copied
+}
+
+/// Copies the store into a new file and verifies that.
+fn copy(
+    connection: &Connection,
+    partial: &str,
+    refused: impl Fn(String) -> StoreError,
+) -> Result<Verified, StoreError> {
     connection
-        .execute("VACUUM INTO ?", [text])
+        .execute("VACUUM INTO ?", [partial])
         .map_err(|error| refused(error.to_string()))?;
-    let verified = verify_file(&partial)?;
-    if !verified.wrong.is_empty() {
+    let verified = verify_file(Path::new(partial))?;
+    if let Some(first) = verified.wrong.first() {
         return Err(refused(format!(
-            "the copy is wrong, and so is the store ({}): `taraz store verify` says what",
-            verified.wrong[0]
+            "the copy is wrong, and so is the store ({first}): `taraz store verify` says what"
         )));
     }
-    place(&partial, to).map_err(|error| refused(error.to_string()))?;
     Ok(verified)
 }
 

@@ -108,6 +108,7 @@ impl Snapshot<'_> {
                 if let Some((run, device)) = runs.take()? {
                     if let Err(damaged) = run.check() {
                         passed.row(&damaged);
+                        continue;
                     }
                     let room = limit - readings.len();
                     readings.extend(self.of_run(&run, &device, cursor).take(room));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _};
-use taraz_telemetry::{Reading, Record, Records, Sequence};
+use taraz_telemetry::{Crc32, Reading, Record, Records, Sequence};
 
 use super::damage::Damaged;
 use super::rows::boot_key;
@@ -39,6 +39,8 @@ pub(super) struct Run {
     /// When the gateway had taken in all of it, UTC ms.
     pub(super) received_ms: i64,
     pub(super) bytes: Vec<u8>,
+    /// The check sum that stands beside it in the store; `None` of what no row of `run` was read for.
+    pub(super) crc: Option<u32>,
 }
 
 /// A record of a run.
@@ -55,9 +57,9 @@ pub(super) struct RunRecord<'r> {
 
 /// What a reader of runs selects, in the order of [`Run::read`].
 pub(super) const COLUMNS: &str =
-    "run.id, run.device, incarnation, boot, first, count, day, from_ms, to_ms, received_ms, bytes";
+    "run.id, run.device, incarnation, boot, first, count, day, from_ms, to_ms, received_ms, bytes, crc";
 /// How many columns that are.
-pub(super) const COLUMNS_LEN: usize = 11;
+pub(super) const COLUMNS_LEN: usize = 12;
 
 impl Run {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
@@ -71,14 +73,15 @@ impl Run {
             to_ms: row.get(8)?,
             received_ms: row.get(9)?,
             bytes: row.get(10)?,
+            crc: Some(row.get(11)?),
         })
     }
 
     pub(super) fn insert(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection
             .prepare_cached(
-                "INSERT INTO run (id, device, incarnation, boot, first, count, day, from_ms, to_ms, received_ms, bytes)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO run (id, device, incarnation, boot, first, count, day, from_ms, to_ms, received_ms, bytes, crc)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 self.id,
@@ -92,8 +95,35 @@ impl Run {
                 self.to_ms,
                 self.received_ms,
                 &self.bytes,
+                self.sum(),
             ))?;
         Ok(())
+    }
+
+    /// The CRC-32 of all that its row says, each number as eight bytes, little-endian, in the order of the columns, then the records.
+    pub(super) fn sum(&self) -> u32 {
+        let numbers = [
+            self.id,
+            self.boot.device,
+            i64::from(self.boot.incarnation),
+            i64::from(self.boot.boot),
+            i64::from(self.first),
+            i64::from(self.count),
+            self.day,
+            self.from_ms,
+            self.to_ms,
+            self.received_ms,
+        ];
+        let mut head = [0; 10 * 8];
+        for (bytes, number) in head.chunks_exact_mut(8).zip(numbers) {
+            bytes.copy_from_slice(&number.to_le_bytes());
+        }
+        Crc32::new().bytes(&head).bytes(&self.bytes).sum()
+    }
+
+    /// Whether it is what was written, by its check sum.
+    pub(super) fn has_its_sum(&self) -> bool {
+        self.crc.is_none_or(|crc| crc == self.sum())
     }
 
     /// Its records in their order. Ends early where the bytes are damaged, which [`Run::check`] tells.
@@ -115,7 +145,7 @@ impl Run {
         })
     }
 
-    /// Whether every record of it can be read.
+    /// Whether it is what was written, and every record of it can be read.
     pub(super) fn check(&self) -> Result<(), Damaged> {
         self.each_record(|_| ())
     }
@@ -128,14 +158,18 @@ impl Run {
             len += record.bytes.len();
             each(record);
         }
-        if count == u64::from(self.count) && len == self.bytes.len() {
+        let what = if count != u64::from(self.count) || len != self.bytes.len() {
+            "not all of its readings can be read"
+        } else if !self.has_its_sum() {
+            "it has another check sum"
+        } else {
             return Ok(());
-        }
+        };
         Err(Damaged {
             table: "run",
             id: self.id,
             readings: self.count,
-            what: "not all of its readings can be read",
+            what,
         })
     }
 
@@ -273,6 +307,7 @@ impl OpenRuns {
             to_ms: time_ms,
             received_ms,
             bytes: bytes.to_vec(),
+            crc: None,
         });
     }
 

@@ -6,14 +6,14 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
-use super::StoreError;
+use super::{StoreError, upgrade};
 
 /// The schema that this program writes: the number of migrations.
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each brings the schema from its index to the next version; a released one is never changed.
 const MIGRATIONS: &[&str] = &[
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
 ];
 
 const VERSION_1: &str = "
@@ -323,8 +323,15 @@ CREATE TABLE exported_day (
 ) WITHOUT ROWID;
 ";
 
+const VERSION_9: &str = "
+-- CRC-32 of all the other columns. Runs of earlier versions get the sum of what stands in them at the upgrade.
+ALTER TABLE run ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+";
+
 /// This version makes every interval anew.
 const ACCOUNTS_ANEW: i64 = 7;
+/// This version gives runs a check sum.
+const RUN_SUMS: i64 = 9;
 
 /// The log is folded into the file when it has so many pages (16 MB): a page that changes with every commit is written home once for
 /// many of them.
@@ -374,6 +381,9 @@ pub(super) fn migrate_to(connection: &mut Connection, version: usize, now_ms: i6
             check_has_all(&transaction)?;
         }
         step(&transaction, from + 1, sql, now_ms)?;
+        if from + 1 == RUN_SUMS {
+            upgrade::sum_runs(&transaction)?;
+        }
         transaction.commit()?;
     }
     Ok(())

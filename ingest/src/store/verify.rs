@@ -260,6 +260,9 @@ impl Look<'_> {
 /// What a run says of itself that its bytes do not say.
 fn wrong_with(run: &Run) -> Vec<String> {
     let mut wrong = Vec::new();
+    if !run.has_its_sum() {
+        wrong.push("it has another check sum".to_owned());
+    }
     let records: Vec<_> = run.records().collect();
     let len: usize = records.iter().map(|record| record.bytes.len()).sum();
     if records.len() != run.count as usize || len != run.bytes.len() {

@@ -106,9 +106,7 @@ impl Chunk {
         let mut records = Vec::new();
         let mut stretches: Vec<Stretch> = Vec::new();
         for run in std::iter::once(first).chain(rest) {
-            if run.records().count() != usize::try_from(run.count).ok()? {
-                return None;
-            }
+            run.check().ok()?;
             records.extend_from_slice(&run.bytes);
             chunk.id = chunk.id.max(run.id);
             chunk.readings = chunk.readings.checked_add(run.count)?;
@@ -250,6 +248,7 @@ impl Chunk {
                 to_ms: self.to_ms,
                 received_ms: self.received_ms,
                 bytes: Vec::new(),
+                crc: None,
             };
             for _ in 0..stretch.count {
                 let Some(Ok((Record::Reading(_), bytes))) = rest.next_with_bytes() else {

@@ -173,6 +173,32 @@ async fn a_damaged_run_takes_no_energy_away() {
 }
 
 #[tokio::test]
+async fn a_run_with_another_check_sum_is_kept_out_and_never_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(&store, &[part("a-01", 0, 580), part("b-01", 0, 580)]).await;
+    let before = accounts(folder.path());
+    let other = format!(
+        "UPDATE run SET bytes = (SELECT bytes FROM run WHERE device = 1 AND day = {BROKEN_DAY} + 1)
+         WHERE device = 1 AND day = {BROKEN_DAY}"
+    );
+    assert_eq!(raw(folder.path()).execute(&other, ()).unwrap(), 1);
+    store.rebuild().await.unwrap();
+    assert_eq!(accounts(folder.path()), before);
+    let passed_before = passed(&store);
+    let given = store.readings_after(0, 10_000).unwrap();
+    assert_eq!((given.len(), passed(&store) - passed_before), (1_160 - 144, 144));
+    let sealing = store.keep(NOON_MS, 0, None).await.unwrap();
+    assert_eq!((sealing.unsealable, sealing.unsealable_readings), (1, 144));
+    store.close().await;
+    let wrong = verify(folder.path()).unwrap().wrong;
+    assert!(
+        wrong.iter().any(|what| what.contains("another check sum")),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_sink_goes_on_behind_a_damaged_chunk() {
     let folder = tempfile::tempdir().unwrap();
     let store = damaged(folder.path(), 0..0, CHECK_SUM).await;

@@ -8,7 +8,7 @@ use taraz_telemetry::{Clock, Hold, Record};
 use super::super::runs::day_of;
 use super::super::schema;
 use super::super::testing::*;
-use super::super::{FILE_NAME, Store, sealing, upgrade};
+use super::super::{FILE_NAME, Store, sealing, upgrade, verify};
 use crate::sinks::tests::lines_of;
 
 /// What was delivered: a day's readings, a hole, a held one, an unsynced boot with its anchor.
@@ -102,8 +102,22 @@ fn write_old(folder: &Path, version: usize) {
         .unwrap();
     transaction.commit().unwrap();
     if version >= 6 {
-        upgrade::rows_to_runs(&mut connection).unwrap();
+        with_sums(&mut connection, |connection| {
+            upgrade::rows_to_runs(connection).unwrap()
+        });
     }
+}
+
+/// Does something with runs of a version that had no check sums yet.
+fn with_sums(connection: &mut Connection, work: impl FnOnce(&mut Connection)) {
+    connection
+        .execute_batch("ALTER TABLE run ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
+        .unwrap();
+    upgrade::sum_runs(connection).unwrap();
+    work(connection);
+    connection
+        .execute_batch("ALTER TABLE run DROP COLUMN crc")
+        .unwrap();
 }
 
 /// A store of version 6 whose days are sealed.
@@ -111,11 +125,13 @@ fn write_sealed(folder: &Path) {
     write_old(folder, 6);
     let mut connection = raw(folder);
     let open_day = day_of(NOON_MS) + 1;
-    let swap = sealing::prepare(&connection, open_day, None).unwrap();
-    assert!(!swap.is_empty());
-    let transaction = connection.transaction().unwrap();
-    swap.apply(&transaction).unwrap();
-    transaction.commit().unwrap();
+    with_sums(&mut connection, |connection| {
+        let swap = sealing::prepare(connection, open_day, None).unwrap();
+        assert!(!swap.is_empty());
+        let transaction = connection.transaction().unwrap();
+        swap.apply(&transaction).unwrap();
+        transaction.commit().unwrap();
+    });
 }
 
 /// The caches that the deliveries make today.
@@ -197,6 +213,8 @@ async fn every_earlier_version_keeps_every_record_and_every_place() {
             "from version {version}: {missing:?} {strange:?}"
         );
         let connection = raw(folder.path());
+        let wrong = verify(folder.path()).unwrap().wrong;
+        assert!(wrong.is_empty(), "from version {version}: {wrong:?}");
         // One of them goes on past midnight.
         assert_eq!(rows(&connection, "SELECT count(*) FROM run"), ["[Integer(4)]"]);
         assert_eq!(rows(&connection, "SELECT count(*) FROM record"), ["[Integer(4)]"]);

@@ -52,6 +52,10 @@ async fn a_whole_store_is_found_whole() {
     ));
 }
 
+/// The last byte of a run becomes another one.
+const CHANGED: &str = "UPDATE run SET bytes = CAST(substr(bytes, 1, length(bytes) - 1)
+    || unhex(CASE hex(substr(bytes, -1)) WHEN '00' THEN '01' ELSE '00' END) AS BLOB)";
+
 #[tokio::test]
 async fn every_damage_is_found() {
     let cases = [
@@ -64,6 +68,11 @@ async fn every_damage_is_found() {
         (
             "UPDATE run SET bytes = substr(bytes, 1, 300)",
             "of its 50 readings can be read",
+        ),
+        (CHANGED, "another check sum"),
+        (
+            "UPDATE run SET received_ms = received_ms + 1",
+            "another check sum",
         ),
         ("UPDATE run SET count = 49", "of its 49 readings"),
         ("UPDATE run SET to_ms = to_ms + 1", "at other times"),
@@ -124,4 +133,5 @@ async fn a_backup_is_a_store_and_nothing_is_overwritten_by_one() {
     let third = other.path().join("third.sqlite");
     let error = backup(folder.path(), &third).unwrap_err().to_string();
     assert!(error.contains("the copy is wrong") && !third.exists(), "{error}");
+    assert!(!other.path().join("third.sqlite.partial").exists());
 }
