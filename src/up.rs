@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 use taraz_fleet::Fleet;
-use taraz_gateway::{Gateway, RunningGateway, Uplink, UplinkError};
-use taraz_ingest::{Ingest, ReceiveError, Receiver, RunningIngest};
+use taraz_gateway::{Gateway, RunningGateway, Uplink, UplinkError, View};
+use taraz_ingest::{Beside, Ingest, ReceiveError, Receiver, RunningIngest};
 use taraz_telemetry::{BatchError, MasterKey};
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +84,7 @@ pub(crate) async fn start(parts: Parts, stop: &CancellationToken) -> anyhow::Res
         stop.clone(),
     )
     .await?;
+    ingest.show_beside(Shown(gateway.view()));
     // Should ingest end by itself, there is nobody to deliver to: everything ends.
     let (ingest_ended, all) = (ingest_stop.clone(), stop.clone());
     tokio::spawn(async move {
@@ -144,6 +146,23 @@ impl Uplink for InProcess {
                 retry_after: None,
             }),
         }
+    }
+}
+
+/// What the gateway shows of itself, at ingest's address.
+struct Shown(View);
+
+impl Beside for Shown {
+    fn refused(&self) -> Value {
+        json!(self.0.refused())
+    }
+
+    fn devices(&self) -> Value {
+        json!(self.0.device_states())
+    }
+
+    fn not_ready(&self) -> Option<&'static str> {
+        self.0.not_ready()
     }
 }
 

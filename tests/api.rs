@@ -4,14 +4,17 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use common::installation::{Installation, TARAZ, TOKEN, Way};
 use taraz_telemetry::{
-    BatchItem, BatchWriter, Clock, MeterAddress, Mppt, Outcome, Quantities, RECORD_LEN_MAX, Reading, Record,
-    Stamp,
+    BatchItem, BatchWriter, Clock, DeviceId, MeterAddress, Mppt, Outcome, Quantities, RECORD_LEN_MAX,
+    Reading, Record, Stamp,
 };
-use taraz_test_support::{get, request};
+use taraz_test_support::{Process, Signal, get, request, wait_for};
 
 const STEP_MS: i64 = 300_000;
 const DAY_MS: i64 = 86_400_000;
@@ -225,4 +228,68 @@ fn every_documented_route_answers_as_documented_and_a_schedule_is_imported_from_
         made_wh.map(|wh| wh - 24_000),
         "{settled}"
     );
+}
+
+const LIMIT: Duration = Duration::from_secs(60);
+const DEVICE: &str = "p0-01";
+
+/// A text as MQTT has it (5.0, 1.5.4).
+fn text(text: &str) -> Vec<u8> {
+    let len = u16::try_from(text.len()).unwrap().to_be_bytes();
+    [&len, text.as_bytes()].concat()
+}
+
+/// A packet that is short enough for one byte of length.
+fn packet(head: u8, body: &[u8]) -> Vec<u8> {
+    let len = u8::try_from(body.len()).unwrap();
+    assert!(len < 128);
+    [&[head, len], body].concat()
+}
+
+/// A session of the device that states itself online and publishes what is no frame.
+fn talk_nonsense(installation: &Installation) -> TcpStream {
+    let id = DeviceId::new(DEVICE).unwrap();
+    let key = installation.master.device_key(&id, 1);
+    let mut stream = TcpStream::connect(("127.0.0.1", installation.mqtt_port())).unwrap();
+    // MQTT 5, user and password, a clean start, keep alive 60 s, no properties.
+    let head = [&text("MQTT")[..], &[5, 0xC2, 0, 60, 0]].concat();
+    let body = [head, text("a"), text(DEVICE), text(key.mqtt_password().as_str())].concat();
+    stream.write_all(&packet(0x10, &body)).unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    for (channel, number, payload) in [("state", 1, "online"), ("up", 2, "nonsense")] {
+        let topic = text(&format!("taraz/1/{DEVICE}/{channel}"));
+        let body = [&topic[..], &[0, number, 0], payload.as_bytes()].concat();
+        stream.write_all(&packet(0x32, &body)).unwrap();
+    }
+    stream
+}
+
+#[test]
+fn what_a_gateway_shows_is_served_by_up_and_by_a_gateway_alone() {
+    let installation = Installation::new(&fleet(), Way::Door);
+    let check = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/openapi/check.py");
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api/openapi.json");
+    for (what, http) in [("up", installation.http), ("gateway", installation.gateway_http)] {
+        let arguments = [what, "--config", "taraz.toml"];
+        let mut process = Process::taraz(TARAZ, what, &arguments, installation.folder());
+        process.wait_accepting(LIMIT, http);
+        let _session = talk_nonsense(&installation);
+        wait_for(LIMIT, "a refused message", || {
+            let refused = get(http, "/api/v1/refused")?;
+            let there = refused.status == 200 && refused.body.contains("6e6f6e73656e7365");
+            there.then_some(()).ok_or(refused.body)
+        });
+        let url = format!("http://{http}");
+        let output = Command::new(taraz_test_support::python())
+            .args(["-B", check, document, &url, TOKEN, "gateway"])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        process.signal(Signal::Terminate);
+        assert!(process.wait(LIMIT).success());
+    }
 }

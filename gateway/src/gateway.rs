@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use serde::Serialize;
 use taraz_fleet::Fleet;
 use taraz_settings::Wrong;
 use taraz_telemetry::MasterKey;
@@ -81,6 +82,17 @@ pub struct View {
     spool: Arc<Spool>,
     /// The broker is the only door.
     broker_alone: bool,
+}
+
+/// The last state that a device stated of itself, or its last will.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceLine {
+    /// The device's id.
+    pub device: String,
+    /// What it stated, as `online`.
+    pub state: String,
+    /// When, UTC ms.
+    pub at_ms: u64,
 }
 
 impl Gateway {
@@ -219,11 +231,14 @@ impl View {
         )
     }
 
-    /// The last state of each device that stated one: id, state, UTC ms.
+    /// The last state of each device that stated one.
     #[must_use]
-    pub fn device_states(&self) -> Vec<(String, String, u64)> {
-        let each =
-            |(id, DeviceState { state, at_ms })| (taraz_telemetry::DeviceId::to_string(&id), state, at_ms);
+    pub fn device_states(&self) -> Vec<DeviceLine> {
+        let each = |(id, DeviceState { state, at_ms })| DeviceLine {
+            device: taraz_telemetry::DeviceId::to_string(&id),
+            state,
+            at_ms,
+        };
         self.hub.states().into_iter().map(each).collect()
     }
 }

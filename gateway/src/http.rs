@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use prometheus::{Registry, TextEncoder};
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +52,10 @@ pub fn router(registry: Registry, view: View) -> Router {
             "/api/v1/refused",
             get(async |State(shown): State<Shown>| Json(shown.view.refused())),
         )
-        .route("/api/v1/devices", get(devices))
+        .route(
+            "/api/v1/devices",
+            get(async |State(shown): State<Shown>| Json(shown.view.device_states())),
+        )
         .with_state(Shown { registry, view })
 }
 
@@ -61,13 +63,6 @@ pub fn router(registry: Registry, view: View) -> Router {
 struct Shown {
     registry: Registry,
     view: View,
-}
-
-#[derive(Serialize)]
-struct DeviceLine {
-    device: String,
-    state: String,
-    at_ms: u64,
 }
 
 async fn metrics(State(shown): State<Shown>) -> Response {
@@ -82,9 +77,4 @@ async fn ready(State(shown): State<Shown>) -> Response {
         None => "ready\n".into_response(),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
-}
-
-async fn devices(State(shown): State<Shown>) -> Json<Vec<DeviceLine>> {
-    let line = |(device, state, at_ms)| DeviceLine { device, state, at_ms };
-    Json(shown.view.device_states().into_iter().map(line).collect())
 }

@@ -23,7 +23,7 @@ pub use doors::{
     OUTBOUND_LEN_MAX, PACKET_LEN_MAX, SESSIONS_PER_DEVICE_MAX, STATE_LEN_MAX,
 };
 pub use forward::{BACKOFF_MAX, BATCH_READINGS_MIN, HttpUplink, HttpUplinkError, Uplink, UplinkError};
-pub use gateway::{Gateway, RunningGateway, StartError, StopError, View};
+pub use gateway::{DeviceLine, Gateway, RunningGateway, StartError, StopError, View};
 pub use metrics::Metrics;
 pub use spool::{
     DeviceQuarantined, DeviceWaiting, Exported, FINDINGS_MAX, Finding, FindingKind, Imported,

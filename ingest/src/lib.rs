@@ -30,6 +30,7 @@ pub use duty::{
     SiteYear, duty_report,
 };
 pub use gaps::{BootGaps, BootPeriod, DeviceGaps, Fate, Gap, GapCounts, Gaps};
+pub use http::Beside;
 pub use live::Live;
 pub use page::PERSIAN_FONT_WOFF2;
 pub use receive::{ReceiveError, Receiver};

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreConfig};
-use crate::http::{self, Parts};
+use crate::http::{self, Beside, BesideSlot, Parts};
 use crate::metrics::register_process;
 use crate::receive::Receiver;
 use crate::sinks::{Sink, SinkError, days_over_ms};
@@ -42,11 +42,11 @@ const OUTLOOK_REST: u32 = 9;
 pub struct Ingest;
 
 /// Ingest at work.
-#[derive(Debug)]
 pub struct RunningIngest {
     /// Where HTTP listens; the port is the real one when the configuration says 0.
     pub http_addr: SocketAddr,
     store: Store,
+    beside: BesideSlot,
     ended: JoinHandle<()>,
     why: Why,
 }
@@ -133,12 +133,14 @@ impl Ingest {
         register_process(&registry)?;
         let names = config.influx.iter().map(|sink| sink.name.clone()).collect();
         store.set_figure_sinks(names, days_over_ms(now())).await?;
+        let beside = BesideSlot::default();
         let parts = Parts {
             store: store.clone(),
             registry,
             sinks: statuses,
             now: Arc::clone(&now),
             token: config.token,
+            beside: Arc::clone(&beside),
         };
         let mut tasks = JoinSet::new();
         let why = Why::default();
@@ -162,13 +164,26 @@ impl Ingest {
         Ok(RunningIngest {
             http_addr,
             store,
+            beside,
             ended,
             why,
         })
     }
 }
 
+impl std::fmt::Debug for RunningIngest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("RunningIngest");
+        shown.field("http_addr", &self.http_addr).finish_non_exhaustive()
+    }
+}
+
 impl RunningIngest {
+    /// Serves what a gateway in the same process shows of itself, and counts it in `/readyz`. The first one stays.
+    pub fn show_beside(&self, gateway: impl Beside + 'static) {
+        let _ = self.beside.set(Box::new(gateway));
+    }
+
     /// The door for batches of a gateway in the same process.
     #[must_use]
     pub fn receiver(&self) -> Receiver {

@@ -4,6 +4,7 @@
 //! store's and the present's, the words about them are in `fleet`.
 
 mod batches;
+mod beside;
 mod error;
 mod expectation;
 mod fleet;
@@ -42,6 +43,8 @@ use crate::schedules::Schedules;
 use crate::sinks::SinkStatus;
 use crate::store::{Now, Store};
 
+pub use beside::Beside;
+pub(crate) use beside::BesideSlot;
 use error::ApiError;
 
 /// What the server answers from.
@@ -56,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) now: Now,
     /// What a gateway must present, and who uploads schedules.
     pub(crate) token: String,
+    /// The gateway in this process.
+    pub(crate) beside: BesideSlot,
 }
 
 /// The parts, and what the server itself remembers.
@@ -70,6 +75,7 @@ struct Api {
     sinks: Vec<Arc<SinkStatus>>,
     now: Now,
     token: String,
+    beside: BesideSlot,
     batches_at_once: Semaphore,
     /// Turns of answers that read years.
     heavy: Semaphore,
@@ -123,6 +129,7 @@ impl Api {
             sinks: parts.sinks,
             now: parts.now,
             token: parts.token,
+            beside: parts.beside,
             batches_at_once: Semaphore::new(batches::BATCHES_AT_ONCE_MAX),
             heavy: Semaphore::new(HEAVY_AT_ONCE_MAX),
             scrapes: Arc::new(Semaphore::new(SCRAPES_AT_ONCE_MAX)),
@@ -174,6 +181,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/v1/sites", get(fleet::sites)),
         ("/api/v1/sinks", get(fleet::sinks)),
         ("/api/v1/gaps", get(gaps::gaps)),
+        ("/api/v1/refused", get(beside::refused)),
+        ("/api/v1/devices", get(beside::devices)),
         ("/api/v1/openapi.json", get(probes::openapi)),
         ("/healthz", get(probes::health)),
         ("/readyz", get(probes::ready)),

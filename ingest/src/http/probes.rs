@@ -43,7 +43,7 @@ pub(super) struct Readiness {
     reason: Option<String>,
 }
 
-/// The store takes a commit. It is asked for a real one.
+/// The store takes a commit (it is asked for a real one), and a gateway in this process takes readings in.
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, ApiError> {
     let now_ms = (api.now)();
     // Held across the probe: many who ask at once get one answer.
@@ -63,7 +63,8 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, A
         };
         last.at_ms = Some(now_ms);
     }
-    match &last.reason {
+    let gateway = api.beside.get().and_then(|gateway| gateway.not_ready());
+    match last.reason.as_deref().or(gateway) {
         None => Ok(Json(OK)),
         Some(reason) => Err(ApiError::unavailable(format!("not ready: {reason}"))),
     }

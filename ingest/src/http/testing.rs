@@ -53,6 +53,7 @@ impl Running {
             sinks: Vec::new(),
             now,
             token: TOKEN.into(),
+            beside: super::BesideSlot::default(),
         };
         tokio::spawn(serve(listener, parts, cancel.clone()));
         Self {

@@ -1,6 +1,6 @@
 """Holds docs/api/openapi.json against its own standard and against a running server.
 
-Usage: check.py DOCUMENT SERVER_URL TOKEN. Every documented GET is asked with every value of every parameter that has a list of them; every
+Usage: check.py DOCUMENT SERVER_URL TOKEN [gateway]. With `gateway` only what a gateway serves. Otherwise every documented GET is asked with every value of every parameter that has a list of them; every
 answer must be valid by its schema; wrong parameters must give the documented error. Prints what it did, or what is wrong.
 """
 
@@ -85,6 +85,17 @@ class Document:
         return examples
 
 
+# Served where a gateway runs; an ingest without one says so.
+OF_A_GATEWAY = ["/api/v1/refused", "/api/v1/devices"]
+
+
+def check_gateway(document, server):
+    """The routes of a gateway, of its own or beside ingest; something must have been refused and stated."""
+    for path in OF_A_GATEWAY:
+        value = document.check(document.document["paths"][path]["get"], server.ask(path), f"GET {path}", [200])
+        assert value, f"GET {path}: nothing to check"
+
+
 def filled(path, plant):
     return path.replace("{plant}", plant)
 
@@ -108,7 +119,8 @@ def check_gets(document, server, plants, yesterday):
         for plant in plants if "{plant}" in path or any(p["name"] == "plant" for p in operation.get("parameters", [])) else plants[:1]:
             for query in variants(operation, plant, yesterday):
                 place = f"GET {filled(path, plant)} {query}"
-                value = document.check(operation, server.ask(filled(path, plant), query), place, [200])
+                expected = [404] if path in OF_A_GATEWAY else [200]
+                value = document.check(operation, server.ask(filled(path, plant), query), place, expected)
                 known.setdefault(operation["operationId"], []).append(value)
     return known
 
@@ -172,6 +184,8 @@ def check_posts(document, server, plant):
 
 def main():
     document, server = Document(sys.argv[1]), Server(sys.argv[2], sys.argv[3])
+    if sys.argv[4:] == ["gateway"]:
+        return check_gateway(document, server)
     examples = document.check_examples()
     present = json.loads(server.ask("/api/v1/plants")[2])
     plants = [plant["id"] for plant in present["plants"]]
