@@ -88,6 +88,12 @@ fn meters(folder: &Path) -> anyhow::Result<BTreeMap<String, Meter>> {
             reason = "checked above"
         )]
         let meter = Meter::new(rated_w as u32);
+        let meter = match row.text("rolls_over_wh") {
+            Some(text) => register_wh(text)
+                .and_then(|modulus_wh| Ok(meter.with_modulus(modulus_wh)?))
+                .with_context(|| format!("{}: rolls_over_wh", row.place()))?,
+            None => meter,
+        };
         let twice = meters.insert(row.required("plant")?.to_owned(), meter);
         ensure!(twice.is_none(), "{}: the plant stands twice", row.place());
     }

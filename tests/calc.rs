@@ -333,3 +333,27 @@ fn a_replay_uses_nothing_from_the_future() {
     write_bench(folder.path(), &bench);
     assert_eq!(replay(), before);
 }
+
+#[test]
+fn a_register_that_begins_anew_is_read_by_its_width() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("register_wh.csv"), "ts_utc,roof\n2025-06-10T08:00Z,98000\n2025-06-10T08:15Z,99000\n2025-06-10T08:30Z,1000\n2025-06-10T08:45Z,2000\n2025-06-10T09:00Z,3000\n").unwrap();
+    std::fs::write(path("late.csv"), "plant,ts_utc,received_utc,register_wh\n").unwrap();
+    let replayed = |plants: &str| {
+        std::fs::write(path("plants.csv"), plants).unwrap();
+        let from = folder.path().to_str().unwrap().to_owned();
+        succeed(&["replay", &from, "--out", path("out").to_str().unwrap()]);
+        std::fs::read_to_string(path("out/energy.csv")).unwrap()
+    };
+    let known = replayed("plant,p0_kw,rolls_over_wh\nroof,10,100000\n");
+    assert!(
+        known.contains("roof,2025-06-10,5000,0.041667,rolled_over"),
+        "{known}"
+    );
+    let unknown = replayed("plant,p0_kw,rolls_over_wh\nroof,10,\n");
+    assert!(
+        unknown.contains("reset") && !unknown.contains("rolled_over"),
+        "{unknown}"
+    );
+}

@@ -50,6 +50,10 @@ fn what_is_wrong_is_named() {
             "lat,lon,alt_m,ts_utc\nnan,53,0,2025-01-01T00:00Z\n",
             "line 2: lat is empty",
         ),
+        (
+            "lat,lon,alt_m,ts_utc,tl\n36,53,0,2025-01-01T00:00Z,NaN\n",
+            "line 2: tl (Linke turbidity) is NaN",
+        ),
     ] {
         let said = calc("solar", text);
         assert!(said.contains(named), "{said}");
@@ -95,5 +99,30 @@ fn intervals_that_are_none_are_named() {
     ] {
         let said = iec(&rows);
         assert!(said.contains(named), "{said}");
+    }
+}
+
+#[test]
+fn a_parameter_that_there_is_not_is_named_beside_those_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(
+        path("in.csv"),
+        "ts_utc,g_poa_wm2,e_ac_kwh\n2025-06-10T08:15Z,500,3\n",
+    )
+    .unwrap();
+    for text in [
+        r#"{"P0": 30, "tau_h": 0.25, "gmin": 200}"#,
+        r#"{"params": {"P0": 30, "tau_h": 0.25, "gmin": 200}}"#,
+    ] {
+        std::fs::write(path("params.json"), text).unwrap();
+        let (input, params, output) = (path("in.csv"), path("params.json"), path("out.json"));
+        let said = fail(&[
+            "calc", "iec61724", "--in", &input, "--params", &params, "--out", &output,
+        ]);
+        assert!(
+            said.contains("no parameter gmin; expected some of: P0, Pac, gamma, Tann, Gmin, tau_h"),
+            "{said}"
+        );
     }
 }

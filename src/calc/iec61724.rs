@@ -13,10 +13,11 @@ use super::table::{Row, Table};
 const IRRADIANCE_MIN_W_M2: f64 = 50.0;
 /// Where a file of results keeps its parameters.
 const WITHIN: &[&str] = &["params"];
+const PARAMS: &[&str] = &["P0", "Pac", "gamma", "Tann", "Gmin", "tau_h"];
 
 pub(super) fn run(files: &FilesWithParams) -> anyhow::Result<()> {
     let table = Table::read(&files.input, &["ts_utc", "g_poa_wm2", "e_ac_kwh"])?;
-    let params = Params::read(&files.params)?;
+    let params = Params::read(&files.params, PARAMS)?;
     let grid = Intervals::of(&table, &params, WITHIN)?;
     let intervals: anyhow::Result<Vec<Interval>> = grid
         .rows()

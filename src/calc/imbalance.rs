@@ -16,6 +16,7 @@ use super::table::Table;
 
 /// Where a file of results keeps its parameters.
 const WITHIN: &[&str] = &["params", "total", "fleet_two_sites"];
+const PARAMS: &[&str] = &["P0_kw", "obligation_share", "site2_rule", "tau_h"];
 /// Schedules that are made when the file has none.
 const OWN_SCHEDULES: [&str; 2] = ["persistence", "clearsky"];
 
@@ -32,7 +33,7 @@ struct Data<'a> {
 
 pub(super) fn run(files: &FilesWithParams) -> anyhow::Result<()> {
     let table = Table::read(&files.input, &["ts_utc", "gen_kwh", "load_kwh"])?;
-    let params = Params::read(&files.params)?;
+    let params = Params::read(&files.params, PARAMS)?;
     let data = data(&table, &params)?;
     let share = params.number("obligation_share", WITHIN)?;
     if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {

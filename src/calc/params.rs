@@ -12,13 +12,29 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+    /// Reads a file that may have these parameters at its top or under "params"; the other objects and lists of a file of results
+    /// are its results.
+    pub(crate) fn read(path: &Path, known: &[&str]) -> anyhow::Result<Self> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| format!("can't read {name}"))?;
         let root: Value = serde_json::from_str(&text).with_context(|| format!("{name} is no JSON file"))?;
         if !root.is_object() {
             bail!("{name}: expected a JSON object with the parameters");
+        }
+        let given = [Some(&root), root.get("params")];
+        let scalars = given
+            .iter()
+            .flatten()
+            .filter_map(|object| object.as_object())
+            .flatten()
+            .filter(|(_, value)| !value.is_object() && !value.is_array());
+        for (key, _) in scalars {
+            if !known.contains(&key.as_str()) {
+                bail!(
+                    "{name}: there is no parameter {key}; expected some of: {}",
+                    known.join(", ")
+                );
+            }
         }
         Ok(Self { name, root })
     }

@@ -101,6 +101,12 @@ fn check_ranges(row: Row<'_>) -> anyhow::Result<()> {
     for (column, range, unit) in RANGES {
         row.number_within(column, range.clone(), unit)?;
     }
+    if row.is_not_a_number("tl") {
+        anyhow::bail!(
+            "{}: tl (Linke turbidity) is NaN: give a number of 1 or more, or leave it empty for a row without a clear sky",
+            row.place()
+        );
+    }
     Ok(())
 }
 

@@ -131,6 +131,13 @@ impl<'a> Row<'a> {
         (!is_unknown).then_some(text)
     }
 
+    /// Whether something stands in a cell that is no number and no value: it is more likely a fault of whoever wrote it than a gap.
+    pub(crate) fn is_not_a_number(self, column: &str) -> bool {
+        let place = self.table.columns.iter().position(|name| name == column);
+        let text = place.and_then(|place| self.table.rows[self.index].get(place));
+        text.is_some_and(|text| text.eq_ignore_ascii_case("nan"))
+    }
+
     /// A cell's text where there must be one.
     pub(crate) fn required(self, column: &str) -> anyhow::Result<&'a str> {
         self.text(column)

@@ -37,7 +37,23 @@ Rows may stand in any order; an interval between the first and the last that has
 
 const IMBALANCE_HELP: &str = "\
 Reads ts_utc, gen_kwh, load_kwh and, where there are any, clearsky_kwh and schedules (sched_NAME_kwh); persistence and clear-sky schedules are
-made where they are empty. Parameters: P0_kw, obligation_share (0 to 1), site2_rule, at the top of the file, under \"total\" or \"fleet_two_sites\".";
+made where they are empty. Parameters: P0_kw, obligation_share (0 to 1), site2_rule, tau_h, at the top of the file, under \"total\" or \"fleet_two_sites\".";
+
+pub(super) const REPLAY_HELP: &str = "\
+Reads plants.csv (plant, p0_kw and, where there are any, pac_kw and rolls_over_wh: what the register counts up to before it begins at 0 again),
+register_wh.csv (ts_utc and a column in Wh for each plant), late.csv (plant, ts_utc, received_utc, register_wh). Writes energy.csv:
+
+  plant, local_day  the day is one of Asia/Tehran
+  energy_wh         counted in the day; empty without readings on both sides
+  completeness      share of the day for which the total is known, 0 to 1. A silence or a standstill that lies within the day is known, whatever
+                    its shape; one that reaches into another day is not, because how much fell on which of them is unknown
+  flags             separated by |
+    spread          part of it is spread evenly over a silence or a standstill
+    caught_up       part of it was caught up after a standstill of the register
+    reset           the register fell to where it can't have counted: the energy is the least that was generated
+    rolled_over     the register began at 0 again; without rolls_over_wh a roll-over is taken for a reset
+    quarantined     a rise or a fall could not be believed: that time is unknown
+    glitch          readings were left out";
 
 /// A CSV file in, a CSV file out.
 #[derive(Debug, Args)]

@@ -91,6 +91,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Store(StoreCommand),
     /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.
+    #[command(after_help = calc::REPLAY_HELP)]
     Replay(ReplayArgs),
 }
 
