@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use crate::require;
+use crate::{require, wait_for};
 
+/// How long a disk may be busy before its remounting is given up.
+const REMOUNT_LIMIT: Duration = Duration::from_secs(10);
 /// What fills it.
 const FILLER: &str = "filler";
 
@@ -60,17 +63,17 @@ impl SmallDisk {
         let _ = std::fs::remove_file(self.folder.join(FILLER));
     }
 
-    /// Makes it read-only, or writable again. Nobody may have a file of it open for writing.
+    /// Makes it read-only, or writable again. Waits while somebody still has a file of it open for writing.
     ///
     /// # Panics
-    /// When the system refuses.
+    /// When the system still refuses after [`REMOUNT_LIMIT`].
     pub fn set_read_only(&self, is_read_only: bool) {
         let option = if is_read_only { "remount,ro" } else { "remount,rw" };
-        assert!(
-            run("mount", &["-o", option], &self.folder),
-            "{} can't be mounted anew with {option}",
-            self.folder.display()
-        );
+        let what = format!("{} mounted anew with {option}", self.folder.display());
+        wait_for(REMOUNT_LIMIT, &what, || {
+            let is_done = run("mount", &["-o", option], &self.folder);
+            is_done.then_some(()).ok_or("the system refuses")
+        });
     }
 }
 
