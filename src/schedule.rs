@@ -1,19 +1,17 @@
 //! `taraz schedule import`: a file of somebody's into an ingest's data folder.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use taraz_ingest::Schedules;
 
 use crate::cli::ScheduleCommand;
-use crate::config::Config;
+use crate::report::installation;
 
 pub(crate) fn run(command: &ScheduleCommand) -> anyhow::Result<()> {
     let ScheduleCommand::Import(args) = command;
-    let config = Config::read(&args.config)?;
+    let (fleet, data) = installation(&args.source)?;
     let shown = args.file.display();
     let text = std::fs::read_to_string(&args.file).with_context(|| format!("{shown}: can't be read"))?;
-    let schedules = Schedules::new(&config.ingest()?.data, Arc::clone(&config.fleet));
+    let schedules = Schedules::new(&data, fleet);
     let imported = schedules.import(&text).with_context(|| shown.to_string())?;
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     println!(

@@ -1,8 +1,9 @@
 //! Schedules: what plants were announced to generate, per settlement period, as somebody uploaded it.
 //!
 //! In: CSV with `plant,start,minutes,scheduled_kwh`. Out: entries per plant, in order. Kept as one file per plant, replaced whole and on
-//! the disk before an upload is answered; a period of a later upload, or of a later line of one, replaces every period that it overlaps. Nothing is made
-//! up: our own schedules are `figures::settlement`'s.
+//! the disk before an upload is answered; a period of a later upload replaces the one of the same beginning and length, and any other
+//! overlap is refused: energy that was announced is never lost silently. Nothing is made up: our own schedules are
+//! `figures::settlement`'s.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -30,6 +31,9 @@ const MINUTES_MAX: i64 = 60;
 const TIMES_MS: std::ops::RangeInclusive<i64> = 946_684_800_000..=4_102_444_800_000;
 /// Far above what any plant makes in an hour.
 const KWH_MAX: f64 = 1e7;
+/// A period may have so many percent of what the inverters can give at their rating: above it, a unit or a column has slipped.
+const OF_RATING_PERCENT_MAX: i64 = 150;
+const MINUTES_PER_HOUR: i64 = 60;
 
 /// Why a schedule is not taken or can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,14 @@ pub enum ScheduleError {
         /// Counted from 1, the head included.
         line: usize,
         /// What was found and what is allowed.
+        what: String,
+    },
+    /// A period overlaps one that is stored, and is not that one anew; nothing of the upload was taken.
+    #[error("line {line}: {what}")]
+    Stored {
+        /// Counted from 1, the head included.
+        line: usize,
+        /// Which period is stored, and what to do.
         what: String,
     },
     /// More than is kept.
@@ -64,6 +76,15 @@ pub(crate) struct Scheduled {
     pub(crate) minutes: i64,
     pub(crate) energy_wh: i64,
 }
+
+impl Scheduled {
+    const fn end_ms(&self) -> i64 {
+        self.start_ms + self.minutes * MINUTE_MS
+    }
+}
+
+/// Periods with their lines, by plant.
+type Lines = BTreeMap<String, Vec<(usize, Scheduled)>>;
 
 /// What an upload brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,15 +118,19 @@ impl Schedules {
     /// [`ScheduleError`].
     pub fn import(&self, text: &str) -> Result<Imported, ScheduleError> {
         let uploaded = self.parse(text, SCHEDULE_ROWS_MAX)?;
+        for (plant, periods) in &uploaded {
+            self.check(plant, periods)?;
+        }
         fs::create_dir_all(&*self.folder).map_err(|error| self.disk(error))?;
         let lock = File::create(self.folder.join("lock")).map_err(|error| self.disk(error))?;
         // Held until the end: another upload, of this or another process, waits.
         lock.lock().map_err(|error| self.disk(error))?;
         let mut whole = Vec::new();
         for (plant, periods) in &uploaded {
-            let mut kept = BTreeMap::new();
-            for period in self.read(plant)?.iter().chain(periods) {
-                place(&mut kept, *period);
+            let stored = self.read(plant)?.into_iter();
+            let mut kept: BTreeMap<i64, Scheduled> = stored.map(|one| (one.start_ms, one)).collect();
+            for &(line, period) in periods {
+                place(&mut kept, period).map_err(|what| ScheduleError::Stored { line, what })?;
             }
             if kept.len() > SCHEDULE_PERIODS_MAX {
                 let found = kept.len();
@@ -132,10 +157,8 @@ impl Schedules {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.disk(error)),
         };
-        let mut periods = self
-            .parse(&text, SCHEDULE_PERIODS_MAX)?
-            .remove(plant)
-            .unwrap_or_default();
+        let lines = self.parse(&text, SCHEDULE_PERIODS_MAX)?.remove(plant);
+        let mut periods: Vec<Scheduled> = lines.into_iter().flatten().map(|(_, one)| one).collect();
         periods.sort_by_key(|one| one.start_ms);
         Ok(periods)
     }
@@ -150,20 +173,50 @@ impl Schedules {
         self.folder.join(format!("{plant}.csv"))
     }
 
-    fn parse(&self, text: &str, rows_max: usize) -> Result<BTreeMap<String, Vec<Scheduled>>, ScheduleError> {
+    /// Whether an upload's periods of a plant stand side by side, and are what it can generate.
+    fn check(&self, plant: &str, periods: &[(usize, Scheduled)]) -> Result<(), ScheduleError> {
+        let rated_w = self.fleet.plant(plant).map_or(0, |plant| plant.inverter_ac_w);
+        for &(line, one) in periods {
+            let max_wh = i64::from(rated_w) * one.minutes * OF_RATING_PERCENT_MAX / (MINUTES_PER_HOUR * 100);
+            if one.energy_wh > max_wh {
+                let what = format!(
+                    "scheduled_kwh: found {} in {} minutes; allowed: at most {}, {OF_RATING_PERCENT_MAX} % of what the inverters of \
+                     {plant} ({} kW) can give: write kWh of the period, not power and not Wh",
+                    kwh_text(one.energy_wh),
+                    one.minutes,
+                    kwh_text(max_wh),
+                    kwh_text(i64::from(rated_w)),
+                );
+                return Err(ScheduleError::Line { line, what });
+            }
+        }
+        let mut in_order = periods.to_vec();
+        in_order.sort_by_key(|(_, one)| one.start_ms);
+        let overlaps = |pair: &&[(usize, Scheduled)]| pair[0].1.end_ms() > pair[1].1.start_ms;
+        if let Some(pair) = in_order.windows(2).find(overlaps) {
+            let (first, line) = (pair[0].0.min(pair[1].0), pair[0].0.max(pair[1].0));
+            let what = format!(
+                "the period of {plant} overlaps that of line {first}: state each quarter-hour once, and leave one of them out"
+            );
+            return Err(ScheduleError::Line { line, what });
+        }
+        Ok(())
+    }
+
+    fn parse(&self, text: &str, rows_max: usize) -> Result<Lines, ScheduleError> {
         let mut lines = (1..).zip(text.trim_start_matches('\u{feff}').lines());
         let head = lines.next().map_or("", |(_, line)| line.trim());
         if head != COLUMNS {
             let what = format!("expected the head {COLUMNS}, found \"{}\"", shortened(head));
             return Err(ScheduleError::Line { line: 1, what });
         }
-        let mut plants: BTreeMap<String, Vec<Scheduled>> = BTreeMap::new();
+        let mut plants = Lines::new();
         let mut rows = 0;
         for (line, text) in lines.filter(|(_, line)| !line.trim().is_empty()) {
             let (plant, period) = self
                 .row(text)
                 .map_err(|what| ScheduleError::Line { line, what })?;
-            plants.entry(plant.to_owned()).or_default().push(period);
+            plants.entry(plant.to_owned()).or_default().push((line, period));
             rows += 1;
             if rows > rows_max {
                 return Err(ScheduleError::TooMany(format!(
@@ -187,7 +240,7 @@ impl Schedules {
         }
         let start_ms = start_ms(start).ok_or_else(|| {
             format!(
-                "start: found \"{}\"; allowed: 2026-11-23T10:00:00+03:30, or 2026-11-23 10:00 in Tehran, on a quarter-hour",
+                "start: found \"{}\"; allowed: 2026-11-23T10:00:00+03:30, or 2026-11-23 10:00 in Tehran, on a quarter-hour, by the Gregorian calendar (not Jalali)",
                 shortened(start)
             )
         })?;
@@ -221,8 +274,7 @@ impl Schedules {
         let mut text = format!("{COLUMNS}\n");
         for one in periods {
             let start = Timestamp::from_millisecond(one.start_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-            let (kwh, wh) = (one.energy_wh / 1_000, one.energy_wh % 1_000);
-            text += &format!("{plant},{start},{},{kwh}.{wh:03}\n", one.minutes);
+            text += &format!("{plant},{start},{},{}\n", one.minutes, kwh_text(one.energy_wh));
         }
         let new = self.folder.join(format!("{plant}.new"));
         let mut file = File::create(&new)?;
@@ -240,19 +292,30 @@ impl Schedules {
     }
 }
 
-/// Puts a period in, and takes out what it overlaps: who announces an hour anew means its quarters too.
-fn place(kept: &mut BTreeMap<i64, Scheduled>, period: Scheduled) {
-    let end_ms = |one: &Scheduled| one.start_ms + one.minutes * MINUTE_MS;
+/// Puts a period in, in the place of the same one; the stored period that it overlaps otherwise is named.
+fn place(kept: &mut BTreeMap<i64, Scheduled>, period: Scheduled) -> Result<(), String> {
     let begin_ms = period.start_ms - MINUTES_MAX * MINUTE_MS;
-    let overlapped: Vec<i64> = kept
-        .range(begin_ms..end_ms(&period))
-        .filter(|(_, one)| end_ms(one) > period.start_ms)
-        .map(|(&start_ms, _)| start_ms)
-        .collect();
-    for start_ms in overlapped {
-        kept.remove(&start_ms);
+    let is_same = |one: &Scheduled| (one.start_ms, one.minutes) == (period.start_ms, period.minutes);
+    let overlapped = kept
+        .range(begin_ms..period.end_ms())
+        .map(|(_, one)| one)
+        .find(|one| one.end_ms() > period.start_ms && !is_same(one));
+    if let Some(one) = overlapped {
+        let start = Timestamp::from_millisecond(one.start_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        return Err(format!(
+            "the period overlaps the stored one of {start}, {} minutes, {} kWh, which would be lost: a stored period is replaced by \
+             one of the same beginning and length",
+            one.minutes,
+            kwh_text(one.energy_wh)
+        ));
     }
     kept.insert(period.start_ms, period);
+    Ok(())
+}
+
+/// Wh as kWh (or W as kW) with three decimals.
+fn kwh_text(wh: i64) -> String {
+    format!("{}.{:03}", wh / 1_000, wh % 1_000)
 }
 
 /// An RFC 3339 instant, or a date and time in Tehran; on a quarter-hour.
@@ -277,128 +340,5 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn schedules(folder: &Path) -> Schedules {
-        Schedules::new(folder, Arc::new(Fleet::parse(taraz_fleet::EXAMPLE).unwrap()))
-    }
-
-    #[test]
-    fn a_later_upload_replaces_the_same_periods_and_a_new_start_reads_both() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = "plant,start,minutes,scheduled_kwh\nsari-roof-1,2026-11-23 10:00,60,4.5\nsari-roof-1,2026-11-23T11:00:00+03:30,15,1.2345\n";
-        let imported = schedules(folder.path()).import(first).unwrap();
-        assert_eq!(
-            (imported.plants, imported.periods),
-            (vec!["sari-roof-1".to_owned()], 2)
-        );
-        let second = "plant,start,minutes,scheduled_kwh\r\nsari-roof-1,2026-11-23T06:30:00Z,60,5\r\n";
-        schedules(folder.path()).import(second).unwrap();
-        let start_ms = "2026-11-23T06:30:00Z"
-            .parse::<Timestamp>()
-            .unwrap()
-            .as_millisecond();
-        let one = |start_ms, minutes, energy_wh| Scheduled {
-            start_ms,
-            minutes,
-            energy_wh,
-        };
-        // 1.2345 kWh in whole Wh, halves up.
-        let expected = [
-            one(start_ms, 60, 5_000),
-            one(start_ms + 60 * MINUTE_MS, 15, 1_235),
-        ];
-        assert_eq!(schedules(folder.path()).read("sari-roof-1").unwrap(), expected);
-    }
-
-    #[test]
-    fn a_revision_replaces_all_that_it_overlaps_in_either_length() {
-        let folder = tempfile::tempdir().unwrap();
-        let import = |lines: &[(&str, i64)]| {
-            let row = |(time, minutes): &(&str, i64)| format!("sari-roof-1,2026-11-23 {time},{minutes},1\n");
-            let rows: String = lines.iter().map(row).collect();
-            schedules(folder.path())
-                .import(&format!("{COLUMNS}\n{rows}"))
-                .unwrap();
-            let kept = schedules(folder.path()).read("sari-roof-1").unwrap();
-            let day_ms = start_ms("2026-11-23 10:00").unwrap();
-            let told = |one: &Scheduled| ((one.start_ms - day_ms) / MINUTE_MS, one.minutes);
-            kept.iter().map(told).collect::<Vec<_>>()
-        };
-        let quarters = ["09:45", "10:00", "10:15", "10:30", "10:45", "11:00"].map(|time| (time, 15));
-        assert_eq!(import(&quarters).len(), 6);
-        assert_eq!(import(&[("10:00", 60)]), [(-15, 15), (0, 60), (60, 15)]);
-        // The hour is no more; what it said of its other quarters is unknown.
-        assert_eq!(import(&[("10:45", 15)]), [(-15, 15), (45, 15), (60, 15)]);
-        assert_eq!(import(&[("10:30", 30)]), [(-15, 15), (30, 30), (60, 15)]);
-        // Within an upload the later line counts.
-        assert_eq!(
-            import(&[("09:00", 60), ("09:30", 30), ("12:00", 15)]),
-            [(-30, 30), (30, 30), (60, 15), (120, 15)]
-        );
-    }
-
-    #[test]
-    fn an_upload_has_so_many_rows_and_a_plant_may_keep_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let first_ms = start_ms("2026-01-01 00:00").unwrap();
-        let rows = |numbers: std::ops::Range<usize>| {
-            let row = |number: usize| {
-                let start_ms = first_ms + i64::try_from(number).unwrap() * 15 * MINUTE_MS;
-                let start = Timestamp::from_millisecond(start_ms).unwrap();
-                format!("sari-roof-1,{start},15,1\n")
-            };
-            format!("{COLUMNS}\n{}", numbers.map(row).collect::<String>())
-        };
-        let schedules = schedules(folder.path());
-        let error = schedules.import(&rows(0..SCHEDULE_ROWS_MAX + 1)).unwrap_err();
-        assert!(error.to_string().contains("at most 100000 rows"), "{error}");
-        schedules.import(&rows(0..SCHEDULE_ROWS_MAX)).unwrap();
-        schedules
-            .import(&rows(SCHEDULE_ROWS_MAX..SCHEDULE_PERIODS_MAX))
-            .unwrap();
-        assert_eq!(schedules.read("sari-roof-1").unwrap().len(), SCHEDULE_PERIODS_MAX);
-        let more = schedules.import(&rows(SCHEDULE_PERIODS_MAX..SCHEDULE_PERIODS_MAX + 1));
-        assert!(matches!(more, Err(ScheduleError::TooMany(_))));
-    }
-
-    #[test]
-    fn a_wrong_line_is_named_and_nothing_of_the_upload_is_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let right = "plant,start,minutes,scheduled_kwh\nsari-roof-1,2026-11-23 10:00,60,4.5\n";
-        for (line, expected) in [
-            ("nobody,2026-11-23 10:00,60,1", "line 3: plant: found \"nobody\""),
-            (
-                "sari-roof-1,2026-11-23 10:07,60,1",
-                "line 3: start: found \"2026-11-23 10:07\"",
-            ),
-            (
-                "sari-roof-1,2026-11-23 10:00,45,1",
-                "line 3: minutes: found \"45\"; allowed: 15, 30 or 60",
-            ),
-            (
-                "sari-roof-1,2026-11-23 10:00,60,-1",
-                "line 3: scheduled_kwh: found \"-1\"",
-            ),
-            (
-                "sari-roof-1,2026-11-23 10:00,60,NaN",
-                "line 3: scheduled_kwh: found \"NaN\"",
-            ),
-            ("sari-roof-1,2026-11-23 10:00,60", "line 3: expected 4 cells"),
-        ] {
-            let error = schedules(folder.path())
-                .import(&format!("{right}{line}\n"))
-                .unwrap_err();
-            assert!(error.to_string().starts_with(expected), "{line}: {error}");
-        }
-        assert!(
-            schedules(folder.path())
-                .import("a,b\n")
-                .unwrap_err()
-                .to_string()
-                .starts_with("line 1")
-        );
-        assert_eq!(schedules(folder.path()).read("sari-roof-1").unwrap(), []);
-    }
-}
+#[path = "schedules_tests.rs"]
+mod tests;

@@ -43,19 +43,24 @@ fn duty(args: &DutyArgs) -> anyhow::Result<()> {
 
 /// The registry and the store that a command names.
 pub(crate) fn open(source: &Source) -> anyhow::Result<(Arc<Fleet>, Archive)> {
-    let (fleet, data): (Arc<Fleet>, PathBuf) = match (&source.config, &source.data) {
+    let (fleet, data) = installation(source)?;
+    Ok((fleet, Archive::open(&data)?))
+}
+
+/// The registry and the data folder of the ingest that a command names.
+pub(crate) fn installation(source: &Source) -> anyhow::Result<(Arc<Fleet>, PathBuf)> {
+    match (&source.config, &source.data) {
         (Some(path), _) => {
             let config = Config::read(path)?;
             let data = config.ingest()?.data.clone();
-            (config.fleet, data)
+            Ok((config.fleet, data))
         }
         (None, Some(data)) => {
             let (fleet, data) = demo::installation(data)?;
-            (Arc::new(fleet), data)
+            Ok((Arc::new(fleet), data))
         }
         (None, None) => anyhow::bail!("expected --config FILE or --data DIR"),
-    };
-    Ok((fleet, Archive::open(&data)?))
+    }
 }
 
 /// The instant until which readings count, UTC ms.

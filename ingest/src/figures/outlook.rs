@@ -305,8 +305,8 @@ mod tests {
         assert_eq!(read(day_ms), [1_000, 2_000]);
         assert_eq!(read(day_ms + DAY_MS), [9_000, 2_000], "another day");
         schedules
-            .import(&format!("{HEAD}{PLANT},2026-11-23 12:00,15,12.5\n"))
+            .import(&format!("{HEAD}{PLANT},2026-11-23 12:00,15,10.25\n"))
             .unwrap();
-        assert_eq!(read(day_ms + DAY_MS), [12_500, 2_000], "another file");
+        assert_eq!(read(day_ms + DAY_MS), [10_250, 2_000], "another file");
     }
 }

@@ -195,6 +195,7 @@ impl From<ScheduleError> for ApiError {
             ScheduleError::Line { .. } | ScheduleError::TooMany(_) => {
                 Self::new(StatusCode::BAD_REQUEST, "bad_schedule", message)
             }
+            ScheduleError::Stored { .. } => Self::new(StatusCode::CONFLICT, "overlap", message),
             ScheduleError::Disk { .. } => Self::unavailable(message),
         }
     }

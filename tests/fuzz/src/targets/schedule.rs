@@ -47,7 +47,7 @@ impl Target for Uploads {
                 Ok(_) => Ok("taken".to_owned()),
                 Err(error) => Err(format!("taken, and not taken again: {error}")),
             },
-            Err(ScheduleError::Line { what, .. }) => Ok(format!(
+            Err(ScheduleError::Line { what, .. } | ScheduleError::Stored { what, .. }) => Ok(format!(
                 "line: {}",
                 what.split(['"', ':', ',']).next().unwrap_or_default()
             )),
