@@ -12,7 +12,7 @@ use super::Api;
 use super::error::ApiError;
 use super::fleet::rounded;
 use super::period::Given;
-use crate::analytics::{PeriodStep, date_start_ms, day_end_ms, periods};
+use crate::analytics::{PeriodStep, QUARTER_MS, date_start_ms, day_end_ms, periods, quarter_of};
 
 /// The most days at once: ten years.
 const DAYS_MAX: i64 = 3_660;
@@ -90,8 +90,9 @@ pub(super) async fn performance(
 ) -> Result<Json<Performance>, ApiError> {
     let registered = api.must_have(&plant)?;
     let given = Given::of(&query, &["from", "to", "step"])?;
-    let (from_ms, to_ms, step) = asked(&given, registered, (api.now)())?;
-    let periods = periods(from_ms, to_ms, step);
+    let now_ms = (api.now)();
+    let (from_ms, to_ms, step) = asked(&given, registered, now_ms)?;
+    let periods = expected(&periods(from_ms, to_ms, step), (from_ms, to_ms), now_ms);
     let answer = Performance {
         plant: plant.clone(),
         step: if step == PeriodStep::Whole {
@@ -149,6 +150,16 @@ fn asked(given: &Given<'_>, plant: &Plant, now_ms: i64) -> Result<(i64, i64, Per
     Ok((from_ms, to_ms, step))
 }
 
+/// Of each period what can be known: the quarter-hours that overlap `from`..`to` and are over. A period without one is left out.
+fn expected(periods: &[(i64, i64)], (from_ms, to_ms): (i64, i64), now_ms: i64) -> Vec<(i64, i64)> {
+    let first_ms = quarter_of(from_ms) * QUARTER_MS;
+    let end_ms = ((quarter_of(to_ms - 1) + 1) * QUARTER_MS).min(quarter_of(now_ms) * QUARTER_MS);
+    let clipped = periods
+        .iter()
+        .map(|&(start, end)| (start.max(first_ms), end.min(end_ms)));
+    clipped.filter(|(start, end)| start < end).collect()
+}
+
 fn period_json(step: PeriodStep, (start_ms, end_ms): (i64, i64), report: &Report) -> PeriodJson {
     let of_valid = |value: f64| (report.valid > 0).then_some(value);
     let ratio = |value: Option<f64>| value.and_then(of_valid).map(|value| rounded(value, 1e6));
@@ -182,6 +193,23 @@ fn period_json(step: PeriodStep, (start_ms, end_ms): (i64, i64), report: &Report
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_not_asked_for_and_what_is_to_come_is_not_expected() {
+        let hour_ms = 4 * QUARTER_MS;
+        let month = [(0, 720 * hour_ms)];
+        let asked = (QUARTER_MS + 1, 100 * hour_ms);
+        // Up to "to" when that is over, else up to the last quarter-hour that is.
+        assert_eq!(
+            expected(&month, asked, 800 * hour_ms),
+            [(QUARTER_MS, 100 * hour_ms)]
+        );
+        assert_eq!(
+            expected(&month, asked, 10 * hour_ms + 1),
+            [(QUARTER_MS, 10 * hour_ms)]
+        );
+        assert_eq!(expected(&month, asked, QUARTER_MS), []);
+    }
 
     #[test]
     fn a_lifetime_begins_with_the_commissioning_however_long_ago() {
