@@ -105,6 +105,7 @@ async fn a_writer_that_panics_ends_everything() {
     let running = RunningIngest {
         http_addr: ([127, 0, 0, 1], 0).into(),
         store: store.clone(),
+        beside: BesideSlot::default(),
         ended,
         why,
     };

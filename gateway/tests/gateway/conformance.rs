@@ -322,8 +322,8 @@ async fn the_will_is_published_unless_the_client_says_goodbye() {
             let states = rig.gateway.view().device_states();
             states
                 .into_iter()
-                .find(|(id, ..)| *id == device.id.to_string())
-                .map(|(_, state, _)| state)
+                .find(|line| line.device == device.id.to_string())
+                .map(|line| line.state)
         };
         let hello = Hello {
             will: Some((state.clone(), b"gone".to_vec(), 1)),

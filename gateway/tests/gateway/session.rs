@@ -216,7 +216,7 @@ async fn state_and_last_will_are_kept() {
             .view()
             .device_states()
             .first()
-            .map(|(_, state, _)| state.clone())
+            .map(|line| line.state.clone())
     };
     for version in [V3, V5] {
         let will = Some((state.clone(), b"offline".to_vec(), 1));

@@ -112,6 +112,7 @@ mod tests {
             registry: Registry::new(),
             sinks: Vec::new(),
             now,
+            beside: crate::http::BesideSlot::default(),
             token: "0123456789abcdef-token".into(),
         }));
         let asked = || gaps(State(Arc::clone(&api)), Query(Vec::new()));

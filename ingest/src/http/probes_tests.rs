@@ -51,6 +51,7 @@ async fn a_scrape_that_was_given_up_keeps_its_turn_until_its_text_is_made() {
         registry,
         sinks: Vec::new(),
         now,
+        beside: crate::http::BesideSlot::default(),
         token: "0123456789abcdef-token".into(),
     }));
     let scrape = tokio::spawn(metrics(State(Arc::clone(&api))));
