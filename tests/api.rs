@@ -250,7 +250,10 @@ fn packet(head: u8, body: &[u8]) -> Vec<u8> {
 fn talk_nonsense(installation: &Installation) -> TcpStream {
     let id = DeviceId::new(DEVICE).unwrap();
     let key = installation.master.device_key(&id, 1);
-    let mut stream = TcpStream::connect(("127.0.0.1", installation.mqtt_port())).unwrap();
+    // The page may be there before the door.
+    let mut stream = wait_for(LIMIT, "the door", || {
+        TcpStream::connect(("127.0.0.1", installation.mqtt_port()))
+    });
     // MQTT 5, user and password, a clean start, keep alive 60 s, no properties.
     let head = [&text("MQTT")[..], &[5, 0xC2, 0, 60, 0]].concat();
     let body = [head, text("a"), text(DEVICE), text(key.mqtt_password().as_str())].concat();
