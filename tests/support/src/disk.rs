@@ -66,7 +66,7 @@ impl SmallDisk {
     /// Makes it read-only, or writable again. Waits while somebody still has a file of it open for writing.
     ///
     /// # Panics
-    /// When the system still refuses after [`REMOUNT_LIMIT`].
+    /// When the system still refuses after ten seconds.
     pub fn set_read_only(&self, is_read_only: bool) {
         let option = if is_read_only { "remount,ro" } else { "remount,rw" };
         let what = format!("{} mounted anew with {option}", self.folder.display());
