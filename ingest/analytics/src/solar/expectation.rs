@@ -95,7 +95,7 @@ pub struct Sky {
 /// Sun and clear sky at `time_ms` (UTC ms).
 ///
 /// # Errors
-/// As [`sun_position`].
+/// As [`sun_position`](crate::solar::sun_position).
 pub fn sky(site: &Site, time_ms: i64) -> Result<Sky, SolarError> {
     let air = Atmosphere::at_altitude(site.place.altitude_m);
     let (sun, outside_w_m2) = Sun::with(time_ms, |sun| (sun.seen(site.place, air), sun.outside_w_m2))?;
@@ -173,7 +173,7 @@ fn array_w_m2(sky: &Sky, surface: &Surface, first: Option<&Surface>, weather: &W
 /// [`expect_under`] the sky at `time_ms`.
 ///
 /// # Errors
-/// As [`sun_position`].
+/// As [`sun_position`](crate::solar::sun_position).
 pub fn expect(
     site: &Site,
     system: &System,
