@@ -14,6 +14,7 @@ mod keeper;
 mod protocol;
 mod session;
 mod sessions;
+mod socket;
 mod timers;
 mod turn;
 
@@ -21,7 +22,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,7 @@ impl Listener {
         hub: Arc<Hub>,
         door: Doorway,
     ) -> std::io::Result<Self> {
-        let socket = TcpListener::bind(address)?;
+        let socket = socket::listen(address)?;
         let address = socket.local_addr()?;
         let poll = Poll::new()?;
         let inbox = Arc::new(Inbox::new(Waker::new(poll.registry(), INBOX)?));
