@@ -1,6 +1,7 @@
 //! From rows of the spool to one batch.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use taraz_telemetry::{BatchItem, BatchWriter};
 
@@ -12,6 +13,8 @@ pub const BATCH_READINGS_MIN: u32 = 500;
 const READINGS_MAX: u32 = 10_000;
 /// Items in one batch.
 pub(super) const ITEMS_MAX: usize = 10_000;
+/// The part of a batch that stays for the oldest rows however much is live: a backlog must end some day.
+const OLDEST_SHARE: u32 = 8;
 
 /// A batch that can be delivered.
 #[derive(Debug)]
@@ -19,51 +22,78 @@ pub(super) struct Prepared {
     pub(super) bytes: Vec<u8>,
     /// The positions of its items.
     pub(super) positions: BTreeSet<u64>,
-    /// The last position that was read for it.
+    /// Everything up to here is in it, or was before.
     pub(super) last: u64,
+    /// And these ranges above it.
+    pub(super) ahead: Vec<RangeInclusive<u64>>,
     /// Positions that can't be forwarded because the row is damaged.
-    pub(super) damaged: Vec<u64>,
+    pub(super) damaged: BTreeSet<u64>,
     /// It ends because there is no more, and it is not much.
     pub(super) small: bool,
 }
 
-/// The oldest rows after a position; `None` when there are none.
+/// The rows of `live`, then the oldest ones after a position; `None` when there are none.
 pub(super) fn prepare(
     reader: &SpoolReader,
     after: u64,
+    live: &[RangeInclusive<u64>],
     items_max: usize,
 ) -> Result<Option<Prepared>, SpoolError> {
-    let mut writer = BatchWriter::new();
-    let mut positions = BTreeSet::new();
-    let (mut last, mut damaged, mut readings, mut full) = (None, Vec::new(), 0_u32, false);
+    let mut filling = Filling::default();
+    let mut ahead = Vec::new();
+    let live_items_max = items_max - items_max / OLDEST_SHARE as usize;
+    let live_readings_max = READINGS_MAX - READINGS_MAX / OLDEST_SHARE;
+    for range in live {
+        let (mut last, mut is_full) = (None, false);
+        reader.between(range, |row| {
+            is_full = !filling.take(row, live_items_max, live_readings_max);
+            last = if is_full { last } else { Some(row.position) };
+            !is_full
+        })?;
+        ahead.extend(last.map(|last| *range.start()..=last));
+        if is_full {
+            break;
+        }
+    }
+    let (mut last, mut is_full) = (after, false);
     reader.after(after, |row| {
-        full = writer.items() >= items_max || readings >= READINGS_MAX || !push(&mut writer, row);
-        if full {
-            return false;
-        }
-        last = Some(row.position);
-        if row.damaged {
-            damaged.push(row.position);
-        } else {
-            positions.insert(row.position);
-            readings = readings.saturating_add(row.count);
-        }
-        true
+        is_full = !filling.holds(row.position) && !filling.take(row, items_max, READINGS_MAX);
+        last = if is_full { last } else { row.position };
+        !is_full
     })?;
-    let small = !full && readings < BATCH_READINGS_MIN;
-    Ok(last.map(|last| Prepared {
-        bytes: writer.finish(),
-        positions,
+    if filling.positions.is_empty() && filling.damaged.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Prepared {
+        small: !is_full && filling.readings < BATCH_READINGS_MIN,
+        bytes: filling.writer.finish(),
+        positions: filling.positions,
         last,
-        damaged,
-        small,
+        ahead,
+        damaged: filling.damaged,
     }))
 }
 
-/// False when the batch is full. A damaged row is passed over.
-fn push(writer: &mut BatchWriter, row: &StoredRow<'_>) -> bool {
-    row.damaged
-        || writer.push(&BatchItem {
+/// A batch that grows.
+#[derive(Default)]
+struct Filling {
+    writer: BatchWriter,
+    positions: BTreeSet<u64>,
+    damaged: BTreeSet<u64>,
+    readings: u32,
+}
+
+impl Filling {
+    /// False when the batch is full. A damaged row is noted and passed over.
+    fn take(&mut self, row: &StoredRow<'_>, items_max: usize, readings_max: u32) -> bool {
+        if self.writer.items() >= items_max || self.readings >= readings_max {
+            return false;
+        }
+        if row.damaged {
+            self.damaged.insert(row.position);
+            return true;
+        }
+        let item = BatchItem {
             position: row.position,
             received_ms: row.received_ms,
             device: row.device,
@@ -72,5 +102,16 @@ fn push(writer: &mut BatchWriter, row: &StoredRow<'_>) -> bool {
             first: row.first,
             hold: row.hold,
             records: row.records,
-        })
+        };
+        if !self.writer.push(&item) {
+            return false;
+        }
+        self.positions.insert(row.position);
+        self.readings = self.readings.saturating_add(row.count);
+        true
+    }
+
+    fn holds(&self, position: u64) -> bool {
+        self.positions.contains(&position) || self.damaged.contains(&position)
+    }
 }

@@ -1,6 +1,6 @@
 //! Spool positions → batches → ingest; what ingest has is removed from the spool.
 //!
-//! Oldest first, one batch at a time. Only a verdict on items removes or quarantines them: an expired token, a proxy's
+//! What is live before a backlog, each oldest first, one batch at a time. Only a verdict on items removes or quarantines them: an expired token, a proxy's
 //! error page or silence pause forwarding, with jittered back-off and an alarm, and touch nothing.
 
 mod batch;
@@ -99,8 +99,9 @@ impl<U: Uplink> Forward<U> {
         let mut lingered = false;
         loop {
             let (after, items_max) = (self.done_up_to, self.items_max);
+            let live = self.spool.live_behind(after);
             let read = tokio::task::spawn_blocking(move || {
-                let prepared = prepare(&reader, after, items_max);
+                let prepared = prepare(&reader, after, &live, items_max);
                 (reader, prepared)
             });
             let (back, prepared) = read.await.map_err(|_| SpoolError::Closed)?;
@@ -125,6 +126,7 @@ impl<U: Uplink> Forward<U> {
             bytes,
             positions,
             last,
+            ahead,
             damaged,
             ..
         } = prepared;
@@ -142,7 +144,7 @@ impl<U: Uplink> Forward<U> {
                     );
                     rejected.push((*position, "damaged in the spool".to_owned()));
                 }
-                self.spool.remove(last, rejected).await?;
+                self.spool.remove(last, ahead, rejected).await?;
                 self.done_up_to = last;
                 self.items_max = (self.items_max * 2).min(ITEMS_MAX);
                 self.backoff.reset();

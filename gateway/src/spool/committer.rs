@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use taraz_telemetry::{RecordRange, Records};
-use tokio::sync::watch;
 
 use crate::metrics::{FrameResult, Metrics};
 use crate::time::now_ms;
 use crate::validate::Fingerprints;
 
 use super::durable::Receipts;
+use super::live::News;
 use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
 use super::reserve::Reserve;
@@ -35,7 +35,7 @@ pub(super) struct Committer {
     reserve: Reserve,
     metrics: Metrics,
     trouble: Trouble,
-    committed: watch::Sender<u64>,
+    news: News,
 }
 
 /// What one group writes.
@@ -55,7 +55,7 @@ impl Committer {
         fingerprints: Fingerprints,
         metrics: Metrics,
         queue: Arc<Queue>,
-        committed: watch::Sender<u64>,
+        news: News,
     ) -> Result<Self, SpoolError> {
         let at = |error| SpoolError::Open {
             file: file.display().to_string(),
@@ -81,7 +81,7 @@ impl Committer {
                 "recovered the spool"
             );
         }
-        committed.send_replace(next_position - 1);
+        news.committed.send_replace(next_position - 1);
         let reserve = Reserve::take(file.parent().unwrap_or(Path::new(".")));
         let committer = Self {
             table: Some(table),
@@ -94,7 +94,7 @@ impl Committer {
             reserve,
             metrics,
             trouble: Trouble::default(),
-            committed,
+            news,
         };
         committer.publish_usage();
         Ok(committer)
@@ -266,6 +266,10 @@ impl Committer {
                 );
             }
         }
+        // Known before forwarding hears of it.
+        self.news
+            .live
+            .add(self.next_position..=self.next_position + plan.rows.live() - 1);
         self.next_position += plan.rows.len() as u64;
         self.usage.items += plan.rows.len() as u64;
         self.usage.item_bytes += plan.rows.bytes() + plan.rows.len() as u64 * ROW_OVERHEAD;
@@ -283,7 +287,7 @@ impl Committer {
             let _ = removal.done.send(());
         }
         if !plan.rows.is_empty() {
-            self.committed.send_replace(self.next_position - 1);
+            self.news.committed.send_replace(self.next_position - 1);
         }
     }
 

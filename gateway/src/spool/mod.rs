@@ -8,16 +8,18 @@
 //!
 //! Operation: doors reserve room (bytes) and submit; the committer, a thread of its own, takes everything that came
 //! during the commit before (natural group commit) and writes it with one fsync; forwarding reads with a connection of
-//! its own and asks the committer to remove what ingest has.
+//! its own, live rows before a backlog, and asks the committer to remove what ingest has.
 
 mod committer;
 mod durable;
 mod fair;
 mod inspect;
+mod live;
 mod lock;
 mod log;
 mod quarantine;
 mod queue;
+mod reader;
 mod recent;
 mod repair;
 mod reserve;
@@ -27,6 +29,7 @@ mod transfer;
 mod trouble;
 mod verify;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -39,13 +42,15 @@ use crate::validate::Fingerprints;
 use committer::Committer;
 pub(crate) use durable::{Done, Durable, Receipt, durable_channel};
 pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, SpoolFile, SpoolListing};
+use live::{LiveRows, News};
 use lock::{LOCK_NAME, lock};
 pub use quarantine::{Quarantine, QuarantinedItem};
 use queue::{QUEUE_BYTES_MAX, Queue, Removal};
 pub(crate) use queue::{Room, Submission};
+pub(crate) use reader::SpoolReader;
 use repair::refuse_half_repaired;
 pub use repair::{Repair, repair};
-pub(crate) use table::{SpoolReader, StoredRow};
+pub(crate) use table::StoredRow;
 use table::{Table, TableLimits};
 pub use transfer::{Exported, Imported, TransferError, export, import};
 pub use verify::{FINDINGS_MAX, Finding, FindingKind, Verification};
@@ -142,6 +147,7 @@ fn unusable(folder: &Path, error: std::io::Error) -> SpoolError {
 pub(crate) struct Spool {
     queue: Arc<Queue>,
     committed: watch::Receiver<u64>,
+    live: Arc<LiveRows>,
     file: std::path::PathBuf,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
 }
@@ -172,6 +178,7 @@ impl Spool {
         let table = Table::open(&file, &limits.table)?;
         let queue = Arc::new(Queue::new(limits.queue_bytes_max));
         let (sender, committed) = watch::channel(0);
+        let live = Arc::new(LiveRows::default());
         let committer = Committer::recover(
             table,
             file.clone(),
@@ -179,7 +186,10 @@ impl Spool {
             fingerprints,
             metrics,
             Arc::clone(&queue),
-            sender,
+            News {
+                live: Arc::clone(&live),
+                committed: sender,
+            },
         )?;
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
@@ -192,6 +202,7 @@ impl Spool {
         Ok(Self {
             queue,
             committed,
+            live,
             file,
             thread: std::sync::Mutex::new(Some(thread)),
         })
@@ -215,18 +226,32 @@ impl Spool {
         self.queue.submit(submissions);
     }
 
-    /// Removes everything up to a position, except that the rejected items among it go into the quarantine.
+    /// Removes everything up to a position and these ranges above it, except that the rejected items among it go into the quarantine.
     ///
     /// # Errors
     /// [`SpoolError::Closed`] when the committer ended before it was durable.
-    pub(crate) async fn remove(&self, up_to: u64, rejected: Vec<(u64, String)>) -> Result<(), SpoolError> {
+    pub(crate) async fn remove(
+        &self,
+        up_to: u64,
+        ranges: Vec<RangeInclusive<u64>>,
+        rejected: Vec<(u64, String)>,
+    ) -> Result<(), SpoolError> {
         let (done, removed) = oneshot::channel();
         self.queue.remove(Removal {
             up_to,
+            ranges: ranges.clone(),
             rejected,
             done,
         });
-        removed.await.map_err(|_| SpoolError::Closed)
+        removed.await.map_err(|_| SpoolError::Closed)?;
+        self.live.removed(up_to, &ranges);
+        Ok(())
+    }
+
+    /// Rows of the present that something else stands in front of, when everything up to a position has been taken: oldest first, as far
+    /// as they are known.
+    pub(crate) fn live_behind(&self, position: u64) -> Vec<RangeInclusive<u64>> {
+        self.live.behind(position)
     }
 
     /// A reading connection of its own.

@@ -1,6 +1,7 @@
 //! What waits for the committer: submissions within a bound of bytes, and removals.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,7 +59,10 @@ impl Submission {
 /// What ingest has taken.
 #[derive(Debug)]
 pub(super) struct Removal {
+    /// Everything up to this position.
     pub(super) up_to: u64,
+    /// And these, above it.
+    pub(super) ranges: Vec<RangeInclusive<u64>>,
     pub(super) rejected: Vec<(u64, String)>,
     pub(super) done: oneshot::Sender<()>,
 }

@@ -26,17 +26,20 @@ pub(super) struct Piece {
 pub(super) struct Rows {
     rows: Vec<Piece>,
     bytes: Vec<u8>,
+    /// The first so many are live.
+    live: u64,
 }
 
 impl Rows {
-    /// Puts pieces of one device that continue each other into one row. The order of a device's own pieces stays what it was
-    /// unless their identities are in another.
+    /// Puts pieces of one device that continue each other into one row, live rows before those of a backlog. The order of a device's own
+    /// pieces stays what it was unless their identities or their lanes are in another.
     pub(super) fn join(mut pieces: Vec<Piece>, submissions: &[Submission]) -> Self {
         let accepted = |piece: &Piece| &submissions[piece.submission].accepted;
         pieces.sort_by(|a, b| {
             let of = |piece: &Piece| {
                 let accepted = accepted(piece);
                 (
+                    !accepted.is_live,
                     &accepted.device.id,
                     accepted.range.incarnation,
                     accepted.range.boot,
@@ -49,6 +52,7 @@ impl Rows {
         let mut rows = Self {
             rows: Vec::with_capacity(pieces.len()),
             bytes: Vec::with_capacity(pieces.iter().map(|piece| piece.bytes.len()).sum()),
+            live: 0,
         };
         for piece in pieces {
             let more = &accepted(&piece).bytes[piece.bytes.clone()];
@@ -61,6 +65,7 @@ impl Rows {
                     |accepted: &crate::validate::Accepted| (accepted.range.incarnation, accepted.range.boot);
                 row.first.checked_add(row.count) == Some(piece.first)
                     && row.hold == piece.hold
+                    && before.is_live == this.is_live
                     && end - row.bytes.start <= ROW_BYTES_MAX
                     && who(before) == who(this)
                     && before.device.id == this.device.id
@@ -70,10 +75,13 @@ impl Rows {
                     row.count += piece.count;
                     row.bytes.end = end;
                 }
-                None => rows.rows.push(Piece {
-                    bytes: start..end,
-                    ..piece
-                }),
+                None => {
+                    rows.live += u64::from(accepted(&piece).is_live);
+                    rows.rows.push(Piece {
+                        bytes: start..end,
+                        ..piece
+                    });
+                }
             }
         }
         rows
@@ -100,6 +108,11 @@ impl Rows {
                 records: &self.bytes[row.bytes.clone()],
             }
         })
+    }
+
+    /// How many of them are live: the first ones.
+    pub(super) const fn live(&self) -> u64 {
+        self.live
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The spool's file: the only SQL of the gateway.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -181,7 +181,7 @@ impl Table {
         rows(
             &self.connection,
             "SELECT * FROM items ORDER BY position DESC",
-            0,
+            &[],
             each,
         )
     }
@@ -288,67 +288,46 @@ fn remove(
             gone.quarantined_bytes += unsigned(len) + ROW_OVERHEAD;
         }
     }
-    let up_to = signed(removal.up_to);
-    let (items, bytes) = transaction
-        .prepare_cached("SELECT count(*), coalesce(sum(length(records)), 0) FROM items WHERE position <= ?1")?
-        .query_row([up_to], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
-    transaction
-        .prepare_cached("DELETE FROM items WHERE position <= ?1")?
-        .execute([up_to])?;
+    remove_range(transaction, 0, removal.up_to, gone)?;
+    for range in &removal.ranges {
+        remove_range(transaction, *range.start(), *range.end(), gone)?;
+    }
+    let newest = removal.ranges.iter().map(|range| *range.end()).max();
     transaction
         .prepare_cached("UPDATE meta SET value = max(value, ?1 + 1) WHERE key = 'next_position'")?
-        .execute([up_to])?;
+        .execute([signed(removal.up_to.max(newest.unwrap_or(0)))])?;
+    Ok(())
+}
+
+fn remove_range(
+    transaction: &Transaction<'_>,
+    first: u64,
+    last: u64,
+    gone: &mut Usage,
+) -> rusqlite::Result<()> {
+    let range = [signed(first), signed(last)];
+    let (items, bytes) = transaction
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(length(records)), 0) FROM items WHERE position BETWEEN ?1 AND ?2",
+        )?
+        .query_row(range, |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
+    transaction
+        .prepare_cached("DELETE FROM items WHERE position BETWEEN ?1 AND ?2")?
+        .execute(range)?;
     gone.items += items;
     gone.item_bytes += bytes + items * ROW_OVERHEAD;
     Ok(())
 }
 
-/// Reads the spool beside the committer.
-#[derive(Debug)]
-pub(crate) struct SpoolReader {
-    connection: Connection,
-    file: PathBuf,
-}
-
-impl SpoolReader {
-    pub(super) fn open(file: &Path) -> Result<Self, SpoolError> {
-        let at = |error| SpoolError::Open {
-            file: file.display().to_string(),
-            error,
-        };
-        let connection = connect(file).map_err(at)?;
-        connection.pragma_update(None, "query_only", true).map_err(at)?;
-        Ok(Self {
-            connection,
-            file: file.to_owned(),
-        })
-    }
-
-    /// The rows after a position in their order, until `each` says no.
-    pub(crate) fn after(
-        &self,
-        position: u64,
-        each: impl FnMut(&StoredRow<'_>) -> bool,
-    ) -> Result<(), SpoolError> {
-        let sql = "SELECT * FROM items WHERE position > ?1 ORDER BY position";
-        let at = |error| SpoolError::Open {
-            file: self.file.display().to_string(),
-            error,
-        };
-        rows(&self.connection, sql, position, each).map_err(at)
-    }
-}
-
-fn rows(
+/// Rows as they are, until `each` says no.
+pub(super) fn rows(
     connection: &Connection,
     sql: &str,
-    position: u64,
+    parameters: &[i64],
     mut each: impl FnMut(&StoredRow<'_>) -> bool,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
-    let parameters = [signed(position)];
-    let used = statement.parameter_count();
-    let mut rows = statement.query(rusqlite::params_from_iter(&parameters[..used]))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
     while let Some(row) = rows.next()? {
         if !each(&stored(row)?) {
             break;

@@ -146,7 +146,7 @@ impl Bench {
 
     pub(super) fn remove(&self, up_to: u64, rejected: Vec<(u64, String)>) {
         self.runtime
-            .block_on(self.spool().remove(up_to, rejected))
+            .block_on(self.spool().remove(up_to, Vec::new(), rejected))
             .unwrap();
     }
 

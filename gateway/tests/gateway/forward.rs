@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use prometheus::Registry;
 use taraz_gateway::{HttpUplink, RunningGateway};
-use taraz_telemetry::{Batch, BatchVerdict, RejectedItem};
+use taraz_telemetry::{Batch, BatchVerdict, Record, RejectedItem};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -325,6 +325,52 @@ async fn an_ingest_that_is_away_finds_everything_when_it_comes() {
 }
 
 /// The gateway stops in the middle of a delivery: ingest may have it already, and gets it again.
+/// Records of an outage, enough for more than one batch.
+const BACKLOG_FRAMES: u16 = 300;
+const BACKLOG_FRAME_RECORDS: u32 = 40;
+
+/// A frame of readings that were taken a day ago.
+fn old_frame(device: &mut Device) -> Vec<u8> {
+    let day_old = |n| {
+        let Record::Reading(mut reading) = device.reading(device.next + n, 1_000) else {
+            unreachable!("a reading")
+        };
+        reading.stamp.ms -= 86_400_000;
+        Record::Reading(reading)
+    };
+    let records: Vec<_> = (0..BACKLOG_FRAME_RECORDS).map(day_old).collect();
+    let frame = device.frame_of(device.next, &records);
+    device.next += BACKLOG_FRAME_RECORDS;
+    frame
+}
+
+#[tokio::test]
+async fn what_is_live_goes_before_a_backlog_that_waited_longer() {
+    let (peer, addr) = Peer::serve([Answer::Status(503, "not now", None)]).await;
+    let chain = Chain::start(addr, 0).await;
+    let mqtt = chain.gateway.as_ref().unwrap().mqtt_addr.unwrap();
+    let (mut old, mut live) = (Device::new(1), Device::new(2));
+    let mut raw = Raw::session(mqtt, V5, &old).await;
+    for id in 1..=BACKLOG_FRAMES {
+        raw.publish(&old.up(), 1, id, &old_frame(&mut old)).await;
+        raw.puback(id).await;
+    }
+    live.next = 1_000_000;
+    let mut raw = Raw::session(mqtt, V5, &live).await;
+    raw.publish(&live.up(), 1, 1, &live.frame(1)).await;
+    raw.puback(1).await;
+    // One batch may have been made before.
+    let seen = peer.requests();
+    until("another batch", || peer.requests() > seen).await;
+    *peer.answers.lock().unwrap() = VecDeque::from([Answer::Ok]);
+    chain.drained().await;
+    let taken = peer.taken.lock().unwrap().clone();
+    assert_eq!(taken[0], 1_000_000, "the live reading first");
+    let mut each = peer.taken();
+    each.dedup();
+    assert_eq!((each.len(), each[0]), (taken.len(), 0), "every row once");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_without_an_answer_is_repeated_after_a_restart() {
     let (peer, addr) = Peer::serve([Answer::Hang, Answer::Ok]).await;

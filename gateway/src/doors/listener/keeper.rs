@@ -22,6 +22,7 @@ use crate::spool::Receipt;
 use super::farewell::Leave;
 use super::hub::Hub;
 use super::inbox::Inbox;
+use super::line::{Lane, Line};
 use super::protocol::ProtocolCore;
 use super::session::Session;
 use super::sessions::Sessions;
@@ -47,8 +48,8 @@ pub(super) struct Keeper {
     turn: Turn,
     /// Sessions that may have more to read.
     again: VecDeque<SessionId>,
-    /// Sessions with a frame that waits for room in the spool's queue, in the order in which it is given.
-    waiting: VecDeque<SessionId>,
+    /// Sessions with a frame that waits for room in the spool's queue.
+    waiting: Line,
     room: Waker,
     /// After accept has failed.
     accept_at: Option<Instant>,
@@ -83,7 +84,7 @@ impl Keeper {
             timers: Timers::default(),
             turn: Turn::new(),
             again: VecDeque::new(),
-            waiting: VecDeque::new(),
+            waiting: Line::default(),
             room,
             accept_at: None,
             closes_at: None,
@@ -225,8 +226,8 @@ impl Keeper {
         if session.wants_turn() && !std::mem::replace(&mut session.is_queued, true) {
             self.again.push_back(id);
         }
-        if session.waiting.is_some() && !was_waiting {
-            self.waiting.push_back(id);
+        if let Some(waiting) = session.waiting.as_ref().filter(|_| !was_waiting) {
+            self.waiting.lane(waiting.lane()).push_back(id);
         }
         let next = session.next_due();
         if session.due.is_none_or(|due| next < due) {
@@ -269,21 +270,27 @@ impl Keeper {
         }
     }
 
-    /// Asks for room in the order of waiting, until somebody gets none. Who got it and has another frame waits behind the others.
+    /// Asks for room for either lane. The backlog's turn comes also when nothing is left for live frames: what the first of it has asked
+    /// for before may have been given to it.
     fn give_room(&mut self) {
-        while let Some(id) = self.waiting.pop_front() {
+        Lane::ALL.into_iter().for_each(|lane| self.give_room_to(lane));
+    }
+
+    /// Asks in the order of waiting, until somebody gets none. Who got it and has another frame waits behind the others.
+    fn give_room_to(&mut self, lane: Lane) {
+        while let Some(id) = self.waiting.lane(lane).pop_front() {
             let (mut has_room, room) = (true, self.room.clone());
             self.step(id, |session, turn| {
                 has_room = session.ask_for_room(&room, turn)?;
                 Ok(())
             });
             if !has_room {
-                self.waiting.push_front(id);
+                self.waiting.lane(lane).push_front(id);
                 return;
             }
             let session = self.sessions.get(id);
-            if session.is_some_and(|session| session.waiting.is_some()) {
-                self.waiting.push_back(id);
+            if let Some(waiting) = session.and_then(|session| session.waiting.as_ref()) {
+                self.waiting.lane(waiting.lane()).push_back(id);
             }
         }
     }

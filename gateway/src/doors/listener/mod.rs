@@ -11,6 +11,7 @@ mod farewell;
 mod hub;
 mod inbox;
 mod keeper;
+mod line;
 mod protocol;
 mod session;
 mod sessions;

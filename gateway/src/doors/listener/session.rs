@@ -25,6 +25,7 @@ use crate::validate::{Accepted, KnownDevice};
 use super::engine::{Answer, Engine, Fast, Goodbye, Will};
 use super::farewell::Leave;
 use super::hub::Seat;
+use super::line::Lane;
 use super::turn::{SessionId, Shared, Turn};
 use super::{CONNECT_TIMEOUT, IDLE_MAX, OUTBOUND_LEN_MAX, READ_LEN};
 
@@ -88,6 +89,12 @@ pub(super) struct Waiting {
     pub(super) received_ms: u64,
     pub(super) number: u64,
     pub(super) room: Pin<Box<dyn Future<Output = Result<Room, SpoolError>> + Send>>,
+}
+
+impl Waiting {
+    pub(super) const fn lane(&self) -> Lane {
+        Lane::of(self.accepted.is_live)
+    }
 }
 
 impl<E: Engine> Session<E> {

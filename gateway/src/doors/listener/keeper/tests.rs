@@ -27,6 +27,7 @@ const STEP: Duration = Duration::from_millis(10);
 /// The spool's queue has room for a few frames only.
 const QUEUE_BYTES_MAX: usize = 1_000;
 const FRAMES_PER_S_MAX: u32 = 1_000;
+const DAY_MS: u64 = 86_400_000;
 const CLEAN_USER_PASSWORD: u8 = 0b1100_0010;
 const PUBACK: u8 = 0x40;
 const PUBLISH: u8 = 0x30;
@@ -40,11 +41,11 @@ struct Device {
 }
 
 impl Device {
-    fn frame(&self, sequence: u32) -> Vec<u8> {
+    fn frame(&self, sequence: u32, age_ms: u64) -> Vec<u8> {
         let mut buffer = [0; FRAME_LEN_MAX];
         let mut writer = FrameWriter::new(&mut buffer, 1, 5, 2, sequence).unwrap();
         let stamp = Stamp {
-            ms: now_ms(),
+            ms: now_ms() - age_ms,
             clock: Clock::Synced,
         };
         let reading = Reading {
@@ -140,11 +141,16 @@ impl Bench {
 
     /// All frames in one write, numbered from `first` on.
     fn burst(&self, client: &mut Client, first: u32, count: u32) {
+        self.burst_of(client, first, count, 0);
+    }
+
+    /// The same with readings of this age.
+    fn burst_of(&self, client: &mut Client, first: u32, count: u32, age_ms: u64) {
         let mut bytes = Vec::new();
         for sequence in first..first + count {
             client.packet_id += 1;
             let topic = text(Channel::Up.topic(&self.device.id).as_str());
-            let frame = self.device.frame(sequence);
+            let frame = self.device.frame(sequence, age_ms);
             let body = [&topic[..], &client.packet_id.to_be_bytes(), &frame].concat();
             bytes.extend(packet(PUBLISH | 0b10, &body));
         }
@@ -155,7 +161,7 @@ impl Bench {
     fn take_room(&self, frames: usize) -> Vec<Room> {
         let door = &self.keeper.shared.door;
         let device = door.validator.device(&self.device.id).unwrap();
-        let accepted = door.validator.open(device, &self.device.frame(0), now_ms());
+        let accepted = door.validator.open(device, &self.device.frame(0, 0), now_ms());
         let len = accepted.unwrap().bytes.len();
         let room = || door.spool.try_reserve(len);
         std::iter::from_fn(room).take(frames).collect()
@@ -290,11 +296,34 @@ fn who_comes_later_does_not_overtake_those_who_wait() {
         "one each of those who waited longest has room"
     );
     let order = [&third, &first, &second, &newcomer].map(|client| client.session);
-    assert_eq!(bench.keeper.waiting, order);
+    assert_eq!(*bench.keeper.waiting.lane(Lane::Live), order);
     drop((room, held));
     let mut clients = [first, second, third, newcomer];
     bench.until("every PUBACK", |_| {
         clients.each_mut().map(Client::acknowledged) == [5; 4]
+    });
+}
+
+#[test]
+fn a_live_reading_does_not_wait_behind_every_backlog() {
+    let mut bench = Bench::new(FRAMES_PER_S_MAX);
+    let [mut first, mut second, mut live] = ["first", "second", "live"].map(|name| bench.client(name));
+    let held = bench.hold_commits();
+    let mut room = bench.take_room(usize::MAX);
+    for (client, sequence) in [(&mut first, 1_000), (&mut second, 2_000)] {
+        bench.burst_of(client, sequence, 5, DAY_MS);
+        bench.until("it waits", |bench| bench.is_waiting(client));
+    }
+    bench.burst(&mut live, 3_000, 1);
+    bench.until("it waits", |bench| bench.is_waiting(&live));
+    // Room for two: the first had asked before.
+    room.truncate(room.len() - 2);
+    bench.until("room for the live one", |bench| !bench.is_waiting(&live));
+    let pending = [&first, &second, &live].map(|client| bench.pending(client));
+    assert_eq!(pending, [2, 1, 1]);
+    drop((room, held));
+    bench.until("every PUBACK", |_| {
+        [first.acknowledged(), second.acknowledged(), live.acknowledged()] == [5, 5, 1]
     });
 }
 
