@@ -1,4 +1,4 @@
-//! Restarts and upgrades while fifty devices publish, and two gateways in front of one ingest.
+//! Restarts and upgrades while fifty devices publish, two gateways in front of one ingest, and a day without ingest.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use taraz_telemetry::RangeSet;
-use taraz_test_support::{Process, Signal, wait_for};
+use taraz_test_support::{Process, Signal, get, wait_for};
 
 use super::client::{Client, Device, LIMIT, Packet, Written, fleet_toml};
 use super::common::field::{stop_services, wait_forwarded};
@@ -177,7 +177,7 @@ fn two_gateways_in_front_of_one_ingest_deliver_everything_once() {
     let devices = crowd.end();
     wait_forwarded(&installation);
     wait_for(LIMIT, "the second gateway's spool", || {
-        let metrics = taraz_test_support::get(http, "/metrics")?.body;
+        let metrics = get(http, "/metrics")?.body;
         metrics
             .contains("gateway_backlog_frames 0\n")
             .then_some(())
@@ -186,4 +186,36 @@ fn two_gateways_in_front_of_one_ingest_deliver_everything_once() {
     end(second);
     stop_services(first, ingest);
     assert_whole(&installation, &devices);
+}
+
+#[test]
+fn a_day_without_ingest_is_stored_whole_when_it_returns() {
+    /// Of each device: one a minute.
+    const DAY_READINGS: u32 = 1_440;
+    const AWAY_DEVICES: usize = 20;
+    let installation = Installation::new(&fleet_toml(AWAY_DEVICES), Way::Door);
+    let mut gateway = installation.start_gateway();
+    let crowd = Crowd::start(&installation, AWAY_DEVICES, &[installation.mqtt_port()]);
+    let half = u64::from(DAY_READINGS) * AWAY_DEVICES as u64 / 2;
+    crowd.wait_for_more(half);
+    // The power fails once in the day.
+    gateway.kill();
+    gateway = installation.start_gateway();
+    crowd.wait_for_more(half);
+    wait_for(LIMIT, "a gateway that says that ingest is away", || {
+        let page = get(installation.gateway_http(), "/metrics")?.body;
+        let is_told = page.contains("gateway_forward_paused 1\n");
+        is_told.then_some(()).ok_or(page)
+    });
+    let ingest = installation.start_ingest();
+    // Devices go on while the backlog drains.
+    crowd.wait_for_more(500);
+    let devices = crowd.end();
+    wait_forwarded(&installation);
+    let page = get(installation.gateway_http(), "/metrics").unwrap().body;
+    assert!(page.contains("gateway_forward_paused 0\n"), "{page}");
+    stop_services(gateway, ingest);
+    assert_whole(&installation, &devices);
+    let written: u64 = devices.iter().map(|device| u64::from(device.written())).sum();
+    assert!(written >= 2 * half, "{written} readings");
 }
