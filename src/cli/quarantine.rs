@@ -77,10 +77,14 @@ impl FromStr for ItemId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |rest: &str| rest.parse::<u32>().ok();
+        // Digits only, and no more than a row of SQLite can have.
+        let number = |rest: &str| {
+            let is_plain = rest.bytes().all(|byte| byte.is_ascii_digit());
+            rest.parse::<i64>().ok().filter(|_| is_plain)
+        };
         let id = match text.split_at_checked(1) {
-            Some(("g", rest)) => number(rest).map(|n| Self::Gateway(n.into())),
-            Some(("h", rest)) => number(rest).map(|n| Self::Held(n.into())),
+            Some(("g", rest)) => number(rest).map(|n| Self::Gateway(n.unsigned_abs())),
+            Some(("h", rest)) => number(rest).map(Self::Held),
             _ => None,
         };
         id.ok_or_else(|| {
@@ -92,4 +96,25 @@ impl FromStr for ItemId {
 fn reason(text: &str) -> Result<Hold, String> {
     let found = Hold::ALL.into_iter().find(|hold| hold.as_str() == text);
     found.ok_or_else(|| format!("allowed: {}", Hold::ALL.map(Hold::as_str).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_that_is_printed_can_be_typed() {
+        let ids = [
+            ItemId::Gateway(7),
+            ItemId::Held(42),
+            ItemId::Held(1_795_836_412_748),
+            ItemId::Held(i64::MAX),
+        ];
+        for id in ids {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for wrong in ["", "g", "h-1", "h+1", "7", "g9223372036854775808"] {
+            assert!(wrong.parse::<ItemId>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -52,7 +52,9 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Health>, A
         .at_ms
         .is_none_or(|at| !(0..READY_AGE_MS).contains(&(now_ms - at)))
     {
-        let commit = api.store.set_cursor(READY_CURSOR, now_ms);
+        // Another value each time, so that there is something to write; negative, because places of readings go on behind the
+        // highest cursor.
+        let commit = api.store.set_cursor(READY_CURSOR, -now_ms);
         last.reason = match tokio::time::timeout(COMMIT_TIMEOUT, commit).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
