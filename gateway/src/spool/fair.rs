@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::queue::Submission;
 
-/// Frames in one commit.
-pub(super) const GROUP_FRAMES_MAX: usize = 4_096;
+/// Frames in one commit: of a thousand devices with twenty frames each on their way most are told at once, which is one write to each and
+/// one read from it instead of many. Frames of one reading are 1 MB then, less than [`GROUP_BYTES_MAX`] allows of longer ones.
+pub(super) const GROUP_FRAMES_MAX: usize = 16_384;
 /// Bytes in one commit.
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// The part of a commit that a backlog gets however much is live: it must end some day.

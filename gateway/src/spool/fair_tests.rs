@@ -40,7 +40,8 @@ struct Waiting {
 impl Waiting {
     fn new() -> Self {
         Self {
-            queue: Queue::new(QUEUE_BYTES_MAX),
+            // More than one commit takes waits in every case.
+            queue: Queue::new(8 * QUEUE_BYTES_MAX),
             done: durable_channel().0,
             next: 0,
             waiting: VecDeque::new(),
