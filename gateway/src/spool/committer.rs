@@ -8,7 +8,7 @@ use taraz_telemetry::{RecordRange, Records};
 
 use crate::metrics::{FrameResult, Metrics};
 use crate::time::now_ms;
-use crate::validate::Fingerprints;
+use crate::validate::{Accepted, Fingerprints};
 
 use super::durable::Receipts;
 use super::live::News;
@@ -16,7 +16,7 @@ use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
 use super::reserve::Reserve;
 use super::rows::{Piece, Rows};
-use super::table::{NewRow, ROW_OVERHEAD, StoredRow, Table, Usage};
+use super::table::{ROW_OVERHEAD, StoredRow, Table, Usage};
 use super::trouble::Trouble;
 use super::{SpoolError, SpoolLimits};
 
@@ -38,12 +38,39 @@ pub(super) struct Committer {
     news: News,
 }
 
-/// What one group writes.
+/// What one group writes. Its lists serve one group after the other.
 #[derive(Default)]
 struct Plan {
+    pieces: Vec<Piece>,
     rows: Rows,
-    results: Vec<FrameResult>,
-    remembered: usize,
+    results: Results,
+}
+
+/// Frames of one group by what became of them.
+#[derive(Default)]
+struct Results {
+    accepted: u64,
+    held: u64,
+    duplicate: u64,
+}
+
+impl Results {
+    /// By what of a frame is new.
+    fn count(&mut self, new: &[Piece]) {
+        *match new {
+            [] => &mut self.duplicate,
+            new if new.iter().any(|piece| piece.hold.is_some()) => &mut self.held,
+            _ => &mut self.accepted,
+        } += 1;
+    }
+
+    const fn all(&self) -> [(FrameResult, u64); 3] {
+        [
+            (FrameResult::Accepted, self.accepted),
+            (FrameResult::Held, self.held),
+            (FrameResult::Duplicate, self.duplicate),
+        ]
+    }
 }
 
 impl Committer {
@@ -109,32 +136,33 @@ impl Committer {
             }
         }
         let _end = End(Arc::clone(&self.queue));
+        let (mut plan, mut emptied) = (Plan::default(), Vec::new());
         let mut frames = 0;
         loop {
             let accepting = self.usage.bytes() < self.limits.bytes_max;
             self.metrics.blocked.set((!accepting).into());
-            let work = self.queue.take(accepting, frames);
-            let last = work.last;
+            let mut work = self.queue.take(accepting, frames, emptied);
             frames = work.submissions.len();
-            if (frames > 0 || !work.removals.is_empty()) && !self.commit(work) {
+            if (frames > 0 || !work.removals.is_empty()) && !self.commit(&mut plan, &mut work) {
                 break;
             }
-            if last {
+            if work.last {
                 break;
             }
+            emptied = work.submissions;
         }
         // The file is closed before anybody hears that the spool has ended.
         self.table = None;
     }
 
     /// Commits, however often it takes. False when it was given up because the program ends.
-    fn commit(&mut self, mut work: Work) -> bool {
-        let plan = self.plan(&work.submissions);
+    fn commit(&mut self, plan: &mut Plan, work: &mut Work) -> bool {
+        self.plan(plan, &work.submissions);
         let mut wait = RETRY_MIN;
         loop {
-            match self.attempt(&plan, &work.submissions, &work.removals) {
+            match self.attempt(plan, &work.submissions, &work.removals) {
                 Ok(gone) => {
-                    self.settle(&plan, work, gone);
+                    self.settle(plan, work, gone);
                     return true;
                 }
                 Err(error) => self.failed(&error),
@@ -147,7 +175,6 @@ impl Committer {
                     frames = work.submissions.len(),
                     "ended without committing; nothing of it was acknowledged"
                 );
-                self.recent.forget_newest(plan.remembered);
                 return false;
             }
             work.removals.extend(self.queue.wait_for_retry(wait));
@@ -168,11 +195,11 @@ impl Committer {
         }
         match removed {
             Ok(gone) => {
-                let work = Work {
+                let mut work = Work {
                     removals,
                     ..Work::default()
                 };
-                self.settle(&nothing, work, gone);
+                self.settle(&nothing, &mut work, gone);
                 Vec::new()
             }
             Err(_) => removals,
@@ -180,49 +207,52 @@ impl Committer {
     }
 
     /// Decides what of each submission is new, cuts it where the hold changes, and joins what continues into rows.
-    fn plan(&mut self, submissions: &[Submission]) -> Plan {
-        let mut plan = Plan::default();
-        let mut pieces = Vec::with_capacity(submissions.len());
+    fn plan(&mut self, plan: &mut Plan, submissions: &[Submission]) {
+        let Plan {
+            pieces,
+            rows,
+            results,
+        } = plan;
+        pieces.clear();
+        *results = Results::default();
         for (at, submission) in submissions.iter().enumerate() {
-            let accepted = &submission.accepted;
-            let pieces_before = pieces.len();
-            let (mut start, mut sequence) = (0, accepted.range.first);
-            let mut open: Option<Piece> = None;
-            for mark in &accepted.marks {
-                let end = mark.end as usize;
-                if !self.recent.insert(mark.fingerprint) {
-                    pieces.extend(open.take());
-                } else {
-                    plan.remembered += 1;
-                    match &mut open {
-                        Some(piece) if piece.hold == mark.hold => {
-                            piece.count += 1;
-                            piece.bytes.end = end;
-                        }
-                        _ => {
-                            let piece = Piece {
-                                submission: at,
-                                first: sequence,
-                                count: 1,
-                                bytes: start..end,
-                                hold: mark.hold,
-                            };
-                            pieces.extend(open.replace(piece));
-                        }
+            let before = pieces.len();
+            self.cut(at, &submission.accepted, pieces);
+            results.count(&pieces[before..]);
+        }
+        rows.join(pieces, submissions);
+    }
+
+    /// What of a submission is new, in pieces of one hold.
+    fn cut(&mut self, submission: usize, accepted: &Accepted, pieces: &mut Vec<Piece>) {
+        let (mut start, mut sequence) = (0, accepted.range.first);
+        let mut open: Option<Piece> = None;
+        for mark in &accepted.marks {
+            let end = mark.end as usize;
+            if !self.recent.insert(mark.fingerprint) {
+                pieces.extend(open.take());
+            } else {
+                match &mut open {
+                    Some(piece) if piece.hold == mark.hold => {
+                        piece.count += 1;
+                        piece.bytes.end = end;
+                    }
+                    _ => {
+                        let piece = Piece {
+                            submission,
+                            first: sequence,
+                            count: 1,
+                            bytes: start..end,
+                            hold: mark.hold,
+                        };
+                        pieces.extend(open.replace(piece));
                     }
                 }
-                start = end;
-                sequence = sequence.wrapping_add(1);
             }
-            pieces.extend(open);
-            plan.results.push(match &pieces[pieces_before..] {
-                [] => FrameResult::Duplicate,
-                new if new.iter().any(|piece| piece.hold.is_some()) => FrameResult::Held,
-                _ => FrameResult::Accepted,
-            });
+            start = end;
+            sequence = sequence.wrapping_add(1);
         }
-        plan.rows = Rows::join(pieces, submissions);
-        plan
+        pieces.extend(open);
     }
 
     fn attempt(
@@ -235,12 +265,12 @@ impl Committer {
         if plan.rows.is_empty() && removals.is_empty() {
             return Ok(Usage::default());
         }
-        let rows: Vec<NewRow<'_>> = plan.rows.from(self.next_position, submissions).collect();
+        let rows = plan.rows.from(self.next_position, submissions);
         let table = match &mut self.table {
             Some(table) => table,
             none => none.insert(Table::open(&self.file, &self.limits.table)?),
         };
-        let applied = table.apply(&rows, removals, now_ms());
+        let applied = table.apply(rows, removals, now_ms());
         applied.map_err(|error| SpoolError::Open {
             file: self.file.display().to_string(),
             error,
@@ -248,7 +278,7 @@ impl Committer {
     }
 
     /// It is durable: now it may be acknowledged.
-    fn settle(&mut self, plan: &Plan, work: Work, gone: Usage) {
+    fn settle(&mut self, plan: &Plan, work: &mut Work, gone: Usage) {
         if !plan.rows.is_empty() || !work.removals.is_empty() {
             self.metrics.commits.inc();
         }
@@ -278,12 +308,11 @@ impl Committer {
         self.usage.quarantined += gone.quarantined;
         self.usage.quarantined_bytes += gone.quarantined_bytes;
         self.publish_usage();
-        for result in [FrameResult::Accepted, FrameResult::Held, FrameResult::Duplicate] {
-            let count = plan.results.iter().filter(|each| **each == result).count();
-            self.metrics.frames(result, count as u64);
+        for (result, count) in plan.results.all() {
+            self.metrics.frames(result, count);
         }
-        tell(work.submissions);
-        for removal in work.removals {
+        tell(&mut work.submissions);
+        for removal in work.removals.drain(..) {
             let _ = removal.done.send(());
         }
         if !plan.rows.is_empty() {
@@ -313,10 +342,10 @@ impl Committer {
 }
 
 /// Tells each door once what of it is durable, and gives the queue's room back.
-fn tell(submissions: Vec<Submission>) {
+fn tell(submissions: &mut Vec<Submission>) {
     let mut receipts = Receipts::default();
     let count = submissions.len();
-    for submission in submissions {
+    for submission in submissions.drain(..) {
         receipts.add(submission.done, submission.number, count);
     }
     receipts.tell();

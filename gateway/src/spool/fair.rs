@@ -1,8 +1,7 @@
 //! What goes into the next commit when more waits than fits: live before backlog, and device by device in turn, so that neither a
 //! week of backlog nor a device gone mad keeps the others' readings waiting.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use super::queue::Submission;
 
@@ -14,37 +13,61 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 /// The part of a commit that a backlog gets however much is live: it must end some day.
 const BACKLOG_SHARE: usize = GROUP_FRAMES_MAX / 8;
 
-/// Takes the next group. What fits is taken as it stands.
-pub(super) fn take_group(waiting: &mut VecDeque<Submission>) -> Vec<Submission> {
-    let bytes: usize = waiting.iter().map(|each| each.accepted.bytes.len()).sum();
-    if waiting.len() <= GROUP_FRAMES_MAX && bytes <= GROUP_BYTES_MAX {
-        return waiting.drain(..).collect();
+/// What waits for a commit, in the order in which it came.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    submissions: Vec<Submission>,
+    /// Of all records.
+    bytes: usize,
+}
+
+impl Waiting {
+    pub(super) fn extend(&mut self, submissions: impl IntoIterator<Item = Submission>) {
+        let bytes = &mut self.bytes;
+        let counted = submissions
+            .into_iter()
+            .inspect(|each| *bytes += each.accepted.bytes.len());
+        self.submissions.extend(counted);
     }
-    let is_chosen = choose(waiting);
-    let (mut group, mut rest) = (
-        Vec::with_capacity(GROUP_FRAMES_MAX),
-        VecDeque::with_capacity(waiting.len()),
-    );
-    for (submission, is_chosen) in waiting.drain(..).zip(is_chosen) {
-        if is_chosen {
-            group.push(submission);
-        } else {
-            rest.push_back(submission);
+
+    pub(super) const fn len(&self) -> usize {
+        self.submissions.len()
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.submissions.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the next group, in `group`, which is empty: its memory serves again. What fits is taken as it stands.
+    pub(super) fn take_group(&mut self, mut group: Vec<Submission>) -> Vec<Submission> {
+        if self.len() <= GROUP_FRAMES_MAX && self.bytes <= GROUP_BYTES_MAX {
+            self.bytes = 0;
+            return std::mem::replace(&mut self.submissions, group);
         }
+        let mut is_chosen = choose(&self.submissions).into_iter();
+        let chosen = self
+            .submissions
+            .extract_if(.., |_| is_chosen.next().unwrap_or(false));
+        group.extend(chosen);
+        let taken: usize = group.iter().map(|each| each.accepted.bytes.len()).sum();
+        self.bytes -= taken;
+        group
     }
-    *waiting = rest;
-    group
 }
 
 /// Whose turn it is: the first frame of every device, then the second of every device, and so on, each lane for itself.
-fn choose(waiting: &VecDeque<Submission>) -> Vec<bool> {
-    let mut turns: HashMap<(usize, bool), u32> = HashMap::new();
+fn choose(waiting: &[Submission]) -> Vec<bool> {
+    let mut turns: HashMap<(u32, bool), u32> = HashMap::new();
     let (mut live, mut backlog) = (Vec::new(), Vec::new());
     for (at, submission) in waiting.iter().enumerate() {
         let accepted = &submission.accepted;
-        // The address of what is known of a device is as good as its id.
-        let device = Arc::as_ptr(&accepted.device).addr();
-        let turn = turns.entry((device, accepted.is_live)).or_default();
+        let turn = turns
+            .entry((accepted.device.number, accepted.is_live))
+            .or_default();
         if accepted.is_live { &mut live } else { &mut backlog }.push((*turn, at));
         *turn += 1;
     }

@@ -1,12 +1,12 @@
 //! Who is taken into a commit when more waits than fits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use taraz_fleet::Fleet;
 use taraz_telemetry::{MasterKey, RecordRange};
 
-use super::fair::{GROUP_FRAMES_MAX, take_group};
+use super::fair::{GROUP_FRAMES_MAX, Waiting};
 use super::queue::{QUEUE_BYTES_MAX, Queue, Submission};
 use super::*;
 use crate::validate::{Accepted, KnownDevice, Validator};
@@ -30,21 +30,21 @@ fn devices(count: usize) -> Vec<Arc<KnownDevice>> {
         .collect()
 }
 
-struct Waiting {
+struct Bench {
     queue: Queue,
     done: Done,
     next: u64,
-    waiting: VecDeque<Submission>,
+    waiting: Waiting,
 }
 
-impl Waiting {
+impl Bench {
     fn new() -> Self {
         Self {
             // More than one commit takes waits in every case.
             queue: Queue::new(8 * QUEUE_BYTES_MAX),
             done: durable_channel().0,
             next: 0,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -66,13 +66,13 @@ impl Waiting {
             };
             let (done, room) = (self.done.clone(), self.queue.try_reserve(50).unwrap());
             self.waiting
-                .push_back(Submission::new(room, accepted, 1, done, number));
+                .extend([Submission::new(room, accepted, 1, done, number)]);
         }
     }
 
     /// How many of each device and lane the next commit holds.
     fn take(&mut self) -> BTreeMap<(String, bool), usize> {
-        let group = take_group(&mut self.waiting);
+        let group = self.waiting.take_group(Vec::new());
         assert!(
             group.is_sorted_by_key(|each| each.number),
             "a device's frames keep their order"
@@ -89,7 +89,7 @@ impl Waiting {
 #[test]
 fn what_fits_is_taken_as_it_stands() {
     let devices = devices(2);
-    let mut waiting = Waiting::new();
+    let mut waiting = Bench::new();
     waiting.add(&devices[0], false, GROUP_FRAMES_MAX - 1);
     waiting.add(&devices[1], true, 1);
     assert_eq!(waiting.take().values().sum::<usize>(), GROUP_FRAMES_MAX);
@@ -99,7 +99,7 @@ fn what_fits_is_taken_as_it_stands() {
 #[test]
 fn a_device_gone_mad_takes_only_its_turns() {
     let devices = devices(10);
-    let mut waiting = Waiting::new();
+    let mut waiting = Bench::new();
     waiting.add(&devices[0], true, 3 * GROUP_FRAMES_MAX);
     devices[1..]
         .iter()
@@ -118,7 +118,7 @@ fn a_device_gone_mad_takes_only_its_turns() {
 #[test]
 fn live_goes_before_backlog_and_backlog_gets_its_share() {
     let devices = devices(3);
-    let mut waiting = Waiting::new();
+    let mut waiting = Bench::new();
     waiting.add(&devices[0], false, 2 * GROUP_FRAMES_MAX);
     waiting.add(&devices[1], false, 100);
     waiting.add(&devices[2], true, 200);

@@ -1,6 +1,5 @@
 //! What waits for the committer: submissions within a bound of bytes, and removals.
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::validate::Accepted;
 
-use super::fair::{GROUP_FRAMES_MAX, take_group};
+use super::fair::{GROUP_FRAMES_MAX, Waiting};
 use super::{Done, SpoolError};
 
 /// Bytes that wait for a commit, all doors together: above it, doors stop reading from their sockets.
@@ -87,7 +86,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    submissions: VecDeque<Submission>,
+    submissions: Waiting,
     removals: Vec<Removal>,
     closing: bool,
     /// The committer waits for a change; only then it must be woken.
@@ -159,8 +158,8 @@ impl Queue {
     }
 
     /// Waits for work. Without `accepting`, submissions stay where they are. Lingers up to 2 ms for as many frames as
-    /// the commit before had.
-    pub(super) fn take(&self, accepting: bool, previous_frames: usize) -> Work {
+    /// the commit before had. `emptied` is a list of a commit before, for its memory.
+    pub(super) fn take(&self, accepting: bool, previous_frames: usize, emptied: Vec<Submission>) -> Work {
         let mut state = self.lock();
         loop {
             let something = !state.removals.is_empty() || (accepting && !state.submissions.is_empty());
@@ -181,9 +180,9 @@ impl Queue {
             state = self.lock();
         }
         let submissions = if accepting {
-            take_group(&mut state.submissions)
+            state.submissions.take_group(emptied)
         } else {
-            Vec::new()
+            emptied
         };
         let last = state.closing && (state.submissions.is_empty() || !accepting);
         Work {

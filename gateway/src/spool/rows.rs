@@ -12,7 +12,7 @@ use super::table::NewRow;
 const ROW_BYTES_MAX: usize = 8 << 10;
 
 /// New records of one submission, all held for the same reason or not at all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) submission: usize,
     pub(super) first: u32,
@@ -21,70 +21,101 @@ pub(super) struct Piece {
     pub(super) hold: Option<Hold>,
 }
 
-/// What becomes rows, with the bytes of each in one stretch.
+/// What becomes rows, with the bytes of each in one stretch. Its lists serve one group after the other.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    rows: Vec<Piece>,
+    rows: Vec<Row>,
     bytes: Vec<u8>,
     /// The first so many are live.
     live: u64,
+    order: Vec<(Place, usize)>,
+}
+
+/// A piece whose bytes are those of [`Rows`].
+#[derive(Debug)]
+struct Row {
+    place: Place,
+    piece: Piece,
+}
+
+/// Where a piece stands: live before backlog, then by device, incarnation, boot and first sequence, which are one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    is_backlog: bool,
+    identity: u128,
+}
+
+impl Place {
+    fn of(piece: &Piece, submissions: &[Submission]) -> Self {
+        let accepted = &submissions[piece.submission].accepted;
+        let parts = [
+            accepted.device.number,
+            accepted.range.incarnation,
+            accepted.range.boot,
+            piece.first,
+        ];
+        Self {
+            is_backlog: !accepted.is_live,
+            identity: parts
+                .into_iter()
+                .fold(0, |number, part| number << u32::BITS | u128::from(part)),
+        }
+    }
+
+    /// The place behind a piece of so many records; `None` when the boot has no more.
+    fn behind(self, first: u32, count: u32) -> Option<Self> {
+        first.checked_add(count).map(|_| Self {
+            identity: self.identity + u128::from(count),
+            ..self
+        })
+    }
 }
 
 impl Rows {
     /// Puts pieces of one device that continue each other into one row, live rows before those of a backlog. The order of a device's own
     /// pieces stays what it was unless their identities or their lanes are in another.
-    pub(super) fn join(mut pieces: Vec<Piece>, submissions: &[Submission]) -> Self {
-        let accepted = |piece: &Piece| &submissions[piece.submission].accepted;
-        pieces.sort_by(|a, b| {
-            let of = |piece: &Piece| {
-                let accepted = accepted(piece);
-                (
-                    !accepted.is_live,
-                    &accepted.device.id,
-                    accepted.range.incarnation,
-                    accepted.range.boot,
-                    piece.first,
-                )
+    pub(super) fn join(&mut self, pieces: &[Piece], submissions: &[Submission]) {
+        self.clear();
+        let places = pieces.iter().map(|piece| Place::of(piece, submissions));
+        self.order.extend(places.zip(0..));
+        // At the same place the piece that came first stands first: no two are equal.
+        self.order.sort_unstable();
+        for &(place, at) in &self.order {
+            let piece = &pieces[at];
+            let start = self.bytes.len();
+            let more = &submissions[piece.submission].accepted.bytes[piece.bytes.clone()];
+            self.bytes.extend_from_slice(more);
+            let end = self.bytes.len();
+            let continues = |row: &&mut Row| {
+                row.place.behind(row.piece.first, row.piece.count) == Some(place)
+                    && row.piece.hold == piece.hold
+                    && end - row.piece.bytes.start <= ROW_BYTES_MAX
             };
-            let (one, other) = (of(a), of(b));
-            one.cmp(&other)
-        });
-        let mut rows = Self {
-            rows: Vec::with_capacity(pieces.len()),
-            bytes: Vec::with_capacity(pieces.iter().map(|piece| piece.bytes.len()).sum()),
-            live: 0,
-        };
-        for piece in pieces {
-            let more = &accepted(&piece).bytes[piece.bytes.clone()];
-            let start = rows.bytes.len();
-            rows.bytes.extend_from_slice(more);
-            let end = rows.bytes.len();
-            let continues = |row: &&mut Piece| {
-                let (before, this) = (accepted(row), accepted(&piece));
-                let who =
-                    |accepted: &crate::validate::Accepted| (accepted.range.incarnation, accepted.range.boot);
-                row.first.checked_add(row.count) == Some(piece.first)
-                    && row.hold == piece.hold
-                    && before.is_live == this.is_live
-                    && end - row.bytes.start <= ROW_BYTES_MAX
-                    && who(before) == who(this)
-                    && before.device.id == this.device.id
-            };
-            match rows.rows.last_mut().filter(continues) {
-                Some(row) => {
+            match self.rows.last_mut().filter(continues) {
+                Some(Row { piece: row, .. }) => {
                     row.count += piece.count;
                     row.bytes.end = end;
                 }
                 None => {
-                    rows.live += u64::from(accepted(&piece).is_live);
-                    rows.rows.push(Piece {
-                        bytes: start..end,
-                        ..piece
+                    self.live += u64::from(!place.is_backlog);
+                    self.rows.push(Row {
+                        place,
+                        piece: Piece {
+                            bytes: start..end,
+                            ..piece.clone()
+                        },
                     });
                 }
             }
         }
-        rows
+    }
+
+    /// No rows.
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+        self.bytes.clear();
+        self.order.clear();
+        self.live = 0;
     }
 
     /// The rows as they are written, from this position on.
@@ -94,6 +125,7 @@ impl Rows {
         submissions: &'a [Submission],
     ) -> impl Iterator<Item = NewRow<'a>> {
         (position..).zip(&self.rows).map(|(position, row)| {
+            let row = &row.piece;
             let submission = &submissions[row.submission];
             let accepted = &submission.accepted;
             NewRow {

@@ -187,9 +187,9 @@ impl Table {
     }
 
     /// One transaction: writes the rows, carries the removals out. Returns what was removed and quarantined.
-    pub(super) fn apply(
+    pub(super) fn apply<'a>(
         &mut self,
-        new: &[NewRow<'_>],
+        new: impl Iterator<Item = NewRow<'a>>,
         removals: &[Removal],
         now_ms: u64,
     ) -> rusqlite::Result<Usage> {
@@ -243,7 +243,7 @@ pub(super) fn make_empty(connection: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
-fn insert(transaction: &Transaction<'_>, new: &[NewRow<'_>]) -> rusqlite::Result<()> {
+fn insert<'a>(transaction: &Transaction<'_>, new: impl Iterator<Item = NewRow<'a>>) -> rusqlite::Result<()> {
     let mut statement =
         transaction.prepare_cached("INSERT INTO items VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
     for row in new {

@@ -28,6 +28,8 @@ const LIVE_AGE_MAX_MS: u64 = 10 * 60 * 1_000;
 pub(crate) struct KnownDevice {
     /// Its id.
     pub(crate) id: DeviceId,
+    /// Its place in the registry, as good as its id as long as the process lives.
+    pub(crate) number: u32,
     /// Its key of the registry's generation.
     pub(crate) key: DeviceKey,
     limits: Limits,
@@ -89,18 +91,20 @@ pub(crate) struct Validator {
 impl Validator {
     /// Derives the key of every device in the registry.
     pub(crate) fn new(fleet: &Fleet, master: &MasterKey, fingerprints: Fingerprints) -> Self {
-        let known = |entry: taraz_fleet::DeviceRef<'_>| {
+        let known = |number: u32, entry: taraz_fleet::DeviceRef<'_>| {
             let id = entry.device.id.clone();
             let key = master.device_key(&id, entry.device.key_generation);
             Arc::new(KnownDevice {
                 id,
+                number,
                 key,
                 limits: Limits::new(entry),
             })
         };
         let devices = fleet
             .devices()
-            .map(|entry| (entry.device.id.clone(), known(entry)))
+            .zip(0..)
+            .map(|(entry, number)| (entry.device.id.clone(), known(number, entry)))
             .collect();
         Self {
             devices,
