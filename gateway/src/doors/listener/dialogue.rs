@@ -53,7 +53,10 @@ impl<E: Engine> Session<E> {
             }
             Err(refusal) => {
                 let user = connect.user.as_deref().unwrap_or("");
-                tracing::info!(peer = %self.peer, user, ?refusal, "refused an MQTT sign-in");
+                if let Some(user) = turn.rebuffs.tell(self.peer.ip(), user, turn.now) {
+                    let advice = advice(refusal);
+                    tracing::info!(peer = %self.peer, user, ?refusal, "refused an MQTT sign-in: {advice}");
+                }
                 let reason = match refusal {
                     ConnectRefusal::Quota => ConnectRejected::TooMany,
                     ConnectRefusal::Rate => ConnectRejected::TooOften,
@@ -324,6 +327,22 @@ fn is_malformed(event: &Event) -> bool {
             *packet_id == 0 || !filters.iter().all(|filter| is_text(filter))
         }
         _ => false,
+    }
+}
+
+/// What to do about a refused CONNECT, for whoever reads the log.
+const fn advice(refusal: ConnectRefusal) -> &'static str {
+    match refusal {
+        ConnectRefusal::Credentials => {
+            "expected the id of a registered device as user name and the password of its key; see whether the registry has it, with the \
+             key's generation"
+        }
+        ConnectRefusal::Quota => "the device has too many sessions: end those that look on",
+        ConnectRefusal::Rate => "the device signs in too often: see whether two devices use its id",
+        ConnectRefusal::ClientId
+        | ConnectRefusal::Will
+        | ConnectRefusal::WillQos
+        | ConnectRefusal::AuthenticationMethod => "its client does not follow docs/protocol.md, section 4",
     }
 }
 

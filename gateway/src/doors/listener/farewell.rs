@@ -76,7 +76,7 @@ impl<E: Engine> Session<E> {
     }
 
     /// Says goodbye. True when it is over; otherwise its last packet is on its way until the socket takes it or it is due.
-    pub(super) fn end(&mut self, leave: Leave, turn: &Turn) -> bool {
+    pub(super) fn end(&mut self, leave: Leave, turn: &mut Turn) -> bool {
         if matches!(self.stage, Stage::Ending(_)) {
             return true;
         }
@@ -101,11 +101,13 @@ impl<E: Engine> Session<E> {
         true
     }
 
-    fn part(&mut self, leave: Leave, turn: &Turn) {
+    fn part(&mut self, leave: Leave, turn: &mut Turn) {
         let signed_in = self.signed_in.take();
         let device = signed_in.as_ref().map_or("nobody", |who| who.device.id.as_str());
         tracing::debug!(peer = %self.peer, device, ?leave, "an MQTT session ends");
-        if let Leave::Broken(what) = &leave {
+        if let Leave::Broken(what) = &leave
+            && turn.rebuffs.tell(self.peer.ip(), device, turn.now).is_some()
+        {
             tracing::info!(peer = %self.peer, device, what, "an MQTT client broke the protocol");
         }
         match &signed_in {

@@ -133,7 +133,8 @@ impl Keeper {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let times = [self.accept_at, self.closes_at].into_iter().flatten();
+        let times = [self.accept_at, self.closes_at, self.turn.rebuffs.due()];
+        let times = times.into_iter().flatten();
         let times = times.map(|at| at.saturating_duration_since(now));
         times.chain(self.timers.wait(now)).min()
     }
@@ -307,6 +308,13 @@ impl Keeper {
             self.accept_at = None;
             self.accept();
         }
+        if let Some(connections) = self.turn.rebuffs.over(now) {
+            tracing::info!(
+                connections,
+                "more were refused within this minute, of peers and names that were told, or of too many; \
+                 gateway_connects_rejected_total counts all"
+            );
+        }
         if self.closes_at.is_some_and(|at| at <= now) {
             for id in self.sessions.ids() {
                 self.step(id, |session, _| Err(session.give_up()));
@@ -342,5 +350,7 @@ fn unless_panicked<T>(turn: &mut Turn, step: impl FnOnce(&mut Turn) -> T) -> Opt
     stepped.ok()
 }
 
+#[cfg(test)]
+mod bench;
 #[cfg(test)]
 mod tests;

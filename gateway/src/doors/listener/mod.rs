@@ -13,6 +13,7 @@ mod inbox;
 mod keeper;
 mod line;
 mod protocol;
+mod rebuffs;
 mod session;
 mod sessions;
 mod socket;

@@ -12,6 +12,7 @@ use crate::time::now_ms;
 use super::READ_LEN;
 use super::hub::Hub;
 use super::inbox::Inbox;
+use super::rebuffs::Rebuffs;
 
 /// A session: its place, and how often the place had been taken before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +58,8 @@ pub(super) struct Turn {
     pub(super) mail: Vec<(SessionId, RecordRange)>,
     /// Sessions whose client id another one has taken over.
     pub(super) unseated: Vec<SessionId>,
+    /// Which refusals are told in the log.
+    pub(super) rebuffs: Rebuffs,
     /// What is read goes here first; as long as [`READ_LEN`].
     pub(super) buffer: Vec<u8>,
 }
@@ -70,6 +73,7 @@ impl Turn {
             others_wait: false,
             mail: Vec::new(),
             unseated: Vec::new(),
+            rebuffs: Rebuffs::default(),
             buffer: vec![0; READ_LEN],
         }
     }
