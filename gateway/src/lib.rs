@@ -22,7 +22,7 @@ pub use doors::{
     BROKER_IN_FLIGHT_MAX, CONNECT_TIMEOUT, CONNECTS_MAX, IN_FLIGHT_DEFAULT, KEEP_ALIVE_MAX_S,
     OUTBOUND_LEN_MAX, PACKET_LEN_MAX, SESSIONS_PER_DEVICE_MAX, STATE_LEN_MAX,
 };
-pub use forward::{BACKOFF_MAX, BATCH_READINGS_MIN, HttpUplink, HttpUplinkError, Uplink, UplinkError};
+pub use forward::{BACKOFF_MAX, HttpUplink, HttpUplinkError, Uplink, UplinkError};
 pub use gateway::{DeviceLine, Gateway, RunningGateway, StartError, StopError, View};
 pub use metrics::Metrics;
 pub use spool::{

@@ -7,12 +7,11 @@ use taraz_telemetry::{BatchItem, BatchWriter};
 
 use crate::spool::{SpoolError, SpoolReader, StoredRow};
 
-/// Records below which a batch waits a moment for more: each batch costs ingest a commit.
-pub const BATCH_READINGS_MIN: u32 = 500;
-/// Records above which a batch is closed.
-const READINGS_MAX: u32 = 10_000;
+/// Records from which on a batch takes no further item. A backlog comes in batches of this size; larger ones would keep a live reading
+/// waiting behind one of them, and the doors while it is removed from the spool.
+pub(super) const READINGS_MAX: u32 = 20_000;
 /// Items in one batch.
-pub(super) const ITEMS_MAX: usize = 10_000;
+pub(super) const ITEMS_MAX: usize = 20_000;
 /// The part of a batch that stays for the oldest rows however much is live: a backlog must end some day.
 const OLDEST_SHARE: u32 = 8;
 
@@ -28,8 +27,8 @@ pub(super) struct Prepared {
     pub(super) ahead: Vec<RangeInclusive<u64>>,
     /// Positions that can't be forwarded because the row is damaged.
     pub(super) damaged: BTreeSet<u64>,
-    /// It ends because there is no more, and it is not much.
-    pub(super) small: bool,
+    /// It ends because it is full, and more waits.
+    pub(super) is_full: bool,
 }
 
 /// The rows of `live`, then the oldest ones after a position; `None` when there are none.
@@ -65,7 +64,7 @@ pub(super) fn prepare(
         return Ok(None);
     }
     Ok(Some(Prepared {
-        small: !is_full && filling.readings < BATCH_READINGS_MIN,
+        is_full,
         bytes: filling.writer.finish(),
         positions: filling.positions,
         last,

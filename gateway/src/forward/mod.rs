@@ -1,9 +1,11 @@
 //! Spool positions → batches → ingest; what ingest has is removed from the spool.
 //!
-//! What is live before a backlog, each oldest first, one batch at a time. Only a verdict on items removes or quarantines them: an expired token, a proxy's
-//! error page or silence pause forwarding, with jittered back-off and an alarm, and touch nothing.
+//! What is live before a backlog, each oldest first, one batch at a time; what comes in waits a moment for more ([`gather`]). Only a
+//! verdict on items removes or quarantines them: an expired token, a proxy's error page or silence pause forwarding, with
+//! jittered back-off and an alarm, and touch nothing.
 
 mod batch;
+mod gather;
 mod http_uplink;
 mod uplink;
 
@@ -11,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use taraz_telemetry::RejectedItem;
@@ -20,8 +22,8 @@ use crate::backoff::Backoff;
 use crate::metrics::{BatchResult, Metrics};
 use crate::spool::{Spool, SpoolError, SpoolReader};
 
-pub use batch::BATCH_READINGS_MIN;
 use batch::{ITEMS_MAX, Prepared, prepare};
+use gather::gather;
 pub use http_uplink::{HttpUplink, HttpUplinkError};
 pub use uplink::{Uplink, UplinkError};
 
@@ -30,8 +32,6 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// A `Retry-After` beyond this is not believed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
-/// How long a small batch waits for company.
-const LINGER: Duration = Duration::from_millis(50);
 /// The part of a rejection's reason that is kept, in characters.
 const REASON_CHARS_MAX: usize = 500;
 
@@ -80,23 +80,32 @@ impl<U: Uplink> Forward<U> {
         tokio::select! {
             () = stop.cancelled() => Ok(()),
             ended = async {
+                // What waits at the start has waited for long.
+                let (mut is_more, mut read_at) = (true, Instant::now());
                 loop {
-                    committed.mark_unchanged();
+                    if !is_more {
+                        gather(&mut committed, self.done_up_to, read_at).await?;
+                    }
+                    read_at = Instant::now();
+                    let newest = *committed.borrow();
                     let (back, prepared) = self.read(reader).await?;
                     reader = back;
-                    match prepared {
+                    is_more = match prepared {
                         Some(prepared) => self.deliver(prepared).await?,
-                        None => committed.changed().await.map_err(|_| SpoolError::Closed)?,
-                    }
+                        None => {
+                            // Rows up to there are gone.
+                            self.done_up_to = self.done_up_to.max(newest);
+                            false
+                        }
+                    };
                 }
             } => ended,
         }
     }
 
-    /// The next batch; a small one gets a moment to grow.
+    /// The next batch.
     async fn read(&mut self, reader: SpoolReader) -> Result<(SpoolReader, Option<Prepared>), SpoolError> {
         let mut reader = reader;
-        let mut lingered = false;
         loop {
             let (after, items_max) = (self.done_up_to, self.items_max);
             let live = self.spool.live_behind(after);
@@ -107,10 +116,6 @@ impl<U: Uplink> Forward<U> {
             let (back, prepared) = read.await.map_err(|_| SpoolError::Closed)?;
             reader = back;
             match prepared {
-                Ok(Some(prepared)) if prepared.small && !lingered => {
-                    lingered = true;
-                    sleep(LINGER).await;
-                }
                 Ok(prepared) => return Ok((reader, prepared)),
                 Err(error) => {
                     tracing::error!(%error, "can't read the spool");
@@ -121,14 +126,15 @@ impl<U: Uplink> Forward<U> {
         }
     }
 
-    async fn deliver(&mut self, prepared: Prepared) -> Result<(), SpoolError> {
+    /// Delivers a batch; true when there is more that waits already.
+    async fn deliver(&mut self, prepared: Prepared) -> Result<bool, SpoolError> {
         let Prepared {
             bytes,
             positions,
             last,
             ahead,
             damaged,
-            ..
+            is_full,
         } = prepared;
         let answer = if positions.is_empty() {
             Ok(())
@@ -152,6 +158,7 @@ impl<U: Uplink> Forward<U> {
                     tracing::info!("forwarding goes on: ingest takes batches again");
                 }
                 self.metrics.paused.set(0);
+                return Ok(is_full);
             }
             Next::Smaller => self.items_max = (positions.len() / 2).max(1),
             Next::Pause { retry_after } => {
@@ -160,7 +167,7 @@ impl<U: Uplink> Forward<U> {
                 sleep(retry_after.map_or(wait, |asked| asked.clamp(wait, RETRY_AFTER_MAX))).await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn next(&self, answer: Result<(), UplinkError>, positions: &BTreeSet<u64>) -> Next {
