@@ -14,7 +14,7 @@ use super::anchors::Anchors;
 use super::facts::{decode, kind_of, meter_of, registers, unstated};
 use super::notes;
 use super::plausible::oldest_ms as oldest_ms_of;
-use super::rows::{self, Row};
+use super::rows::{self, ReceivedWriter, Row};
 use super::runs::{Looked, OpenRuns};
 use super::state::{BootKey, Register, Registered, SeriesKey, State};
 use super::tally::Tally;
@@ -341,9 +341,13 @@ impl<'a> Group<'a> {
         self.place_moved()?;
         self.settle()?;
         self.account()?;
-        for (boot, before) in &self.runs_before {
-            if let Some(received) = self.state.received.get(boot) {
-                rows::write_runs(self.connection, *boot, before, received)?;
+        // In the order of the table: neighbours lie on one page.
+        let mut boots: Vec<_> = self.runs_before.iter().collect();
+        boots.sort_unstable_by_key(|&(boot, _)| *boot);
+        let mut writer = ReceivedWriter::new(self.connection)?;
+        for (&boot, before) in boots {
+            if let Some(received) = self.state.received.get(&boot) {
+                writer.write(boot, before, received)?;
             }
         }
         self.state.changes.write(self.connection)?;

@@ -1,6 +1,6 @@
 //! The rows of the truth: records, runs, conflicts, anchors, and the small caches beside them.
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
 use super::facts::DROPPED;
@@ -198,29 +198,47 @@ pub(super) fn keep_conflict(
     Ok(())
 }
 
-/// Brings the runs of a boot from what they were to what they are.
-pub(super) fn write_runs(
-    connection: &Connection,
-    key: BootKey,
-    before: &[(Sequence, Sequence)],
-    now: &RangeSet,
-) -> rusqlite::Result<()> {
-    let now: Vec<_> = now.runs().collect();
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM received WHERE device = ? AND incarnation = ? AND boot = ? AND first = ?",
-    )?;
-    // A run that only grew is written over.
-    let is_gone = |first: &Sequence| now.binary_search_by_key(first, |run| run.0).is_err();
-    for (first, _) in before.iter().filter(|(first, _)| is_gone(first)) {
-        delete.execute((key.device, key.incarnation, key.boot, first))?;
+/// Writes which identities are here, inside one transaction.
+pub(super) struct ReceivedWriter<'c> {
+    delete: CachedStatement<'c>,
+    insert: CachedStatement<'c>,
+    now: Vec<(Sequence, Sequence)>,
+}
+
+impl<'c> ReceivedWriter<'c> {
+    pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            delete: connection.prepare_cached(
+                "DELETE FROM received WHERE device = ? AND incarnation = ? AND boot = ? AND first = ?",
+            )?,
+            insert: connection.prepare_cached(
+                "INSERT OR REPLACE INTO received (device, incarnation, boot, first, last) VALUES (?, ?, ?, ?, ?)",
+            )?,
+            now: Vec::new(),
+        })
     }
-    let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO received (device, incarnation, boot, first, last) VALUES (?, ?, ?, ?, ?)",
-    )?;
-    for (first, last) in now.iter().filter(|run| before.binary_search(run).is_err()) {
-        insert.execute((key.device, key.incarnation, key.boot, first, last))?;
+
+    /// Brings the runs of a boot from what they were to what they are.
+    pub(super) fn write(
+        &mut self,
+        key: BootKey,
+        before: &[(Sequence, Sequence)],
+        now: &RangeSet,
+    ) -> rusqlite::Result<()> {
+        self.now.clear();
+        self.now.extend(now.runs());
+        // A run that only grew is written over.
+        let is_gone = |first: &Sequence| self.now.binary_search_by_key(first, |run| run.0).is_err();
+        for (first, _) in before.iter().filter(|(first, _)| is_gone(first)) {
+            self.delete
+                .execute((key.device, key.incarnation, key.boot, first))?;
+        }
+        for (first, last) in self.now.iter().filter(|run| before.binary_search(run).is_err()) {
+            self.insert
+                .execute((key.device, key.incarnation, key.boot, first, last))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Counts held readings of a quarter-hour up or down.

@@ -49,9 +49,11 @@ pub(super) fn step(
     for run in &found {
         rows::delete(&transaction, run.id)?;
     }
+    let mut inserting = Run::inserting(&transaction)?;
     for run in joined(found) {
-        run.insert(&transaction)?;
+        run.insert(&mut inserting)?;
     }
+    drop(inserting);
     transaction.commit()?;
     Ok(Some((last, count)))
 }

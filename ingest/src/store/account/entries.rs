@@ -46,6 +46,7 @@ pub(in crate::store) fn sums_wh(connection: &Connection) -> rusqlite::Result<Vec
 pub(super) struct Writer<'c> {
     connection: &'c Connection,
     quarter: CachedStatement<'c>,
+    account: CachedStatement<'c>,
     bytes: Vec<u8>,
 }
 
@@ -55,9 +56,14 @@ impl<'c> Writer<'c> {
             "INSERT OR REPLACE INTO interval (series, quarter, energy_wh, known_ms, covered_ms, flags)
              VALUES (?, ?, ?, ?, ?, ?)",
         )?;
+        let account = connection.prepare_cached(
+            "UPDATE series SET state = ?2, handed_wh = ?3, total_wh = ?4, shown_wh = max(shown_wh, ?4),
+                 first_ms = ?5, first_wh = ?6 WHERE id = ?1",
+        )?;
         Ok(Self {
             connection,
             quarter,
+            account,
             bytes: Vec::new(),
         })
     }
@@ -171,19 +177,14 @@ impl<'c> Writer<'c> {
         let total_wh = account.handed_wh + open_wh(&account.meter, &account.running);
         self.bytes.clear();
         account.running.write_checkpoint(&mut self.bytes);
-        self.connection
-            .prepare_cached(
-                "UPDATE series SET state = ?2, handed_wh = ?3, total_wh = ?4, shown_wh = max(shown_wh, ?4),
-                     first_ms = ?5, first_wh = ?6 WHERE id = ?1",
-            )?
-            .execute((
-                series,
-                &self.bytes,
-                account.handed_wh,
-                total_wh,
-                account.first.map(|first| first.time_ms),
-                account.first.map(|first| first.value_wh),
-            ))?;
+        self.account.execute((
+            series,
+            &self.bytes,
+            account.handed_wh,
+            total_wh,
+            account.first.map(|first| first.time_ms),
+            account.first.map(|first| first.value_wh),
+        ))?;
         Ok(())
     }
 
