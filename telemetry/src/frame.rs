@@ -5,8 +5,10 @@
 //! ```
 
 use crate::key::TAG_LEN;
-use crate::record::{RECORD_LEN_MAX, Record, RecordError};
-use crate::{Boot, DeviceId, DeviceKey, Direction, Incarnation, KeyGeneration, RecordRange, Sequence};
+use crate::record::{Record, RecordError};
+use crate::{
+    Boot, DeviceId, DeviceKey, Direction, Incarnation, KeyGeneration, RecordId, RecordRange, Sequence,
+};
 
 /// The oldest version that is still read.
 pub const VERSION_MIN: u8 = 1;
@@ -191,6 +193,20 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// Any [`FrameError`] but `NoRoom`. [`FrameError::Malformed`] means that the device itself wrote it so.
     pub fn open(bytes: &'a [u8], key: &DeviceKey, device: &DeviceId) -> Result<Self, FrameError> {
+        Self::open_each(bytes, key, device, |_, _, _| ())
+    }
+
+    /// Does the same and shows each record, with its identity and its own bytes, as it is read. A record behind those that were shown can
+    /// still spoil the frame.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_each(
+        bytes: &'a [u8],
+        key: &DeviceKey,
+        device: &DeviceId,
+        mut each: impl FnMut(RecordId, &Record, &'a [u8]),
+    ) -> Result<Self, FrameError> {
         let peeked = peek(bytes)?;
         if peeked.generation != key.generation() {
             return Err(FrameError::Generation(peeked.generation));
@@ -202,13 +218,25 @@ impl<'a> Frame<'a> {
         let mut incarnation = [0; 4];
         incarnation.copy_from_slice(&content[INCARNATION_AT]);
         let (boot, first, records) = counters(&content[COUNTERS_AT..]).ok_or(FrameError::Malformed(0))?;
-        let count = count_canonical(Records::new(records))?;
+        let incarnation = u32::from_le_bytes(incarnation);
+        let (mut count, mut rest) = (0_u32, records);
+        while !rest.is_empty() {
+            let (record, after) = Record::decode_canonical(rest).map_err(|_| FrameError::Malformed(count))?;
+            let id = RecordId {
+                incarnation,
+                boot,
+                sequence: first.wrapping_add(count),
+            };
+            each(id, &record, &rest[..rest.len() - after.len()]);
+            rest = after;
+            count += 1;
+        }
         let last = count.checked_sub(1).and_then(|more| first.checked_add(more));
         if last.is_none() {
             return Err(FrameError::Malformed(count));
         }
         Ok(Self {
-            incarnation: u32::from_le_bytes(incarnation),
+            incarnation,
             boot,
             first,
             count,
@@ -252,21 +280,6 @@ fn counters(bytes: &[u8]) -> Option<(Boot, Sequence, &[u8])> {
     let mut again = [0; HEAD_LEN_MAX - COUNTERS_AT];
     let again = postcard::to_slice(&counters, &mut again).ok()?;
     bytes.starts_with(again).then_some((counters.0, counters.1, rest))
-}
-
-/// Counts the records; each must be readable and equal to what [`Record::encode`] makes of it.
-fn count_canonical(mut records: Records<'_>) -> Result<u32, FrameError> {
-    let mut again = [0; RECORD_LEN_MAX];
-    let mut count = 0;
-    while let Some(item) = records.next_with_bytes() {
-        let canonical =
-            item.is_ok_and(|(record, bytes)| record.encode(&mut again).is_ok_and(|written| written == bytes));
-        if !canonical {
-            return Err(FrameError::Malformed(count));
-        }
-        count += 1;
-    }
-    Ok(count)
 }
 
 /// Goes through encoded records; ends after the first that can't be read.

@@ -25,6 +25,8 @@ mod ranges;
 mod reading;
 mod record;
 mod topic;
+#[cfg(feature = "alloc")]
+mod varints;
 
 pub use ack::{ACK_LEN_MAX, ACK_RANGES_MAX, Ack, AckError};
 #[cfg(feature = "alloc")]

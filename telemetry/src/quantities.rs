@@ -7,6 +7,9 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(feature = "alloc")]
+use crate::varints::Varints;
+
 /// The most MPPT inputs that one reading names.
 pub const MPPT_MAX: usize = 8;
 
@@ -223,6 +226,29 @@ impl Quantities {
             }
         }
         Ok(quantities)
+    }
+
+    /// Reads the values that the presence map names, as [`Self::deserialize_from`] does, by shorter means: on a computer this is what a
+    /// record costs. `None` when they can't be read so (an MPPT list among them), whatever the reason.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn read_from(presence: u64, reader: &mut Varints<'_>) -> Option<Self> {
+        if presence >> MPPT_BIT != 0 {
+            return None;
+        }
+        let mut quantities = Self::default();
+        let mut left = presence;
+        while left != 0 {
+            let &field = Field::ALL.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            let value = match field.wire() {
+                Wire::Unsigned { bias } => i64::try_from(reader.unsigned()?).ok()?.checked_add(bias)?,
+                Wire::Signed { bias } => reader.signed()?.checked_add(bias)?,
+            };
+            if !quantities.set(field, value) {
+                return None;
+            }
+        }
+        Some(quantities)
     }
 
     pub(crate) const fn elements_max() -> usize {

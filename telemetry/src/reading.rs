@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::MeterAddress;
 use crate::quantities::{Quantities, element};
+#[cfg(feature = "alloc")]
+use crate::varints::Varints;
 
 /// The most that a synced clock may be off.
 pub const SYNCED_ERROR_MS_MAX: u32 = 1_000;
@@ -121,7 +123,7 @@ impl PollStatus {
 }
 
 /// The wire's first element: which form follows.
-const FORM_VALUES: u8 = 0;
+pub(crate) const FORM_VALUES: u8 = 0;
 const FORM_FAILED: u8 = 1;
 
 impl Reading {
@@ -150,12 +152,7 @@ impl Reading {
     pub(crate) fn deserialize_from<'de, A: SeqAccess<'de>>(form: u8, seq: &mut A) -> Result<Self, A::Error> {
         let meter = element(seq)?;
         let map: u64 = element(seq)?;
-        let clock = match map & 3 {
-            0 => Clock::Synced,
-            1 => Clock::Holdover,
-            2 => Clock::Unsynced,
-            _ => return Err(A::Error::custom("clock quality 3 is not defined")),
-        };
+        let clock = clock(map).ok_or_else(|| A::Error::custom("clock quality 3 is not defined"))?;
         let stamp = Stamp {
             ms: element(seq)?,
             clock,
@@ -174,12 +171,40 @@ impl Reading {
         })
     }
 
+    /// Reads what follows form 0 by shorter means than [`Self::deserialize_from`]; `None` when it can't be read so.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn read_values(reader: &mut Varints<'_>) -> Option<Self> {
+        let meter = MeterAddress::new(reader.byte()?)?;
+        let map = reader.unsigned()?;
+        let clock = clock(map)?;
+        let stamp = Stamp {
+            ms: reader.unsigned()?,
+            clock,
+        };
+        let outcome = Outcome::Values(Quantities::read_from(map >> 2, reader)?);
+        Some(Self {
+            meter,
+            stamp,
+            outcome,
+        })
+    }
+
     pub(crate) const fn elements_max() -> usize {
         4 + Quantities::elements_max()
     }
 
     pub(crate) const fn is_form(form: u8) -> bool {
         form == FORM_VALUES || form == FORM_FAILED
+    }
+}
+
+/// The two lowest bits of a reading's map.
+const fn clock(map: u64) -> Option<Clock> {
+    match map & 3 {
+        0 => Some(Clock::Synced),
+        1 => Some(Clock::Holdover),
+        2 => Some(Clock::Unsynced),
+        _ => None,
     }
 }
 

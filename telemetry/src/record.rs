@@ -10,7 +10,11 @@ use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::quantities::element;
+#[cfg(feature = "alloc")]
+use crate::reading::FORM_VALUES;
 use crate::reading::SYNCED_ERROR_MS_MAX;
+#[cfg(feature = "alloc")]
+use crate::varints::Varints;
 use crate::{Boot, Clock, MeterAddress, Outcome, Reading, Sequence, Stamp};
 
 /// The longest encoded record in bytes (a reading with every field at its widest and eight MPPT inputs; tested).
@@ -181,6 +185,45 @@ impl Record {
     /// # Errors
     /// [`RecordError::Malformed`] when the bytes are no record of this version.
     pub fn decode(bytes: &[u8]) -> Result<(Self, &[u8]), RecordError> {
+        #[cfg(feature = "alloc")]
+        if let Some((record, varints)) = Self::read_values(bytes) {
+            return Ok((record, varints.rest()));
+        }
+        Self::decode_any(bytes)
+    }
+
+    /// Decodes one record that must stand there in its one spelling, which is what [`Self::encode`] makes of it.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`] as for [`Self::decode`], and when it is written in another way.
+    pub(crate) fn decode_canonical(bytes: &[u8]) -> Result<(Self, &[u8]), RecordError> {
+        // Of a reading's values only a varint can be written in more than one way.
+        #[cfg(feature = "alloc")]
+        if let Some((record, varints)) = Self::read_values(bytes) {
+            let canonical = varints.are_shortest().then_some((record, varints.rest()));
+            return canonical.ok_or(RecordError::Malformed);
+        }
+        let (record, rest) = Self::decode_any(bytes)?;
+        let mut again = [0; RECORD_LEN_MAX];
+        if bytes[..bytes.len() - rest.len()] == *record.encode(&mut again)? {
+            Ok((record, rest))
+        } else {
+            Err(RecordError::Malformed)
+        }
+    }
+
+    /// What nearly every record is, by shorter means: values without an MPPT list. `None` when it is something else, or malformed.
+    #[cfg(feature = "alloc")]
+    fn read_values(bytes: &[u8]) -> Option<(Self, Varints<'_>)> {
+        let mut varints = Varints::new(bytes);
+        if varints.byte()? != FORM_VALUES {
+            return None;
+        }
+        let reading = Reading::read_values(&mut varints)?;
+        Some((Self::Reading(reading), varints))
+    }
+
+    fn decode_any(bytes: &[u8]) -> Result<(Self, &[u8]), RecordError> {
         postcard::take_from_bytes(bytes)
             .ok()
             .filter(|(record, _): &(Self, _)| record.is_sound())

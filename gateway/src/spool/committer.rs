@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use taraz_telemetry::{RecordRange, Records};
+use taraz_telemetry::{RecordId, Records};
 
 use crate::metrics::{FrameResult, Metrics};
 use crate::time::now_ms;
@@ -376,18 +376,16 @@ fn code(error: &SpoolError) -> Option<rusqlite::ErrorCode> {
 
 /// A row's records, newest first.
 fn fingerprints_of(row: &StoredRow<'_>, fingerprints: &Fingerprints) -> Vec<u64> {
-    let range = RecordRange {
+    let mut id = RecordId {
         incarnation: row.incarnation,
         boot: row.boot,
-        first: row.first,
-        last: row.first.saturating_add(row.count.saturating_sub(1)),
+        sequence: row.first,
     };
     let mut records = Records::new(row.records);
     let mut found = Vec::new();
-    let mut sequence = row.first;
     while let Some(Ok((_, bytes))) = records.next_with_bytes() {
-        found.push(fingerprints.of(row.device, &range, sequence, bytes));
-        sequence = sequence.wrapping_add(1);
+        found.push(fingerprints.of(row.device, id, bytes));
+        id.sequence = id.sequence.wrapping_add(1);
     }
     found.reverse();
     found

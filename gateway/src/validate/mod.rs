@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use taraz_fleet::Fleet;
 use taraz_telemetry::{
-    Channel, DeviceId, DeviceKey, Frame, FrameError, Hold, MasterKey, RecordRange, Sequence, parse_topic,
+    Channel, DeviceId, DeviceKey, Frame, FrameError, Hold, MasterKey, Record, RecordId, RecordRange,
+    parse_topic,
 };
 
 pub use plausible::FUTURE_MAX_MS;
@@ -69,15 +70,8 @@ pub(crate) type Fingerprint = u64;
 pub(crate) struct Fingerprints(RandomState);
 
 impl Fingerprints {
-    pub(crate) fn of(
-        &self,
-        device: &str,
-        range: &RecordRange,
-        sequence: Sequence,
-        bytes: &[u8],
-    ) -> Fingerprint {
-        self.0
-            .hash_one((device, range.incarnation, range.boot, sequence, bytes))
+    pub(crate) fn of(&self, device: &str, id: RecordId, bytes: &[u8]) -> Fingerprint {
+        self.0.hash_one((device, id, bytes))
     }
 }
 
@@ -149,38 +143,23 @@ impl Validator {
         bytes: &[u8],
         now_ms: u64,
     ) -> Result<Accepted, RefusedReason> {
-        let frame = Frame::open(bytes, &device.key, &device.id).map_err(|error| reason_of(&error))?;
-        self.judge(device, &frame, now_ms)
-    }
-
-    fn judge(
-        &self,
-        device: &Arc<KnownDevice>,
-        frame: &Frame<'_>,
-        now_ms: u64,
-    ) -> Result<Accepted, RefusedReason> {
-        let range = frame.range();
-        let mut marks = Vec::with_capacity(frame.count() as usize);
-        let mut records = frame.records();
-        let (mut end, mut sequence) = (0_u32, range.first);
         let live_from_ms = now_ms.saturating_sub(LIVE_AGE_MAX_MS);
-        let mut is_live = false;
-        while let Some(next) = records.next_with_bytes() {
-            let (record, bytes) = next.map_err(|_| RefusedReason::Malformed)?;
+        let (mut marks, mut end, mut is_live) = (Vec::with_capacity(1), 0_u32, false);
+        let judge = |id: RecordId, record: &Record, bytes: &[u8]| {
             // A frame is far below 4 GiB.
             end = end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            let fingerprint = self.fingerprints.of(device.id.as_str(), &range, sequence, bytes);
             is_live |= record.stamp().utc_ms().is_none_or(|ms| ms >= live_from_ms);
             marks.push(RecordMark {
                 end,
-                hold: device.limits.judge(&record, now_ms),
-                fingerprint,
+                hold: device.limits.judge(record, now_ms),
+                fingerprint: self.fingerprints.of(device.id.as_str(), id, bytes),
             });
-            sequence = sequence.wrapping_add(1);
-        }
+        };
+        let frame =
+            Frame::open_each(bytes, &device.key, &device.id, judge).map_err(|error| reason_of(&error))?;
         Ok(Accepted {
             device: Arc::clone(device),
-            range,
+            range: frame.range(),
             bytes: frame.record_bytes().into(),
             marks: marks.into_boxed_slice(),
             is_live,

@@ -280,6 +280,50 @@ proptest! {
         prop_assert_eq!(writer.finish(&key, &id), bytes);
     }
 
+    /// By postcard alone: a frame is one when its records are what encoding makes of them.
+    #[test]
+    fn altered_records_are_refused_at_the_first_that_is_not_canonical(
+        records in proptest::collection::vec(strategies::record(), 1..3),
+        at in any::<proptest::sample::Index>(),
+        digit in any::<u8>(),
+    ) {
+        let whole = frame_of(&records, 1, 5);
+        let (head, content) = whole[..whole.len() - TAG_LEN].split_at(8);
+        let mut content = content.to_vec();
+        let at = at.index(content.len());
+        content[at] |= 0x80;
+        content.insert(at + 1, digit & 0x80);
+        let (mut rest, mut count) = (&content[..], 0);
+        let expected = loop {
+            if rest.is_empty() {
+                break Ok(count);
+            }
+            let canonical = postcard::take_from_bytes::<Record>(rest).ok().filter(|(record, after)| {
+                let mut again = [0; RECORD_LEN_MAX];
+                record.encode(&mut again).is_ok_and(|again| *again == rest[..rest.len() - after.len()])
+            });
+            let Some((_, after)) = canonical else {
+                break Err(FrameError::Malformed(count));
+            };
+            rest = after;
+            count += 1;
+        };
+        let bytes = tagged(&[head, &content].concat());
+        let mut shown = Vec::new();
+        let opened = Frame::open_each(&bytes, &key(), &device(), |id, record, bytes| {
+            shown.push((id.sequence, record.clone(), bytes.to_vec()));
+        });
+        prop_assert_eq!(opened.map(|frame| frame.count()), expected);
+        let (shown_count, named) = (shown.len(), expected.unwrap_or_else(|error| match error {
+            FrameError::Malformed(at) => at,
+            _ => u32::MAX,
+        }));
+        prop_assert_eq!(shown_count, named as usize, "each record before the first bad one");
+        for (n, (sequence, record, bytes)) in (5..).zip(shown) {
+            prop_assert_eq!((sequence, Record::decode(&bytes)), (n, Ok((record, &[][..]))));
+        }
+    }
+
     #[test]
     fn every_flipped_bit_and_every_cut_is_refused(records in proptest::collection::vec(strategies::record(), 1..3)) {
         let bytes = frame_of(&records, 200, 100_000);
