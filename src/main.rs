@@ -13,6 +13,7 @@ mod demo;
 mod device;
 mod energy;
 mod gaps;
+mod process;
 mod progress;
 mod quarantine;
 mod replay;

@@ -6,7 +6,7 @@ use taraz_ingest::Ingest;
 
 use crate::cli::ConfigArgs;
 use crate::config::Config;
-use crate::{runtime, stop};
+use crate::{process, runtime, stop};
 
 /// `taraz gateway`
 pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
@@ -17,7 +17,7 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
     let uplink = HttpUplink::new(&ingest.url, &ingest.token)?;
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
-        let registry = prometheus::Registry::new();
+        let registry = process::registry()?;
         let http = part.http_listen;
         let running = Gateway::start(part, config.fleet, master, uplink, &registry, stop.clone()).await?;
         let served = taraz_gateway::http::serve(http, registry, running.view(), stop)
@@ -40,7 +40,7 @@ pub(crate) fn ingest(args: &ConfigArgs) -> anyhow::Result<()> {
     let part = config.ingest()?.clone();
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
-        let running = Ingest::start(part, config.fleet, prometheus::Registry::new(), stop).await?;
+        let running = Ingest::start(part, config.fleet, process::registry()?, stop).await?;
         println!("taraz ingest: page at http://{}", running.http_addr);
         running.stopped().await?;
         println!("taraz ingest: stopped; everything acknowledged is on disk");

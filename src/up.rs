@@ -62,7 +62,7 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
 
 /// Starts ingest, then the gateway that delivers to it within the process.
 pub(crate) async fn start(parts: Parts, stop: &CancellationToken) -> anyhow::Result<Running> {
-    let registry = prometheus::Registry::new();
+    let registry = crate::process::registry()?;
     // The gateway ends first and ingest after it, so that what is under way is still taken.
     let ingest_stop = CancellationToken::new();
     let ingest = Ingest::start(

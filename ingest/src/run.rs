@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, StoreConfig};
 use crate::http::{self, Beside, BesideSlot, Parts};
-use crate::metrics::register_process;
 use crate::receive::Receiver;
 use crate::sinks::{Sink, SinkError, days_over_ms};
 use crate::store::{Now, Store, StoreError};
@@ -92,9 +91,6 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
-    /// Two parts of the process state metrics of one name.
-    #[error("the metrics can't be registered: {0}")]
-    Metrics(#[from] prometheus::Error),
     /// The thread that opened the store has ended by a panic.
     #[error("the store could not be opened: its thread has panicked")]
     Panicked,
@@ -130,7 +126,6 @@ impl Ingest {
             .map(|sink| Sink::new(sink, store.clone()))
             .collect::<Result<_, _>>()?;
         let statuses: Vec<_> = sinks.iter().map(Sink::status).collect();
-        register_process(&registry)?;
         let names = config.influx.iter().map(|sink| sink.name.clone()).collect();
         store.set_figure_sinks(names, days_over_ms(now())).await?;
         let beside = BesideSlot::default();

@@ -11,7 +11,6 @@ use taraz_telemetry::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::metrics::register_process;
 
 pub(super) const TOKEN: &str = "0123456789abcdef-token";
 /// 2026-11-23 12:00 in Tehran.
@@ -41,7 +40,6 @@ impl Running {
         let now: Now = Arc::new(move || read.load(Ordering::SeqCst));
         let store = Store::open(folder.path(), fleet, Arc::clone(&now)).unwrap();
         let registry = Registry::new();
-        register_process(&registry).unwrap();
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();

@@ -69,19 +69,6 @@ impl Metrics {
     }
 }
 
-/// Registers the process's own metrics where the registry has none yet.
-///
-/// # Errors
-/// [`prometheus::Error`], but not for what another part of the same process has registered.
-pub(crate) fn register_process(registry: &prometheus::Registry) -> prometheus::Result<()> {
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    match registry.register(Box::new(process)) {
-        // Another part of the same process was first.
-        Err(prometheus::Error::AlreadyReg) => Ok(()),
-        other => other,
-    }
-}
-
 /// What one scrape reads.
 struct Scrape<'a> {
     fleet: &'a Fleet,
