@@ -168,10 +168,11 @@ fn listing_text(listing: &SpoolListing) -> String {
 
 fn verification_text(found: &Verification) -> String {
     let mut text = format!(
-        "{} with {} wait, {} in the quarantine, {} sent twice: {}\n",
+        "{} with {} wait, {} in the quarantine, {} missing, {} sent twice: {}\n",
         count(found.rows, "run"),
         count(found.records, "record"),
         count(found.quarantined_rows, "run"),
+        count(found.missing_rows, "run"),
         count(found.repeated_records, "record"),
         if found.is_good() { "good" } else { "not good" },
     );
@@ -190,6 +191,8 @@ fn verification_text(found: &Verification) -> String {
         FindingKind::Row,
         FindingKind::QuarantinedRow,
         FindingKind::Conflict,
+        FindingKind::Missing,
+        FindingKind::Mark,
     ];
     for kind in kinds
         .into_iter()
@@ -200,6 +203,8 @@ fn verification_text(found: &Verification) -> String {
             FindingKind::Row => "a damaged run",
             FindingKind::QuarantinedRow => "a damaged run in the quarantine",
             FindingKind::Conflict => "a conflict",
+            FindingKind::Missing => "missing runs",
+            FindingKind::Mark => "the spool's mark",
         };
         let _ = writeln!(text, "what to do about {what}: {}", kind.remedy());
     }
@@ -219,7 +224,21 @@ fn repair_text(done: &Repair) -> String {
             file.display()
         );
     }
-    for (first, last) in &done.unreadable {
+    if done.missing_rows > 0 {
+        let _ = writeln!(
+            text,
+            "{} that had been acknowledged missing; `taraz gaps` names their records once the devices' next ones are stored",
+            count(done.missing_rows, "run")
+        );
+    }
+    for (first, last) in &done.missing {
+        let _ = writeln!(text, "missing at the positions {first} to {last}");
+    }
+    let is_told = |stretch: &&(u64, u64)| {
+        let mut told = done.missing.iter();
+        !told.any(|missing| missing.0 <= stretch.0 && stretch.1 <= missing.1)
+    };
+    for (first, last) in done.unreadable.iter().filter(is_told) {
         let last = if *last == u64::MAX {
             "on".to_owned()
         } else {

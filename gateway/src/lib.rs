@@ -27,7 +27,8 @@ pub use gateway::{DeviceLine, Gateway, RunningGateway, StartError, StopError, Vi
 pub use metrics::Metrics;
 pub use spool::{
     DeviceQuarantined, DeviceWaiting, Exported, FINDINGS_MAX, Finding, FindingKind, Imported,
-    LANES_SHOWN_MAX, Lane, Quarantine, QuarantinedItem, Repair, SpoolError, SpoolFile, SpoolListing,
-    TransferError, Verification, export as export_spool, import as import_spool, repair as repair_spool,
+    LANES_SHOWN_MAX, Lane, MISSING_NAMED_MAX, Quarantine, QuarantinedItem, Repair, SpoolError, SpoolFile,
+    SpoolListing, TransferError, Verification, export as export_spool, import as import_spool,
+    repair as repair_spool,
 };
 pub use validate::{FUTURE_MAX_MS, REFUSED_SAMPLES_MAX, RefusedReason, RefusedSample};

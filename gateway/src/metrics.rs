@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(crate) throttled: IntCounter,
     /// `gateway_quarantined_items`.
     pub(crate) quarantined: IntGauge,
+    /// `gateway_spool_missing_rows`.
+    pub(crate) missing: IntGauge,
     frames: IntCounterVec,
     refused: IntCounterVec,
     batches: IntCounterVec,
@@ -190,6 +192,10 @@ impl Metrics {
                 "gateway_quarantined_items",
                 "Items that ingest rejected, kept until somebody decides",
             )?,
+            missing: register.gauge(
+                "gateway_spool_missing_rows",
+                "Acknowledged rows that were gone from the spool when a gateway started, until `taraz spool repair` has taken note of them",
+            )?,
             frames: register.vec("gateway_frames_total", "Frames by what became of them", "result")?,
             refused: register.vec("gateway_refused_total", "Frames refused, by reason", "reason")?,
             batches: register.vec(
@@ -212,22 +218,27 @@ impl Metrics {
                 "1 while the session with the external broker stands and is subscribed; absent where none is configured",
             )?,
         };
+        metrics.name_label_values();
+        Ok(metrics)
+    }
+
+    /// Each exists before anything happened.
+    fn name_label_values(&self) {
         for result in FrameResult::ALL {
-            metrics.frames.with_label_values(&[result.as_str()]);
+            self.frames.with_label_values(&[result.as_str()]);
         }
         for reason in RefusedReason::ALL {
-            metrics.refused.with_label_values(&[reason.as_str()]);
+            self.refused.with_label_values(&[reason.as_str()]);
         }
         for result in BatchResult::ALL {
-            metrics.batches.with_label_values(&[result.as_str()]);
+            self.batches.with_label_values(&[result.as_str()]);
         }
         for reason in ConnectRejected::ALL {
-            metrics.rejected_connects.with_label_values(&[reason.as_str()]);
+            self.rejected_connects.with_label_values(&[reason.as_str()]);
         }
         for reason in SessionEnd::ALL {
-            metrics.sessions_ended.with_label_values(&[reason.as_str()]);
+            self.sessions_ended.with_label_values(&[reason.as_str()]);
         }
-        Ok(metrics)
     }
 
     pub(crate) fn frames(&self, result: FrameResult, count: u64) {

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use taraz_telemetry::{
-    Ack, Channel, Clock, DeviceId, DeviceKey, FRAME_LEN_MAX, FrameWriter, MasterKey, MeterAddress, Outcome,
-    Quantities, Reading, Record, RecordRange, Stamp,
+    Ack, Channel, Clock, DeviceId, DeviceKey, Diagnostics, FRAME_LEN_MAX, FrameWriter, MasterKey,
+    MeterAddress, Outcome, Quantities, Reading, Record, RecordRange, Stamp,
 };
 
 /// How long a client waits for bytes before it looks at something else.
@@ -65,39 +65,64 @@ impl Device {
 
     /// The frame of the next `count` readings, a second apart, no two alike.
     pub(crate) fn frame(&mut self, count: u32) -> Written {
-        let mut buffer = [0; FRAME_LEN_MAX];
-        let first = self.next;
-        let mut writer =
-            FrameWriter::new(&mut buffer, self.key.generation(), INCARNATION, BOOT, first).unwrap();
-        let mut records = Vec::new();
-        for sequence in first..first + count {
+        let reading = |sequence: u32| {
             let values = Quantities {
                 ac_power_w: Some(1_000 + i32::try_from(sequence % 20_000).unwrap()),
                 energy_wh: Some(u64::from(sequence) * 7 + 1_000_000),
                 ..Quantities::default()
             };
-            let record = Record::Reading(Reading {
+            Record::Reading(Reading {
                 meter: MeterAddress::new(1).unwrap(),
-                stamp: Stamp {
-                    ms: self.begun_ms + u64::from(sequence) * 1_000,
-                    clock: Clock::Synced,
-                },
+                stamp: self.stamp(sequence),
                 outcome: Outcome::Values(values),
-            });
-            writer.push(&record).unwrap();
-            records.push(record.encode(&mut [0; 400]).unwrap().to_vec());
+            })
+        };
+        let records: Vec<_> = (self.next..self.next + count).map(reading).collect();
+        self.write(&records)
+    }
+
+    /// The frame of a record by which it states that everything it wrote before was acknowledged.
+    pub(crate) fn nothing_left(&mut self) -> Written {
+        let diagnostics = Diagnostics {
+            stamp: self.stamp(self.next),
+            uptime_s: self.next,
+            queue_records: 0,
+            queue_capacity_records: 10_000,
+            dropped_records: 0,
+            link_connects: 1,
+            stack_high_water_bytes: None,
+            meters: Default::default(),
+        };
+        self.write(&[Record::Diagnostics(diagnostics)])
+    }
+
+    fn stamp(&self, sequence: u32) -> Stamp {
+        Stamp {
+            ms: self.begun_ms + u64::from(sequence) * 1_000,
+            clock: Clock::Synced,
         }
-        self.next += count;
+    }
+
+    fn write(&mut self, records: &[Record]) -> Written {
+        let mut buffer = [0; FRAME_LEN_MAX];
+        let first = self.next;
+        let mut writer =
+            FrameWriter::new(&mut buffer, self.key.generation(), INCARNATION, BOOT, first).unwrap();
+        for record in records {
+            writer.push(record).unwrap();
+            self.next += 1;
+        }
         let bytes = writer.finish(&self.key, &self.id).to_vec();
+        let record_bytes = |record: &Record| record.encode(&mut [0; 400]).unwrap().to_vec();
         Written {
             first,
             last: self.next - 1,
             bytes,
-            records,
+            records: records.iter().map(record_bytes).collect(),
         }
     }
 
-    /// How many readings it has written.
+    /// How many records it has written.
     pub(crate) fn written(&self) -> u32 {
         self.next
     }

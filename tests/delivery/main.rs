@@ -8,6 +8,7 @@
 mod common;
 
 mod client;
+mod damaged;
 mod disk;
 mod durable;
 mod herd;

@@ -12,6 +12,7 @@ use crate::validate::{Accepted, Fingerprints};
 
 use super::durable::Receipts;
 use super::live::News;
+use super::mark::{MarkFile, Marked};
 use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
 use super::reserve::Reserve;
@@ -33,9 +34,17 @@ pub(super) struct Committer {
     next_position: u64,
     usage: Usage,
     reserve: Reserve,
+    mark: MarkFile,
     metrics: Metrics,
     trouble: Trouble,
     news: News,
+}
+
+/// A spool's file of which all is accounted for.
+pub(super) struct Opened {
+    pub(super) table: Table,
+    pub(super) file: PathBuf,
+    pub(super) marked: Marked,
 }
 
 /// What one group writes. Its lists serve one group after the other.
@@ -76,14 +85,14 @@ impl Results {
 impl Committer {
     /// Reads how much is there and which records came last.
     pub(super) fn recover(
-        table: Table,
-        file: PathBuf,
+        opened: Opened,
         limits: SpoolLimits,
         fingerprints: Fingerprints,
         metrics: Metrics,
         queue: Arc<Queue>,
         news: News,
     ) -> Result<Self, SpoolError> {
+        let Opened { table, file, marked } = opened;
         let at = |error| SpoolError::Open {
             file: file.display().to_string(),
             error,
@@ -109,7 +118,9 @@ impl Committer {
             );
         }
         news.committed.send_replace(next_position - 1);
-        let reserve = Reserve::take(file.parent().unwrap_or(Path::new(".")));
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let reserve = Reserve::take(folder);
+        let mark = MarkFile::take(folder, &marked, next_position);
         let committer = Self {
             table: Some(table),
             file,
@@ -119,6 +130,7 @@ impl Committer {
             next_position,
             usage,
             reserve,
+            mark,
             metrics,
             trouble: Trouble::default(),
             news,
@@ -301,6 +313,9 @@ impl Committer {
             .live
             .add(self.next_position..=self.next_position + plan.rows.live() - 1);
         self.next_position += plan.rows.len() as u64;
+        if !plan.rows.is_empty() || !work.removals.is_empty() {
+            self.mark.advance(self.next_position, &work.removals);
+        }
         self.usage.items += plan.rows.len() as u64;
         self.usage.item_bytes += plan.rows.bytes() + plan.rows.len() as u64 * ROW_OVERHEAD;
         self.usage.items = self.usage.items.saturating_sub(gone.items);

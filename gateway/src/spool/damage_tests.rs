@@ -124,7 +124,7 @@ fn an_identity_that_stands_there_twice_is_a_repetition_or_a_conflict() {
     // The same bytes once more, as after a memory that has forgotten them.
     change(
         &bench,
-        "INSERT INTO items SELECT 9, received_ms, device, incarnation, boot, first, count, hold, crc, records
+        "INSERT INTO items SELECT 3, received_ms, device, incarnation, boot, first, count, hold, crc, records
          FROM items WHERE position = 1",
     );
     let found = verify(&bench);

@@ -9,9 +9,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use serde::Serialize;
 use taraz_telemetry::{Boot, Incarnation, RangeSet, Sequence};
 
-use super::log::{Unreadable, unreadable};
-use super::table::{BUSY_TIMEOUT, NEXT_POSITION, SCHEMA_VERSION, StoredRow, signed, stored, unsigned};
-use super::{FILE_NAME, LOCK_NAME, SpoolError, refuse_half_repaired, unusable};
+use super::mark::Mark;
+use super::missing::Before;
+use super::schema::{SCHEMA_VERSION, is_empty, version};
+use super::table::{BUSY_TIMEOUT, NEXT_POSITION, StoredRow, in_circles, signed, stored, unsigned};
+use super::{FILE_NAME, LOCK_NAME, SpoolError, refuse_half_repaired};
 
 /// Lanes that a listing names for each device; all of them are counted.
 pub const LANES_SHOWN_MAX: usize = 64;
@@ -23,8 +25,8 @@ const ROWS_AT_ONCE: u32 = 1_000;
 pub struct SpoolFile {
     pub(super) connection: Connection,
     pub(super) file: PathBuf,
-    /// What of its log can't be read; nobody knows that while a gateway writes to it.
-    pub(super) log: Option<Unreadable>,
+    /// What was seen beside it before it was opened.
+    pub(super) before: Before,
 }
 
 /// What is in a spool.
@@ -110,7 +112,7 @@ impl SpoolFile {
     /// Opens the spool in a gateway's data folder. `None` when there is none, or one that a gateway is making at this moment.
     ///
     /// # Errors
-    /// [`SpoolError::HalfRepaired`], [`SpoolError::Open`], [`SpoolError::Schema`].
+    /// [`SpoolError::HalfRepaired`], [`SpoolError::Gone`], [`SpoolError::Folder`], [`SpoolError::Open`], [`SpoolError::Schema`].
     pub fn open(data_dir: &Path) -> Result<Option<Self>, SpoolError> {
         let lock = File::open(data_dir.join(LOCK_NAME));
         let is_used = lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
@@ -121,24 +123,28 @@ impl SpoolFile {
     pub(super) fn open_used(data_dir: &Path, is_used: bool) -> Result<Option<Self>, SpoolError> {
         refuse_half_repaired(data_dir)?;
         let file = data_dir.join(FILE_NAME);
-        if !file.exists() {
-            return Ok(None);
-        }
         // First: whoever opens the file may take the log into it.
-        let log = if is_used {
-            None
-        } else {
-            unreadable(&beside(&file, "-wal")).map_err(|error| unusable(data_dir, error))?
-        };
+        let before = Before::look(data_dir, &file, is_used)?;
+        let marked_rows = before.marked.mark.as_ref().map_or(0, Mark::rows);
+        match (file.exists(), marked_rows) {
+            (true, _) => {}
+            (false, 0) => return Ok(None),
+            (false, rows) => {
+                let file = file.display().to_string();
+                return Err(SpoolError::Gone { file, rows });
+            }
+        }
         let connection = look(&file).map_err(failed(&file))?;
+        let is_unused = before.log.is_none() && marked_rows == 0 && !before.marked.is_damaged;
         let opened = Self {
             connection,
             file,
-            log,
+            before,
         };
-        match version(&opened.connection).map_err(failed(&opened.file))? {
-            // All of it may have stood in a log of which nothing can be read any more.
-            0 if opened.log.is_none() => Ok(None),
+        let at = failed(&opened.file);
+        match version(&opened.connection).map_err(&at)? {
+            // Only just made; unless all of it stood in a log that can't be read or is gone, or its version is damaged.
+            0 if is_unused && is_empty(&opened.connection).map_err(&at)? => Ok(None),
             0 | SCHEMA_VERSION => Ok(Some(opened)),
             found => Err(SpoolError::Schema {
                 file: opened.file.display().to_string(),
@@ -228,7 +234,7 @@ impl SpoolFile {
             let row = stored(row)?;
             if row.position <= last {
                 // A damaged tree leads in circles.
-                return Err(rusqlite::Error::InvalidQuery);
+                return Err(in_circles());
             }
             each(&row);
             last = row.position;
@@ -330,10 +336,6 @@ pub(super) fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
-}
-
-pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 pub(super) fn failed(file: &Path) -> impl Fn(rusqlite::Error) -> SpoolError + use<> {

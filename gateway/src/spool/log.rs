@@ -25,11 +25,26 @@ pub(super) struct Unreadable {
     pub(super) pages: u64,
     /// Commits that end among them, as far as they still say so.
     pub(super) commits: u64,
+    /// It is the whole log, because its head can't be read.
+    pub(super) is_whole_log: bool,
 }
+
+impl Unreadable {
+    /// It may be no more than the commit that was under way, of which nothing was acknowledged: the one before it was whole.
+    pub(super) const fn may_be_unfinished(self) -> bool {
+        self.commits <= 1 && !self.is_whole_log
+    }
+}
+
+const NOTHING: Unreadable = Unreadable {
+    pages: 0,
+    commits: 0,
+    is_whole_log: false,
+};
 
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { pages, commits } = self;
+        let Self { pages, commits, .. } = self;
         write!(
             f,
             "{pages} pages at the end of the spool's log can't be read, with {commits} commits among them: the commit that was under \
@@ -57,7 +72,11 @@ pub(super) fn unreadable(log: &Path) -> std::io::Result<Option<Unreadable>> {
         while read_some(&mut reader, &mut page)? {
             pages += u64::from(page.iter().any(|&byte| byte != 0));
         }
-        return Ok((pages > 0).then_some(Unreadable { pages, commits: 0 }));
+        return Ok((pages > 0).then_some(Unreadable {
+            pages,
+            commits: 0,
+            is_whole_log: true,
+        }));
     };
     let mut frame = vec![0; FRAME_HEAD_LEN + log.page_len];
     // The last frame may have been cut.
@@ -102,7 +121,7 @@ impl Log {
             salts: [word(head, 16), word(head, 20)],
             sums: [0, 0],
             is_whole: true,
-            behind: Unreadable { pages: 0, commits: 0 },
+            behind: NOTHING,
         };
         log.add(&head[..24]);
         let is_good = magic & !1 == MAGIC
@@ -124,7 +143,7 @@ impl Log {
         let age = self.salts[0].wrapping_sub(salts[0]);
         let is_of_before = salts != self.salts && (1..1 << 16).contains(&age);
         if self.is_whole && commit {
-            self.behind = Unreadable { pages: 0, commits: 0 };
+            self.behind = NOTHING;
         } else if !is_of_before && frame.iter().any(|&byte| byte != 0) {
             self.behind.pages += 1;
             self.behind.commits += u64::from(commit && salts == self.salts);
@@ -167,8 +186,8 @@ mod tests {
 
     use super::*;
 
-    /// A log of ten commits in a folder, without a file that has taken them in.
-    fn log() -> (tempfile::TempDir, std::path::PathBuf, Vec<u8>) {
+    /// A log of ten commits in a folder, whoever writes it, and the log.
+    fn written() -> (tempfile::TempDir, Connection, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let connection = Connection::open(folder.path().join("a")).unwrap();
         connection
@@ -181,34 +200,25 @@ mod tests {
                 .unwrap();
         }
         let log = folder.path().join("a-wal");
-        let bytes = std::fs::read(&log).unwrap();
-        (folder, log, bytes)
+        (folder, connection, log)
     }
 
     #[test]
     fn a_whole_log_is_whole_and_one_that_began_anew_too() {
-        let (folder, log, _) = log();
+        let (folder, connection, log) = written();
         assert_eq!(unreadable(&folder.path().join("none")).unwrap(), None);
-        let connection = Connection::open(folder.path().join("b")).unwrap();
-        connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
-            .unwrap();
-        connection.execute_batch("CREATE TABLE t (x BLOB)").unwrap();
-        for _ in 0..10 {
-            connection
-                .execute("INSERT INTO t VALUES (randomblob(3000))", [])
-                .unwrap();
-        }
+        assert_eq!(unreadable(&log).unwrap(), None);
+        let len = std::fs::metadata(&log).unwrap().len();
         connection
             .pragma_update_and_check(None, "wal_checkpoint", "RESTART", |_| Ok(()))
             .unwrap();
         connection.execute("INSERT INTO t VALUES (1)", []).unwrap();
-        let again = folder.path().join("b-wal");
         assert_eq!(
-            unreadable(&again).unwrap(),
-            None,
+            std::fs::metadata(&log).unwrap().len(),
+            len,
             "behind it the old one is left over"
         );
+        assert_eq!(unreadable(&log).unwrap(), None);
         drop(connection);
         std::fs::write(&log, b"").unwrap();
         assert_eq!(unreadable(&log).unwrap(), None);
@@ -216,20 +226,23 @@ mod tests {
 
     #[test]
     fn what_sqlite_would_pass_over_is_told() {
-        let (_folder, log, good) = log();
-        std::fs::write(&log, &good).unwrap();
-        assert_eq!(unreadable(&log).unwrap(), None);
+        let (_folder, connection, log) = written();
+        let good = std::fs::read(&log).unwrap();
+        drop(connection);
         let damaged = |at: usize| {
             let mut bytes = good.clone();
             bytes[at] ^= 1;
             std::fs::write(&log, bytes).unwrap();
             unreadable(&log).unwrap()
         };
-        assert!(damaged(5).is_some_and(|found| found.pages > 10), "its head");
+        let head = damaged(5).unwrap();
+        assert!(head.pages > 10 && !head.may_be_unfinished(), "{head:?}");
         let middle = damaged(good.len() / 2).unwrap();
         assert!((2..9).contains(&middle.commits), "{middle:?}");
+        assert!(!middle.may_be_unfinished());
         let last = damaged(good.len() - 1).unwrap();
         assert_eq!(last.commits, 1, "{last:?}");
+        assert!(last.may_be_unfinished());
         std::fs::write(&log, &good[..good.len() - 100]).unwrap();
         assert_eq!(
             unreadable(&log).unwrap().map(|found| found.commits),

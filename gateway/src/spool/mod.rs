@@ -17,6 +17,8 @@ mod inspect;
 mod live;
 mod lock;
 mod log;
+mod mark;
+mod missing;
 mod quarantine;
 mod queue;
 mod reader;
@@ -24,6 +26,7 @@ mod recent;
 mod repair;
 mod reserve;
 mod rows;
+mod schema;
 mod table;
 mod transfer;
 mod trouble;
@@ -37,13 +40,16 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 use crate::metrics::Metrics;
+use crate::time::now_ms;
 use crate::validate::Fingerprints;
 
-use committer::Committer;
+use committer::{Committer, Opened};
 pub(crate) use durable::{Done, Durable, Receipt, durable_channel};
 pub use inspect::{DeviceQuarantined, DeviceWaiting, LANES_SHOWN_MAX, Lane, SpoolFile, SpoolListing};
 use live::{LiveRows, News};
 use lock::{LOCK_NAME, lock};
+use missing::Before;
+pub use missing::MISSING_NAMED_MAX;
 pub use quarantine::{Quarantine, QuarantinedItem};
 use queue::{QUEUE_BYTES_MAX, Queue, Removal};
 pub(crate) use queue::{Room, Submission};
@@ -84,6 +90,24 @@ pub enum SpoolError {
     InUse {
         /// Which.
         folder: String,
+    },
+    /// Its tables are not what this program makes.
+    #[error(
+        "the tables of the spool {file} are not described as they were made: its file is damaged, or somebody changed it; stop the gateway and run `taraz spool repair`, which makes a new one of what can still be read"
+    )]
+    Described {
+        /// Which.
+        file: String,
+    },
+    /// The file is gone, and what it held.
+    #[error(
+        "the spool {file} is gone, with {rows} acknowledged rows that waited for ingest: put it back; without it, start the gateway, which begins a new one and tells what is missing"
+    )]
+    Gone {
+        /// Which.
+        file: String,
+        /// How many rows it held.
+        rows: u64,
     },
     /// A repair was killed before its new file was in place.
     #[error(
@@ -167,30 +191,25 @@ impl Spool {
         let lock = lock(folder)?;
         refuse_half_repaired(folder)?;
         let file = folder.join(FILE_NAME);
-        // Before it is opened: SQLite passes it over and writes in its place.
-        match log::unreadable(&inspect::beside(&file, "-wal")) {
-            Ok(None) => {}
-            Ok(Some(unreadable)) => tracing::error!(file = %file.display(), "{unreadable}"),
-            Err(error) => {
-                tracing::error!(file = %file.display(), %error, "the spool's log can't be looked at")
-            }
-        }
-        let table = Table::open(&file, &limits.table)?;
+        let before = Before::look(folder, &file, false)?;
+        let mut table = Table::open(&file, &limits.table)?;
+        let missing = before.account(table.connection(), &file, now_ms())?;
+        metrics
+            .missing
+            .set(i64::try_from(missing.rows).unwrap_or(i64::MAX));
         let queue = Arc::new(Queue::new(limits.queue_bytes_max));
         let (sender, committed) = watch::channel(0);
         let live = Arc::new(LiveRows::default());
-        let committer = Committer::recover(
+        let opened = Opened {
             table,
-            file.clone(),
-            limits,
-            fingerprints,
-            metrics,
-            Arc::clone(&queue),
-            News {
-                live: Arc::clone(&live),
-                committed: sender,
-            },
-        )?;
+            file: file.clone(),
+            marked: before.marked,
+        };
+        let news = News {
+            live: Arc::clone(&live),
+            committed: sender,
+        };
+        let committer = Committer::recover(opened, limits, fingerprints, metrics, Arc::clone(&queue), news)?;
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || {
@@ -301,6 +320,8 @@ impl Drop for Spool {
 mod damage_tests;
 #[cfg(test)]
 mod fair_tests;
+#[cfg(test)]
+mod missing_tests;
 #[cfg(test)]
 mod quarantine_tests;
 #[cfg(test)]

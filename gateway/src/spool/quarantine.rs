@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use taraz_telemetry::{Boot, Incarnation, Sequence};
 
-use super::inspect::{SpoolFile, failed, version};
-use super::table::{NEXT_POSITION, SCHEMA_VERSION, connect, signed, stored, unsigned};
+use crate::time::now_ms;
+
+use super::inspect::{SpoolFile, failed};
+use super::missing::Before;
+use super::schema::{SCHEMA_VERSION, check_described, version};
+use super::table::{NEXT_POSITION, connect, signed, stored, unsigned};
 use super::{FILE_NAME, SpoolError, lock, refuse_half_repaired};
 
 /// A run of records of one device that ingest rejected.
@@ -68,8 +72,10 @@ impl Quarantine {
         let file = data_dir.join(FILE_NAME);
         let lock = lock(data_dir)?;
         refuse_half_repaired(data_dir)?;
-        let connection = connect(&file).map_err(failed(&file))?;
+        let before = Before::look(data_dir, &file, false)?;
+        let mut connection = connect(&file).map_err(failed(&file))?;
         check_schema(&connection, &file)?;
+        before.account(&mut connection, &file, now_ms())?;
         Ok(Self {
             connection,
             file,
@@ -100,10 +106,7 @@ impl Quarantine {
                 params![signed(position), next],
             )?;
             transaction.execute("DELETE FROM quarantine WHERE position = ?1", [signed(position)])?;
-            transaction.execute(
-                "UPDATE meta SET value = ?1 + 1 WHERE key = 'next_position'",
-                [next],
-            )?;
+            retire(&transaction, position)?;
             Ok(true)
         })();
         let done = done.map_err(&at)?;
@@ -118,13 +121,7 @@ impl Quarantine {
     pub fn drop_item(&mut self, position: u64) -> Result<bool, SpoolError> {
         let at = failed(&self.file);
         let transaction = self.connection.transaction().map_err(&at)?;
-        // A position is never given out again, though the row that held it is gone.
-        transaction
-            .execute(
-                "UPDATE meta SET value = max(value, ?1 + 1) WHERE key = 'next_position'",
-                [signed(position)],
-            )
-            .map_err(&at)?;
+        retire(&transaction, position).map_err(&at)?;
         let sql = "DELETE FROM quarantine WHERE position = ?1";
         let dropped = transaction.execute(sql, [signed(position)]).map_err(&at)?;
         if dropped == 0 {
@@ -133,6 +130,12 @@ impl Quarantine {
         transaction.commit().map_err(&at)?;
         Ok(true)
     }
+}
+
+/// The row of this position goes, and was not lost: nothing is looked for up to it, and it is never given out again.
+fn retire(connection: &Connection, position: u64) -> rusqlite::Result<()> {
+    let sql = "UPDATE meta SET value = max(value, ?1 + 1) WHERE key = 'next_position'";
+    connection.execute(sql, [signed(position)]).map(drop)
 }
 
 fn items(connection: &Connection) -> rusqlite::Result<Vec<QuarantinedItem>> {
@@ -159,7 +162,7 @@ fn items(connection: &Connection) -> rusqlite::Result<Vec<QuarantinedItem>> {
 fn check_schema(connection: &Connection, file: &Path) -> Result<(), SpoolError> {
     let found = version(connection).map_err(failed(file))?;
     if found == SCHEMA_VERSION {
-        return Ok(());
+        return check_described(connection, file);
     }
     Err(SpoolError::Schema {
         file: file.display().to_string(),

@@ -9,8 +9,11 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use super::inspect::{SpoolFile, beside, failed};
+use super::mark::{Mark, MarkFile};
+use super::missing::{self, Before};
+use super::schema::make_empty;
 use super::table::{
-    NEXT_POSITION, StoredRow, Table, TableLimits, connect, make_empty, signed, stored, unsigned,
+    NEXT_POSITION, StoredRow, Table, TableLimits, connect, in_circles, signed, stored, unsigned,
 };
 use super::verify::{FindingKind, wrong_with};
 use super::{FILE_NAME, SpoolError, lock, unusable};
@@ -33,6 +36,10 @@ pub struct Repair {
     pub damaged_file: Option<PathBuf>,
     /// Positions (first, last) in which the damaged file gave no row: it is not known whether it held any there.
     pub unreadable: Vec<(u64, u64)>,
+    /// Rows that were acknowledged and are not there; this repair has taken note of them.
+    pub missing_rows: u64,
+    /// Their positions (first, last), at most [`MISSING_NAMED_MAX`](super::MISSING_NAMED_MAX) stretches.
+    pub missing: Vec<(u64, u64)>,
 }
 
 /// Repairs the spool in a gateway's data folder. A good one stays as it is.
@@ -43,15 +50,23 @@ pub struct Repair {
 pub fn repair(data_dir: &Path, now_ms: u64) -> Result<Repair, SpoolError> {
     let file = data_dir.join(FILE_NAME);
     let is_half = || beside(&file, RESCUED).exists();
-    if !file.exists() && !is_half() {
-        return Err(SpoolError::Missing {
-            file: file.display().to_string(),
-        });
+    if !data_dir.exists() {
+        return Err(none_at(&file));
     }
     let _lock = lock(data_dir)?;
     let mut repair = Repair::default();
     if is_half() {
         finish(data_dir, &file, &mut repair)?;
+    }
+    let mark = Before::look(data_dir, &file, true)?.marked.mark;
+    match mark.as_ref().map_or(0, Mark::rows) {
+        _ if file.exists() => {}
+        0 => return Err(none_at(&file)),
+        // A new one, of which every row is missing.
+        _ => {
+            put_aside(data_dir, &file, now_ms, &mut repair)?;
+            return Ok(repair);
+        }
     }
     let is_whole = SpoolFile::open_used(data_dir, false).and_then(|spool| match spool {
         Some(spool) => Ok(!spool
@@ -64,10 +79,32 @@ pub fn repair(data_dir: &Path, now_ms: u64) -> Result<Repair, SpoolError> {
     match is_whole {
         Ok(true) => {}
         Err(error @ (SpoolError::Schema { .. } | SpoolError::Folder { .. })) => return Err(error),
-        Ok(false) | Err(_) => rescue(data_dir, &file, now_ms, &mut repair)?,
+        Ok(false) | Err(_) => rescue(data_dir, &file, mark.as_ref(), now_ms, &mut repair)?,
     }
-    put_aside(&file, now_ms, &mut repair)?;
+    match put_aside(data_dir, &file, now_ms, &mut repair) {
+        // What SQLite's check passes over can still be met where something is written: a list of free pages, for one.
+        Err(error) if is_corrupt(&error) && repair.damaged_file.is_none() => {
+            repair = Repair::default();
+            rescue(data_dir, &file, mark.as_ref(), now_ms, &mut repair)?;
+            put_aside(data_dir, &file, now_ms, &mut repair)?;
+        }
+        done => done?,
+    }
     Ok(repair)
+}
+
+fn is_corrupt(error: &SpoolError) -> bool {
+    let code = match error {
+        SpoolError::Open { error, .. } => error.sqlite_error_code(),
+        _ => None,
+    };
+    code == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
+fn none_at(file: &Path) -> SpoolError {
+    SpoolError::Missing {
+        file: file.display().to_string(),
+    }
 }
 
 /// Refuses to go on where a repair has not put the new file in place: beside it, the spool is the damaged one or has no rows.
@@ -81,16 +118,18 @@ pub(super) fn refuse_half_repaired(data_dir: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Moves every row that can never go to ingest into the quarantine.
-fn put_aside(file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolError> {
+/// Moves every row that can never go to ingest into the quarantine, and takes note of what is missing.
+fn put_aside(data_dir: &Path, file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolError> {
     let at = failed(file);
+    let before = Before::look(data_dir, file, false)?;
     // Makes the tables where a gateway has only just begun to.
     drop(Table::open(file, &TableLimits::default())?);
-    let connection = connect(file).map_err(&at)?;
+    let mut connection = connect(file).map_err(&at)?;
+    before.account(&mut connection, file, now_ms)?;
     let spool = SpoolFile {
         connection,
         file: file.to_owned(),
-        log: None,
+        before: before.clone(),
     };
     let mut wrong = Vec::new();
     spool.each("items", |row| match wrong_with(row) {
@@ -108,21 +147,36 @@ fn put_aside(file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolE
         }
         transaction.commit()
     })();
+    moved.map_err(&at)?;
     repair.put_aside = wrong.len() as u64;
-    moved.map_err(at)
+    let next = connection.query_row(NEXT_POSITION, [], |row| row.get(0));
+    drop(MarkFile::take(
+        data_dir,
+        &before.marked,
+        unsigned(next.map_err(&at)?),
+    ));
+    let missing = missing::settle(&connection).map_err(at)?;
+    (repair.missing_rows, repair.missing) = (missing.rows, missing.stretches);
+    Ok(())
 }
 
 /// Copies every row that can be read into a new file, which takes the place of the damaged one.
 ///
 /// Whenever it is killed, nothing is lost: until `.rescued` has its name, the damaged file and its log are untouched; from then on
 /// the new file is whole and the damaged one is kept under another name, and nothing uses the spool before [`finish`] was done.
-fn rescue(data_dir: &Path, file: &Path, now_ms: u64, repair: &mut Repair) -> Result<(), SpoolError> {
+fn rescue(
+    data_dir: &Path,
+    file: &Path,
+    mark: Option<&Mark>,
+    now_ms: u64,
+    repair: &mut Repair,
+) -> Result<(), SpoolError> {
     let new = beside(file, COPYING);
     for old in [new.clone(), beside(&new, "-wal"), beside(&new, "-shm")] {
         // Of a repair that was killed while it copied; the damaged file still has everything.
         let _ = std::fs::remove_file(old);
     }
-    make_new(file, &new, repair)?;
+    make_new(file, &new, mark, repair)?;
     keep_aside(data_dir, file, now_ms)
         .and_then(|()| {
             std::fs::rename(&new, beside(file, RESCUED))?;
@@ -132,7 +186,7 @@ fn rescue(data_dir: &Path, file: &Path, now_ms: u64, repair: &mut Repair) -> Res
     finish(data_dir, file, repair)
 }
 
-fn make_new(file: &Path, new: &Path, repair: &mut Repair) -> Result<(), SpoolError> {
+fn make_new(file: &Path, new: &Path, mark: Option<&Mark>, repair: &mut Repair) -> Result<(), SpoolError> {
     let from = Connection::open(file).map_err(failed(file))?;
     let mut to = connect(new).map_err(failed(new))?;
     make_empty(&to).map_err(failed(new))?;
@@ -142,18 +196,40 @@ fn make_new(file: &Path, new: &Path, repair: &mut Repair) -> Result<(), SpoolErr
     if let Ok(known) = from.query_row(NEXT_POSITION, [], |row| row.get(0)).map(unsigned) {
         next = next.max(known);
     }
-    to.execute(
-        "UPDATE meta SET value = ?1 WHERE key = 'next_position'",
-        [signed(next)],
-    )
-    .and_then(|_| to.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())))
-    .map_err(failed(new))?;
+    carry_missing(&from, &mut to, mark, next)
+        .and_then(|()| to.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |_| Ok(())))
+        .map_err(failed(new))?;
     to.close().map_err(|(_, error)| failed(new)(error))?;
     // Closing takes the log into the file where that is still possible.
     drop(from);
     File::open(new)
         .and_then(|new| new.sync_all())
         .map_err(|error| unusable(new, error))
+}
+
+/// Notes in the new file what was noted in the old one, and what is missing of it; this repair tells both. Rows are looked for from
+/// where the old one says that everything before has gone; where it can't be asked, from where the mark says
+/// so, or from the first that was read.
+fn carry_missing(
+    from: &Connection,
+    to: &mut Connection,
+    mark: Option<&Mark>,
+    next_position: u64,
+) -> rusqlite::Result<()> {
+    let number = |connection: &Connection, sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let first = || match mark {
+        Some(mark) => Ok(signed(mark.removed_to.saturating_add(1))),
+        None => number(to, "SELECT coalesce(min(position), 1) FROM items"),
+    };
+    let settled = number(from, "SELECT value FROM meta WHERE key = 'next_position'").or_else(|_| first())?;
+    to.execute(
+        "UPDATE meta SET value = ?1 WHERE key = 'next_position'",
+        [settled],
+    )?;
+    let noted = missing::noted(from).unwrap_or_default();
+    let missing = noted.and(missing::look(to, mark)?);
+    let marked = mark.map_or(1, |mark| mark.next_position);
+    missing::note(to, &missing, next_position.max(marked))
 }
 
 /// Gives the damaged file and its log second names, under which they stay.
@@ -275,8 +351,7 @@ fn copy_some(
             while let Some(row) = rows.next()? {
                 let position = unsigned(row.get(0)?);
                 if position <= last {
-                    // A damaged tree leads in circles.
-                    return Err(rusqlite::Error::InvalidQuery);
+                    return Err(in_circles());
                 }
                 let values = (0..columns).map(|column| row.get_ref(column).map(ToSqlOutput::Borrowed));
                 let values: Vec<_> = values.collect::<rusqlite::Result<_>>()?;

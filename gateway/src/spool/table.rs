@@ -10,44 +10,12 @@ use taraz_telemetry::Hold;
 
 use super::SpoolError;
 use super::queue::Removal;
+use super::schema::{SCHEMA_VERSION, check_described, is_empty, make_empty, version};
 
-/// `PRAGMA user_version` of the schema below.
-pub(super) const SCHEMA_VERSION: i64 = 1;
 /// What a row costs beside its record bytes, for the bound and the metric.
 pub(super) const ROW_OVERHEAD: u64 = 64;
 /// How long a statement waits for another connection's lock.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-const SCHEMA: &str = "
-CREATE TABLE items (
-    position    INTEGER PRIMARY KEY,
-    received_ms INTEGER NOT NULL,
-    device      TEXT    NOT NULL,
-    incarnation INTEGER NOT NULL,
-    boot        INTEGER NOT NULL,
-    first       INTEGER NOT NULL,
-    count       INTEGER NOT NULL,
-    hold        TEXT,
-    crc         INTEGER NOT NULL,
-    records     BLOB    NOT NULL
-) STRICT;
-CREATE TABLE quarantine (
-    position       INTEGER PRIMARY KEY,
-    received_ms    INTEGER NOT NULL,
-    device         TEXT    NOT NULL,
-    incarnation    INTEGER NOT NULL,
-    boot           INTEGER NOT NULL,
-    first          INTEGER NOT NULL,
-    count          INTEGER NOT NULL,
-    hold           TEXT,
-    crc            INTEGER NOT NULL,
-    records        BLOB    NOT NULL,
-    reason         TEXT    NOT NULL,
-    quarantined_ms INTEGER NOT NULL
-) STRICT;
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-INSERT INTO meta VALUES ('next_position', 1);
-";
-
 /// The position that nothing has, or ever had.
 pub(super) const NEXT_POSITION: &str = "SELECT max(value, coalesce((SELECT max(position) + 1 FROM items), 0),
     coalesce((SELECT max(position) + 1 FROM quarantine), 0)) FROM meta WHERE key = 'next_position'";
@@ -134,13 +102,14 @@ impl Table {
             error,
         };
         let connection = connect(file).map_err(at)?;
-        let found: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(at)?;
-        match found {
-            SCHEMA_VERSION => {}
-            0 => make_empty(&connection).map_err(at)?,
-            _ => {
+        match version(&connection).map_err(at)? {
+            SCHEMA_VERSION => check_described(&connection, file)?,
+            0 if is_empty(&connection).map_err(at)? => make_empty(&connection).map_err(at)?,
+            0 => {
+                let file = file.display().to_string();
+                return Err(SpoolError::Described { file });
+            }
+            found => {
                 let file = file.display().to_string();
                 return Err(SpoolError::Schema {
                     file,
@@ -153,6 +122,11 @@ impl Table {
             connection,
             limits: limits.clone(),
         })
+    }
+
+    /// To look at what it has, or to note something, before anybody commits.
+    pub(super) const fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 
     pub(super) fn usage(&self) -> rusqlite::Result<Usage> {
@@ -228,19 +202,6 @@ fn synchronous() -> &'static str {
         return "OFF";
     }
     "FULL"
-}
-
-/// How a file of this schema describes its tables, as far as it does.
-pub(super) fn described(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
-    let mut statement = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")?;
-    let tables = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    tables.collect()
-}
-
-pub(super) fn make_empty(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!(
-        "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    ))
 }
 
 fn insert<'a>(transaction: &Transaction<'_>, new: impl Iterator<Item = NewRow<'a>>) -> rusqlite::Result<()> {
@@ -361,6 +322,15 @@ pub(super) fn stored<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<StoredR
         records: record_bytes,
         damaged: !is_read || hold == Some(None) || number(8) != Some(crc),
     })
+}
+
+/// Rows come in the order of their positions, each once; a damaged tree can lead back.
+pub(super) fn in_circles() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(
+        code,
+        Some("its rows do not stand in the order of their positions".to_owned()),
+    )
 }
 
 /// CRC-32/ISO-HDLC over identity and bytes: the sum of [`taraz_telemetry::Crc32`], by faster means.

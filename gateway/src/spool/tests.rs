@@ -150,6 +150,12 @@ impl Bench {
             .unwrap();
     }
 
+    /// Ingest has taken these before others.
+    pub(super) fn remove_ahead(&self, up_to: u64, range: std::ops::RangeInclusive<u64>) {
+        let removed = self.spool().remove(up_to, vec![range], Vec::new());
+        self.runtime.block_on(removed).unwrap();
+    }
+
     /// Position, first sequence, count and hold of every row, and whether it is damaged.
     pub(super) fn rows(&self) -> Vec<(u64, u32, u32, Option<Hold>, bool)> {
         let mut rows = Vec::new();

@@ -14,7 +14,10 @@ use rusqlite::params;
 use serde::Serialize;
 use taraz_telemetry::{BATCH_LEN_MAX, Batch, BatchItem, BatchWriter, Crc32, Hold, Records};
 
+use crate::time::now_ms;
+
 use super::inspect::{SpoolFile, failed};
+use super::missing::Before;
 use super::table::{NEXT_POSITION, StoredRow, Table, TableLimits, connect, row_crc, signed, unsigned};
 use super::verify::wrong_with;
 use super::{FILE_NAME, SpoolError, lock, refuse_half_repaired, unusable};
@@ -195,9 +198,11 @@ pub fn import(data_dir: &Path, from: &Path) -> Result<Imported, TransferError> {
     let _lock = lock(data_dir)?;
     refuse_half_repaired(data_dir)?;
     let spool = data_dir.join(FILE_NAME);
+    let before = Before::look(data_dir, &spool, false)?;
     drop(Table::open(&spool, &TableLimits::default())?);
     let broken = failed(&spool);
     let mut connection = connect(&spool).map_err(&broken)?;
+    before.account(&mut connection, &spool, now_ms())?;
     let transaction = connection.transaction().map_err(&broken)?;
     let next = transaction
         .query_row(NEXT_POSITION, [], |row| row.get(0))
@@ -217,8 +222,6 @@ pub fn import(data_dir: &Path, from: &Path) -> Result<Imported, TransferError> {
             imported.records += u64::from(count);
         }
     }
-    let sql = "UPDATE meta SET value = max(value, ?1) WHERE key = 'next_position'";
-    transaction.execute(sql, [signed(next)]).map_err(&broken)?;
     transaction.commit().map_err(&broken)?;
     Ok(imported)
 }

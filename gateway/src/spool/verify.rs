@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
 use serde::Serialize;
 use taraz_telemetry::{DeviceId, Records};
 
 use super::SpoolError;
 use super::inspect::{SpoolFile, failed};
-use super::table::{StoredRow, described, make_empty, unsigned};
+use super::missing;
+use super::schema::{SCHEMA_VERSION, is_described, is_empty, version};
+use super::table::{StoredRow, unsigned};
 
 /// Findings that are told; all of them are counted.
 pub const FINDINGS_MAX: usize = 1_000;
@@ -24,6 +25,8 @@ pub struct Verification {
     pub records: u64,
     /// Rows in the quarantine.
     pub quarantined_rows: u64,
+    /// Rows that were acknowledged and are not there, found now or noted since the last repair.
+    pub missing_rows: u64,
     /// Records that stand there more than once with the same bytes. Nothing is wrong with them: a device sent them again, and
     /// ingest takes them once.
     pub repeated_records: u64,
@@ -58,6 +61,10 @@ pub enum FindingKind {
     QuarantinedRow,
     /// The same identity stands there with other bytes.
     Conflict,
+    /// Rows that were acknowledged are not there.
+    Missing,
+    /// What says how far the spool has come can't be read.
+    Mark,
 }
 
 impl FindingKind {
@@ -73,6 +80,14 @@ impl FindingKind {
             }
             Self::QuarantinedRow => {
                 "it never goes to ingest; `taraz quarantine drop` removes it once nobody wants to look at it"
+            }
+            Self::Missing => {
+                "look at the disk; `taraz gaps` names their records once the devices' next ones are stored; `taraz spool repair`, while the \
+                 gateway is stopped, takes note of it and ends the alert; a log that can't be read is kept as spool.sqlite.damaged-…-wal"
+            }
+            Self::Mark => {
+                "nothing is lost by it alone, and the gateway makes it anew when it starts: look at the disk; `taraz gaps` tells what is missing; \
+                 `taraz spool repair`, while the gateway is stopped, ends this finding"
             }
             Self::Conflict => {
                 "nothing to repair: ingest keeps both and counts a conflict; find out why the device used an identity twice"
@@ -133,8 +148,12 @@ impl SpoolFile {
     /// [`SpoolError::Open`] when the file can't be looked at; damage inside it is a finding, not an error.
     pub fn verify(&self) -> Result<Verification, SpoolError> {
         let mut found = Verification::default();
-        if let Some(unreadable) = self.log {
-            found.file(unreadable.to_string());
+        self.check_whole(&mut found);
+        if version(&self.connection).is_ok_and(|version| version == 0)
+            && is_empty(&self.connection).is_ok_and(|empty| empty)
+        {
+            // It has no tables that could be looked into.
+            return Ok(found);
         }
         if let Err(error) = self.check_file(&mut found) {
             found.file(format!("SQLite can't check it: {error}"));
@@ -160,6 +179,44 @@ impl SpoolFile {
         Ok(found)
     }
 
+    /// What lies beside the file, and whether a row of every position is there that must be.
+    fn check_whole(&self, found: &mut Verification) {
+        let one = |kind, position, what| Finding {
+            kind,
+            position,
+            device: String::new(),
+            what,
+        };
+        let marked = &self.before.marked;
+        let unmarked_ms = missing::unmarked_since_ms(&self.connection).unwrap_or(None);
+        if marked.is_damaged || unmarked_ms.is_some() {
+            let when = unmarked_ms.map_or("can't be read".to_owned(), |ms| {
+                format!("could not be read (at {ms} ms UTC)")
+            });
+            let what = format!(
+                "what says how far the spool has come {when}: rows that were lost at the end of the log may not be among these findings"
+            );
+            found.add(one(FindingKind::Mark, None, what));
+        }
+        let looked = missing::look(&self.connection, marked.mark.as_ref())
+            .and_then(|missing| Ok((missing.clone(), missing.and(missing::noted(&self.connection)?))));
+        let (new, all) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                found.file(format!("what is missing can't be told: {error}"));
+                return;
+            }
+        };
+        if let Some(unreadable) = self.before.log.filter(|_| self.before.is_log_damaged(&new)) {
+            found.file(unreadable.to_string());
+        }
+        found.missing_rows = all.rows;
+        for (first, last) in all.stretches {
+            let what = format!("the rows {first} to {last} were acknowledged and are not there");
+            found.add(one(FindingKind::Missing, Some(first), what));
+        }
+    }
+
     /// `SQLite`'s own check of its pages.
     fn check_file(&self, found: &mut Verification) -> rusqlite::Result<()> {
         let sql = format!("PRAGMA quick_check({FILE_FINDINGS_MAX})");
@@ -172,9 +229,7 @@ impl SpoolFile {
             }
         }
         // Its check takes a table as it is described; with a column of another name no row can be asked for.
-        let expected = Connection::open_in_memory()?;
-        make_empty(&expected)?;
-        if described(&self.connection)? != described(&expected)? {
+        if version(&self.connection)? != SCHEMA_VERSION || !is_described(&self.connection)? {
             found.file("its tables are not described as they were made".to_owned());
         }
         Ok(())

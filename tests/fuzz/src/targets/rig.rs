@@ -1,9 +1,11 @@
 //! What the targets with servers share: a registry, keys, a runtime, a gateway, and records that follow from their identity.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use prometheus::Registry;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -15,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::door::Identities;
 use crate::records;
+
+/// How long an ingest may take to empty a spool.
+const EMPTY_LIMIT: Duration = Duration::from_secs(60);
 
 /// A registry of so many devices with one meter each, and its own text.
 pub(super) fn fleet(folder: &Path, devices: usize) -> Result<(Arc<Fleet>, String)> {
@@ -46,14 +51,25 @@ pub(super) fn gateway(
     uplink: impl Uplink,
     stop: &CancellationToken,
 ) -> Result<RunningGateway> {
+    gateway_on(runtime, folder, fleet, uplink, &Registry::new(), stop)
+}
+
+/// As [`gateway`], with its metrics on `registry`.
+pub(super) fn gateway_on(
+    runtime: &Runtime,
+    folder: &Path,
+    fleet: Arc<Fleet>,
+    uplink: impl Uplink,
+    registry: &Registry,
+    stop: &CancellationToken,
+) -> Result<RunningGateway> {
     let config = Config::new(folder.to_owned(), ([127, 0, 0, 1], 0).into());
-    let registry = Registry::new();
     let started = Gateway::start(
         config,
         fleet,
         taraz_load::master_key(),
         uplink,
-        &registry,
+        registry,
         stop.clone(),
     );
     Ok(runtime.block_on(started)?)
@@ -167,4 +183,39 @@ impl Uplink for Away {
             retry_after: None,
         })
     }
+}
+
+/// An ingest that is away but for a while.
+#[derive(Clone, Default)]
+pub(super) struct Sometimes(Arc<AtomicBool>);
+
+impl Sometimes {
+    /// Is there until the spool is empty.
+    pub(super) fn take_all(&self, registry: &Registry) -> Result<()> {
+        self.0.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + EMPTY_LIMIT;
+        while gauge(registry, "gateway_backlog_frames") > 0.0 {
+            ensure!(Instant::now() < deadline, "the spool is not empty");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.0.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Uplink for Sometimes {
+    async fn deliver(&self, batch: Vec<u8>) -> Result<(), UplinkError> {
+        if self.0.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Away.deliver(batch).await
+        }
+    }
+}
+
+/// What a gauge without labels says.
+pub(super) fn gauge(registry: &Registry, name: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name);
+    family.map_or(f64::NAN, |family| family.get_metric()[0].get_gauge().get_value())
 }

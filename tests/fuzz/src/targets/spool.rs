@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use prometheus::Registry;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rusqlite::{Connection, OpenFlags};
-use taraz_gateway::{Repair, SpoolFile, repair_spool};
+use taraz_fleet::Fleet;
+use taraz_gateway::{Repair, SpoolError, SpoolFile, repair_spool};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::mqtt::{Client, V5};
@@ -19,8 +23,21 @@ const DEVICES: usize = 4;
 /// Frames before each picture of the folder is taken.
 const FRAMES: u32 = 20;
 const RECORDS_PER_FRAME_MAX: u32 = 4;
-/// The spool, its write-ahead log, and the log's index.
-const FILES: [&str; 3] = ["spool.sqlite", "spool.sqlite-wal", "spool.sqlite-shm"];
+/// The spool, its write-ahead log, the log's index, and the mark of how far the spool has come.
+const FILES: [&str; 4] = [
+    "spool.sqlite",
+    "spool.sqlite-wal",
+    "spool.sqlite-shm",
+    "spool.mark",
+];
+/// Which of them is the mark.
+const MARK: usize = 3;
+/// Of a log: its head, and what stands before each page of it (sqlite.org/fileformat2.html, 4.1).
+const LOG_HEAD_LEN: usize = 32;
+const LOG_PAGE_LEN: usize = 24 + 4_096;
+/// The bit of an input's first byte that lets a gateway start instead of a person look and repair.
+const STARTED: u8 = 0x80;
+const GAUGE: &str = "gateway_spool_missing_rows";
 /// An edit: what, which file, where, how much, with what.
 const EDIT_LEN: usize = 12;
 const SECTOR_LEN: usize = 512;
@@ -28,7 +45,11 @@ const SECTOR_LEN: usize = 512;
 /// Fuzzes opening, verifying and repairing a spool.
 pub(crate) struct Spools {
     pictures: Vec<Picture>,
+    /// Rows that were there once: what ingest has taken comes again where the disk forgets that.
+    ever: Vec<Row>,
     folder: PathBuf,
+    runtime: Runtime,
+    fleet: Arc<Fleet>,
 }
 
 /// A folder as a power cut would leave it: everything that was acknowledged is in these bytes.
@@ -49,12 +70,21 @@ impl Spools {
         let data = folder.join("gateway");
         let mut pictures = Vec::new();
         let (fleet, _) = rig::fleet(folder, DEVICES)?;
-        let mut acknowledged = 0;
+        let (mut acknowledged, mut ever) = (0, BTreeMap::new());
+        let runtime = rig::runtime()?;
         for round in 0..2 {
-            let (runtime, stop) = (rig::runtime()?, CancellationToken::new());
-            let gateway = rig::gateway(&runtime, &data, fleet.clone(), Away, &stop)?;
+            let (stop, registry) = (CancellationToken::new(), Registry::new());
+            let ingest = rig::Sometimes::default();
+            let fleet = fleet.clone();
+            let gateway = rig::gateway_on(&runtime, &data, fleet, ingest.clone(), &registry, &stop)?;
             let at = gateway.mqtt_addr.context("a gateway with a door")?;
             for frame in 0..FRAMES {
+                // Some has been taken already.
+                if round == 1 && frame == FRAMES / 2 {
+                    ever.extend(rows(&data, "items")?);
+                    ingest.take_all(&registry)?;
+                    acknowledged = 0;
+                }
                 let (device, key) = rig::device(usize::try_from(frame)? % DEVICES)?;
                 let mut client = Client::open(at, V5, &device, &key).map_err(anyhow::Error::msg)?;
                 let count = 1 + frame % RECORDS_PER_FRAME_MAX;
@@ -68,11 +98,17 @@ impl Spools {
             runtime.block_on(gateway.stopped())?;
             pictures.push(Picture::take(&data, folder)?);
         }
+        for picture in &pictures {
+            ever.extend(picture.rows.clone());
+        }
         let rows = pictures.last().map_or(0, |picture| picture.rows.len());
         ensure!(rows >= acknowledged, "{rows} rows of {acknowledged} frames");
         Ok(Self {
             pictures,
+            ever: ever.into_values().collect(),
             folder: folder.join("tried"),
+            runtime,
+            fleet,
         })
     }
 }
@@ -125,13 +161,14 @@ fn rows(folder: &Path, table: &str) -> rusqlite::Result<BTreeMap<u64, Row>> {
 
 impl Target for Spools {
     fn generate(&mut self, random: &mut StdRng) -> Vec<u8> {
-        vec![random.random_range(0..4)]
+        let started = if random.random_ratio(1, 4) { STARTED } else { 0 };
+        vec![random.random_range(0..4) | started]
     }
 
     fn damage(&mut self, input: &mut Vec<u8>, random: &mut StdRng) {
         let mut edit: [u8; EDIT_LEN] = random.random();
         // Mostly in the file or its log: the index is made anew.
-        edit[1] = [0, 0, 0, 1, 1, 1, 1, 2][random.random_range(0..8)];
+        edit[1] = [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 3][random.random_range(0..11)];
         input.extend(edit);
     }
 
@@ -142,10 +179,14 @@ impl Target for Spools {
         for edit in edits.chunks_exact(EDIT_LEN) {
             apply(&mut files, edit);
         }
+        let is_marked = files.get(FILES[MARK]) == picture.files.get(FILES[MARK]);
         let damaged = Picture {
             files,
             rows: BTreeMap::new(),
         };
+        if which & STARTED != 0 {
+            return self.start(&damaged, picture, is_marked);
+        }
         damaged.lay_out(&self.folder).map_err(|error| error.to_string())?;
         let verified =
             SpoolFile::open(&self.folder).and_then(|spool| spool.map(|spool| spool.verify()).transpose());
@@ -157,15 +198,15 @@ impl Target for Spools {
         };
         let repair = match repair_spool(&self.folder, records::NOW_MS) {
             Ok(repair) => repair,
-            Err(error) => return Ok(format!("{told}, not repaired: {}", word_of(&error.to_string()))),
+            // It says that another version has written it.
+            Err(error @ SpoolError::Schema { .. }) => {
+                return Ok(format!("{told}, not repaired: {}", word_of(&error.to_string())));
+            }
+            Err(error) => return Err(format!("{told}, and it can't be repaired: {error}")),
         };
-        let lost = missing(&self.folder, picture, &repair)?;
-        if let (Some(first), "good" | "no spool") = (lost.unnamed.first(), told) {
-            return Err(format!(
-                "positions from {first} on ({} of them) are gone, and nobody says so ({told})",
-                lost.unnamed.len()
-            ));
-        }
+        let lost = self.missing(picture, &repair)?;
+        lost.check(told != "good" && told != "no spool", is_marked)
+            .map_err(|what| format!("{what} ({told}, {repair:?})"))?;
         let how = if repair.damaged_file.is_some() {
             "a new file"
         } else {
@@ -180,45 +221,123 @@ impl Target for Spools {
     }
 }
 
-struct Lost {
-    /// Within what the repair said it could not read.
-    named: usize,
-    unnamed: Vec<u64>,
+impl Spools {
+    /// A gateway starts on what the disk has left of a spool, with nobody having looked at it before.
+    fn start(&self, damaged: &Picture, picture: &Picture, is_marked: bool) -> Result<String, String> {
+        damaged.lay_out(&self.folder).map_err(|error| error.to_string())?;
+        let (stop, registry) = (CancellationToken::new(), Registry::new());
+        let started = rig::gateway_on(
+            &self.runtime,
+            &self.folder,
+            self.fleet.clone(),
+            Away,
+            &registry,
+            &stop,
+        );
+        let gateway = match started {
+            Ok(gateway) => gateway,
+            Err(error) => return Ok(format!("not started: {}", word_of(&error.to_string()))),
+        };
+        let gauge = rig::gauge(&registry, GAUGE);
+        stop.cancel();
+        self.runtime
+            .block_on(gateway.stopped())
+            .map_err(|error| format!("a gateway that started can't stop: {error}"))?;
+        // What it said must still be known: to the next one who looks, and to the next gateway.
+        let found =
+            SpoolFile::open(&self.folder).and_then(|spool| spool.map(|spool| spool.verify()).transpose());
+        let found = match found {
+            Ok(found) => found.unwrap_or_default(),
+            Err(error) => {
+                return Ok(format!(
+                    "started, can't be opened: {}",
+                    word_of(&error.to_string())
+                ));
+            }
+        };
+        if found.missing_rows as f64 != gauge {
+            return Err(format!("{GAUGE} {gauge}, and a look afterwards finds {found:?}"));
+        }
+        let is_told = !found.is_good();
+        let repair = repair_spool(&self.folder, records::NOW_MS).map_err(|error| error.to_string())?;
+        let lost = self.missing(picture, &repair)?;
+        lost.check(is_told, is_marked)
+            .map_err(|what| format!("{what} (started, {GAUGE} {gauge}, {repair:?})"))?;
+        Ok(match (lost.named + lost.unnamed.len(), is_told) {
+            (0, false) => "started, everything is there".to_owned(),
+            (0, true) => "started, findings, everything is there".to_owned(),
+            (_, _) => "started, some lost, by name".to_owned(),
+        })
+    }
+
+    /// Nothing that stands in a repaired spool was altered or invented; what is missing.
+    fn missing(&self, picture: &Picture, repair: &Repair) -> Result<Lost, String> {
+        let read = |table| {
+            rows(&self.folder, table).map_err(|error| format!("a repaired spool can't be read: {error}"))
+        };
+        let (items, aside) = (read("items")?, read("quarantine")?);
+        for (position, row) in &items {
+            let [incarnation, boot, first, count] = row.identity;
+            let mut ever = self.ever.iter();
+            let was = ever.any(|was| was.device == row.device && was.identity == row.identity);
+            let held = rig::check_records(incarnation, boot, first, &row.records);
+            if !was || held != Ok(count) {
+                return Err(format!(
+                    "position {position} holds what was never there: {row:?}; {held:?}"
+                ));
+            }
+        }
+        let is_there = |position: &u64| items.contains_key(position) || aside.contains_key(position);
+        let within = |stretches: &[(u64, u64)], position: u64| {
+            stretches
+                .iter()
+                .any(|&(first, last)| (first..=last).contains(&position))
+        };
+        let (named, unnamed): (Vec<u64>, Vec<u64>) = picture
+            .rows
+            .keys()
+            .filter(|position| !is_there(position))
+            .partition(|&&position| {
+                within(&repair.unreadable, position) || within(&repair.missing, position)
+            });
+        let there = items.keys().chain(aside.keys());
+        Ok(Lost {
+            named: named.len(),
+            unnamed,
+            false_alarms: there
+                .copied()
+                .filter(|&position| within(&repair.missing, position))
+                .collect(),
+        })
+    }
 }
 
-/// Nothing that stands in a repaired spool was altered or invented; what is missing.
-fn missing(folder: &Path, picture: &Picture, repair: &Repair) -> Result<Lost, String> {
-    let read =
-        |table| rows(folder, table).map_err(|error| format!("a repaired spool can't be read: {error}"));
-    let (items, aside) = (read("items")?, read("quarantine")?);
-    for (position, row) in &items {
-        let [incarnation, boot, first, count] = row.identity;
-        let was = picture
-            .rows
-            .values()
-            .any(|was| was.device == row.device && was.identity == row.identity);
-        let held = rig::check_records(incarnation, boot, first, &row.records);
-        if !was || held != Ok(count) {
+struct Lost {
+    /// Within what the repair named.
+    named: usize,
+    unnamed: Vec<u64>,
+    /// Positions that were named as missing, and are there.
+    false_alarms: Vec<u64>,
+}
+
+impl Lost {
+    /// Everything that is gone is named; where the mark is damaged too, it must at least be told that something is wrong.
+    fn check(&self, is_told: bool, is_marked: bool) -> Result<(), String> {
+        let Self {
+            unnamed,
+            false_alarms,
+            ..
+        } = self;
+        if !false_alarms.is_empty() {
             return Err(format!(
-                "position {position} holds what was never there: {row:?}; {held:?}"
+                "positions {false_alarms:?} are called missing, and are there"
             ));
         }
+        if unnamed.is_empty() || (!is_marked && is_told) {
+            return Ok(());
+        }
+        Err(format!("positions {unnamed:?} are gone, and nobody says so"))
     }
-    let is_unreadable = |position: u64| {
-        repair
-            .unreadable
-            .iter()
-            .any(|&(first, last)| (first..=last).contains(&position))
-    };
-    let (named, unnamed): (Vec<u64>, Vec<u64>) = picture
-        .rows
-        .keys()
-        .filter(|position| !items.contains_key(position) && !aside.contains_key(position))
-        .partition(|&&position| is_unreadable(position));
-    Ok(Lost {
-        named: named.len(),
-        unnamed,
-    })
 }
 
 /// One edit of one file.
@@ -235,8 +354,14 @@ fn apply(files: &mut BTreeMap<&'static str, Vec<u8>>, edit: &[u8]) {
     let at = number(2) % bytes.len();
     let piece = 1 + number(6) % 300;
     let end = (at + piece).min(bytes.len());
-    match edit[0] % 7 {
+    match edit[0] % 9 {
         0 => bytes.truncate(at),
+        // Where a page of a log ends: nothing in it tells that more was there.
+        7 => {
+            let pages = bytes.len().saturating_sub(LOG_HEAD_LEN) / LOG_PAGE_LEN;
+            bytes.truncate(LOG_HEAD_LEN + number(2) % (pages + 1) * LOG_PAGE_LEN);
+        }
+        8 => bytes.clear(),
         1 => bytes[at] ^= 1 << (edit[10] % 8),
         2 => bytes[at..end].fill(0),
         3 => bytes[at..end].fill(edit[11]),
