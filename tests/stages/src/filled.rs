@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use taraz_fleet::Fleet;
 use taraz_ingest::{Now, Store};
-use taraz_telemetry::{BatchItem, BatchWriter, Frame};
+use taraz_telemetry::BatchWriter;
 
+use crate::ingest::item;
 use crate::{devices_from, now_ms};
 
 const STEP_MS: u64 = 60_000;
@@ -66,19 +67,8 @@ pub(crate) async fn filled(past: &Past, folder: &Path) -> Result<Store> {
     for _ in 0..of_each.div_ceil(ITEM_READINGS as u64) {
         for device in &mut devices {
             let bytes = device.frame(ITEM_READINGS, now_ms)?.to_vec();
-            let frame = Frame::open(&bytes, device.key(), device.id())?;
-            let range = frame.range();
             position += 1;
-            let item = BatchItem {
-                position,
-                received_ms: now_ms,
-                device: device.id().as_str(),
-                incarnation: range.incarnation,
-                boot: range.boot,
-                first: range.first,
-                hold: None,
-                records: frame.record_bytes(),
-            };
+            let item = item(device, &bytes, position, now_ms)?;
             if !writer.push(&item) {
                 let verdict = receiver.receive(std::mem::take(&mut writer).finish()).await?;
                 if !verdict.rejected.is_empty() || !writer.push(&item) {

@@ -97,19 +97,8 @@ pub(crate) fn batches(devices: &mut [Device], amount: &Amount, now_ms: u64) -> R
     for _ in 0..rounds(amount) {
         for device in devices.iter_mut() {
             let bytes = device.frame(amount.readings_per_frame, now_ms)?.to_vec();
-            let frame = Frame::open(&bytes, device.key(), device.id())?;
-            let range = frame.range();
             position += 1;
-            let item = BatchItem {
-                position,
-                received_ms: now_ms,
-                device: device.id().as_str(),
-                incarnation: range.incarnation,
-                boot: range.boot,
-                first: range.first,
-                hold: None,
-                records: frame.record_bytes(),
-            };
+            let item = item(device, &bytes, position, now_ms)?;
             readings += amount.readings_per_frame;
             if readings > BATCH_READINGS || !writer.push(&item) {
                 batches.push(std::mem::take(&mut writer).finish());
@@ -122,4 +111,28 @@ pub(crate) fn batches(devices: &mut [Device], amount: &Amount, now_ms: u64) -> R
     }
     batches.push(writer.finish());
     Ok(batches)
+}
+
+/// A frame of a device as a spool holds it.
+///
+/// # Errors
+/// When it is no frame of that device.
+pub(crate) fn item<'a>(
+    device: &'a Device,
+    frame: &'a [u8],
+    position: u64,
+    received_ms: u64,
+) -> Result<BatchItem<'a>> {
+    let frame = Frame::open(frame, device.key(), device.id())?;
+    let range = frame.range();
+    Ok(BatchItem {
+        position,
+        received_ms,
+        device: device.id().as_str(),
+        incarnation: range.incarnation,
+        boot: range.boot,
+        first: range.first,
+        hold: None,
+        records: frame.record_bytes(),
+    })
 }
