@@ -209,6 +209,35 @@ async fn a_client_of_small_packets_gets_small_acknowledgements() {
     assert!((2..=20).contains(&messages));
 }
 
+/// Its CONNECT was damaged on the way, or its maximum is too small: with acknowledgements that it never gets it would keep its records
+/// for ever. It has to sign in again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_no_acknowledgement_has_to_sign_in_again() {
+    let rig = Rig::start().await;
+    let mut device = Device::new(1);
+    let hello = Hello {
+        properties: vec![39, 0, 0, 0, 40],
+        ..Hello::of(V5, &device)
+    };
+    let (mut raw, code) = Raw::connect(rig.mqtt(), &hello).await;
+    assert_eq!(code, 0);
+    let frame = device.frame(1);
+    // Whoever asks for none gets its PUBACK.
+    raw.publish(&device.up(), 1, 1, &frame).await;
+    assert_eq!(raw.puback(1).await, 0);
+    raw.subscribe(&[(&device.topic(Channel::Ack), 0)]).await;
+    raw.publish(&device.up(), 1, 2, &frame).await;
+    while let Some((kind, _)) = raw.next().await {
+        assert!([PUBACK, DISCONNECT].contains(&kind), "{kind:02x}");
+    }
+    let mut raw = Raw::session(rig.mqtt(), V5, &device).await;
+    raw.subscribe(&[(&device.topic(Channel::Ack), 0)]).await;
+    raw.publish(&device.up(), 1, 1, &frame).await;
+    let mut kinds = [raw.next().await.unwrap().0, raw.next().await.unwrap().0];
+    kinds.sort_unstable();
+    assert_eq!(kinds, [0x30, PUBACK], "the acknowledgement, too");
+}
+
 /// It publishes without ever reading the answers: what waits for it is bounded, then it is shown the door.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_disconnected() {

@@ -243,14 +243,12 @@ impl<E: Engine> Session<E> {
         }
     }
 
-    /// Sends the device's signed acknowledgements, as many as its client takes.
-    pub(super) fn send_acks(&mut self) {
-        let Some(who) = &mut self.signed_in else {
-            return;
+    /// Sends the device's signed acknowledgements, as many as its client takes. One who asks for them and states a maximum packet size
+    /// that fits none (a CONNECT that was damaged on its way) could never free a record: it has to sign in again.
+    pub(super) fn send_acks(&mut self) -> Result<(), Leave> {
+        let Some(who) = self.signed_in.as_mut().filter(|who| who.wants_acks) else {
+            return Ok(());
         };
-        if !who.wants_acks {
-            return;
-        }
         let topic = Channel::Ack.topic(&who.device.id);
         while let Some((ack, count)) = who.ranges.signed(&who.device, who.ack_ranges_max) {
             // At QoS 0 whatever was granted: what is lost is acknowledged again when the device sends it again.
@@ -260,10 +258,13 @@ impl<E: Engine> Session<E> {
                 // Larger than this client takes.
                 who.ack_ranges_max = count / 2;
             } else {
-                tracing::warn!(device = %who.device.id, len = ack.len(), "the client takes no acknowledgement of this size");
-                who.ranges.sent(count);
+                let len = ack.len();
+                return Err(Leave::Broken(format!(
+                    "its maximum packet size fits no acknowledgement, one of which has {len} bytes without its topic"
+                )));
             }
         }
+        Ok(())
     }
 
     fn on_subscribe(&mut self, subscribe: &Subscribe) {

@@ -283,7 +283,7 @@ impl<E: Engine> Session<E> {
     pub(super) fn settle(&mut self, turn: &mut Turn) -> Result<(), Leave> {
         self.is_touched = false;
         self.answer();
-        self.send_acks();
+        self.send_acks()?;
         if self.is_drained() {
             return Err(Leave::Us(Goodbye::ShuttingDown));
         }
