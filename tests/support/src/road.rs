@@ -53,6 +53,8 @@ struct Shared {
     /// MQTT packets pass whole.
     has_packets: bool,
     disturbed: AtomicU64,
+    /// Packets of which one in so many was to be damaged.
+    drawn: AtomicU64,
 }
 
 impl Road {
@@ -85,6 +87,7 @@ impl Road {
             down: AtomicU64::new(0),
             has_packets,
             disturbed: AtomicU64::new(0),
+            drawn: AtomicU64::new(0),
         });
         let in_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -192,8 +195,9 @@ impl Shared {
                 packet.extend_from_within(..);
             }
             Traffic::Corrupt { one_in } => {
-                let random = rand_of(count());
+                let random = rand_of(self.drawn.fetch_add(1, Ordering::SeqCst));
                 if random.is_multiple_of(u64::from(one_in.max(1))) {
+                    count();
                     let bit = usize::try_from(random >> 32).unwrap_or(0) % (packet.len() * 8);
                     packet[bit / 8] ^= 1 << (bit % 8);
                 }
@@ -303,8 +307,17 @@ mod tests {
         let three = [&message[..], &ping, &[0xD0, 0]].concat();
         let exchanged = [&ping[..], &[0xD0, 0], &message].concat();
         assert_eq!(pass(Traffic::Reorder, &three, 8), exchanged);
-        let damaged = pass(Traffic::Corrupt { one_in: 1 }, &[0x30, 4, 7, 7, 7, 7], 6);
-        assert_ne!(damaged, [0x30, 4, 7, 7, 7, 7]);
-        assert!(road.disturbed() > 3);
+        let disturbed = road.disturbed();
+        assert!(disturbed > 3);
+        let rarely = Traffic::Corrupt { one_in: u32::MAX };
+        assert_eq!(pass(rarely, &message, 4), message);
+        assert_eq!(
+            road.disturbed(),
+            disturbed,
+            "what passes as it was is not counted"
+        );
+        let damaged = pass(Traffic::Corrupt { one_in: 1 }, &[0x30, 5, 7, 7, 7, 7, 7], 7);
+        assert_ne!(damaged, [0x30, 5, 7, 7, 7, 7, 7]);
+        assert!(road.disturbed() > disturbed);
     }
 }
