@@ -5,7 +5,7 @@
 
 use rusqlite::types::Type;
 
-/// A run or a chunk can't be read.
+/// A run, a chunk or a held record can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{table} {id} of the store is damaged: {what}; restore a backup, the readings around it are not affected"

@@ -24,6 +24,7 @@ mod plausible;
 mod quarantine;
 mod read;
 mod rebuild;
+mod record_sum;
 mod repeated;
 mod retry;
 mod rows;

@@ -26,6 +26,11 @@ impl Group<'_> {
     }
 
     fn judge_held(&mut self, held: &Held, now_ms: i64) -> rusqlite::Result<bool> {
+        // Released, it would get a check sum that says it is right.
+        if let Some(damaged) = &held.damaged {
+            self.state.passed.one(damaged);
+            return Ok(false);
+        }
         let fleet = self.fleet;
         let id = DeviceId::new(&held.device).ok();
         let Some(found) = id.as_ref().and_then(|id| fleet.device(id)) else {

@@ -3,7 +3,9 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
+use super::damage::Damaged;
 use super::facts::DROPPED;
+use super::record_sum::{self, Summed};
 use super::state::{BootKey, Register};
 use crate::counters::RecordKind;
 
@@ -64,11 +66,23 @@ pub(super) fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result
         incarnation,
         boot,
     } = row.boot;
+    let (kind, clock) = (row.kind as u8, row.clock as u8);
+    let meter = row.meter.map(MeterAddress::get);
+    let sum = Summed {
+        boot: row.boot,
+        sequence: row.sequence,
+        kind,
+        meter,
+        clock,
+        received_ms: row.received_ms,
+        bytes: row.bytes,
+    }
+    .sum();
     connection
         .prepare_cached(
             "INSERT INTO record
-             (id, device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes, waiting_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, device, incarnation, boot, sequence, kind, meter, clock, time_ms, hold, received_ms, bytes, waiting_ms, crc)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute((
             row.place,
@@ -76,14 +90,15 @@ pub(super) fn insert(connection: &Connection, row: &Row<'_>) -> rusqlite::Result
             incarnation,
             boot,
             row.sequence,
-            row.kind as u8,
-            row.meter.map(MeterAddress::get),
-            row.clock as u8,
+            kind,
+            meter,
+            clock,
             row.time_ms,
             row.hold.map(Hold::as_str),
             row.received_ms,
             row.bytes,
             row.waiting_ms,
+            sum,
         ))?;
     Ok(())
 }
@@ -116,6 +131,8 @@ pub(super) struct Held {
     pub(super) device: String,
     pub(super) boot: BootKey,
     pub(super) stored: Stored,
+    /// Its row is not what was written.
+    pub(super) damaged: Option<Damaged>,
 }
 
 /// Which held records are judged again.
@@ -143,19 +160,23 @@ pub(super) fn held_after(
             after,
         } => (Some(since_ms), now_ms, after),
     };
-    let mut statement = connection.prepare_cached(
-        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, device, incarnation, boot, name
+    let sql = format!(
+        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, name, {}
          FROM record INDEXED BY record_held JOIN device ON device.id = record.device
          WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ?1
              AND (?3 IS NULL OR hold = ?4 AND time_ms <= ?5 AND (time_ms > ?3 OR record.id > ?6))
          ORDER BY record.id LIMIT ?2",
-    )?;
+        record_sum::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let reason = Hold::ImplausibleTime.as_str();
     let rows = statement.query_map((after, limit, since_ms, reason, now_ms, known), |row| {
+        let (summed, crc) = Summed::read(row, 8)?;
         Ok(Held {
-            device: row.get(10)?,
-            boot: boot_key(row, 7)?,
+            device: row.get(7)?,
+            boot: summed.boot,
+            damaged: summed.check(row.get(0)?, crc).err(),
             stored: Stored::read(row)?,
         })
     })?;

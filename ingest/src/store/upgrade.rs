@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::record_sum::{self, Summed};
 use super::rows::{self, boot_key};
 use super::runs::{self, Run, day_of};
 use crate::counters::RecordKind;
@@ -70,6 +71,34 @@ pub(super) fn sum_runs(connection: &Connection) -> rusqlite::Result<()> {
     while let Some(run) = next.query_row([after], Run::read).optional()? {
         set.execute((run.sum(), run.id))?;
         after = run.id;
+    }
+    Ok(())
+}
+
+/// Gives records that were written without a check sum the one of what stands in them now, in the caller's transaction. One whose
+/// columns can't be read keeps none, and is found by a verification.
+pub(super) fn sum_records(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = format!(
+        "SELECT record.id, {} FROM record WHERE id > ? ORDER BY id LIMIT 1",
+        record_sum::COLUMNS
+    );
+    let mut next = connection.prepare(&sql)?;
+    let mut set = connection.prepare("UPDATE record SET crc = ? WHERE id = ?")?;
+    let mut after = i64::MIN;
+    let mut sum_behind = |after| {
+        next.query_row([after], |row| {
+            Ok((
+                row.get(0)?,
+                Summed::read(row, 1).ok().map(|(summed, _)| summed.sum()),
+            ))
+        })
+        .optional()
+    };
+    while let Some((id, sum)) = sum_behind(after)? {
+        if let Some(sum) = sum {
+            set.execute((sum, id))?;
+        }
+        after = id;
     }
     Ok(())
 }

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use taraz_telemetry::{RangeSet, Record, Sequence};
 
 use super::chunk::{self, Chunk};
+use super::record_sum::{self, Summed};
 use super::rows::boot_key;
 use super::runs::{self, Run};
 use super::state::BootKey;
@@ -66,19 +68,29 @@ pub(super) fn verify_file(path: &Path) -> Result<Verified, StoreError> {
         found: Verified::default(),
         identities: BTreeMap::new(),
     };
-    look.pages()?;
-    look.rows()?;
-    look.runs()?;
-    look.chunks()?;
-    look.once()?;
-    look.totals()?;
-    let forgotten: i64 =
-        connection.query_row("SELECT coalesce(sum(readings), 0) FROM forgotten", (), |row| {
-            row.get(0)
-        })?;
-    look.found.forgotten = forgotten.unsigned_abs();
+    for (table, part) in PARTS {
+        // What can be read of the other tables says where the damage ends.
+        if let Err(error) = part(&mut look) {
+            look.wrong(format!(
+                "{table}: {error}; what stands behind it there was not looked at"
+            ));
+        }
+    }
     Ok(look.found)
 }
+
+type Part = fn(&mut Look<'_>) -> rusqlite::Result<()>;
+
+/// What is looked at, in this order.
+const PARTS: [(&str, Part); 7] = [
+    ("the file", |look| look.pages()),
+    ("table record", |look| look.rows()),
+    ("table run", |look| look.runs()),
+    ("table chunk", |look| look.chunks()),
+    ("table received", |look| look.once()),
+    ("table series", |look| look.totals()),
+    ("table forgotten", |look| look.forgotten()),
+];
 
 struct Look<'c> {
     connection: &'c Connection,
@@ -105,6 +117,26 @@ impl Look<'_> {
         }
     }
 
+    /// A column has another type than it was given: its row is named, and the others are looked at.
+    fn unreadable(&mut self, table: &str, id: i64, error: &rusqlite::Error) {
+        self.wrong(format!("{table} {id}: its columns can't be read: {error}"));
+    }
+
+    /// Readings that were given up, per day.
+    fn forgotten(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT day, readings FROM forgotten ORDER BY day")?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            match row.get::<_, i64>(1) {
+                Ok(readings) => self.found.forgotten += readings.unsigned_abs(),
+                Err(error) => self.unreadable("forgotten", row.get(0)?, &error),
+            }
+        }
+        Ok(())
+    }
+
     /// SQLite's own structures: pages, indexes.
     fn pages(&mut self) -> rusqlite::Result<()> {
         let mut statement = self
@@ -120,16 +152,26 @@ impl Look<'_> {
     }
 
     fn rows(&mut self) -> rusqlite::Result<()> {
-        let mut statement = self.connection.prepare(
-            "SELECT device, incarnation, boot, sequence, id, bytes FROM record ORDER BY device, incarnation, boot, sequence",
-        )?;
+        let mut statement = self.connection.prepare(&format!(
+            "SELECT record.id, {} FROM record ORDER BY device, incarnation, boot, sequence",
+            record_sum::COLUMNS
+        ))?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let id: i64 = row.get(4)?;
+            let id: i64 = row.get(0)?;
             self.found.rows += 1;
-            self.has(boot_key(row, 0)?, row.get(3)?, 1);
-            if !matches!(Record::decode(row.get_ref(5)?.as_blob()?), Ok((_, []))) {
+            let (summed, crc) = match Summed::read(row, 1) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.unreadable("record", id, &error);
+                    continue;
+                }
+            };
+            self.has(summed.boot, summed.sequence, 1);
+            if !matches!(Record::decode(summed.bytes), Ok((_, []))) {
                 self.wrong(format!("record {id}: its bytes are no record"));
+            } else if summed.check(id, crc).is_err() {
+                self.wrong(format!("record {id}: it has another check sum"));
             }
         }
         Ok(())
@@ -143,8 +185,14 @@ impl Look<'_> {
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let run = Run::read(row)?;
             self.found.runs += 1;
+            let run = match Run::read(row) {
+                Ok(run) => run,
+                Err(error) => {
+                    self.unreadable("run", row.get(0)?, &error);
+                    continue;
+                }
+            };
             self.found.run_readings += u64::from(run.count);
             self.has(run.boot, run.first, run.count);
             for what in wrong_with(&run) {
@@ -161,8 +209,14 @@ impl Look<'_> {
         ))?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let chunk = Chunk::read(row)?;
             self.found.chunks += 1;
+            let chunk = match Chunk::read(row) {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    self.unreadable("chunk", row.get(0)?, &error);
+                    continue;
+                }
+            };
             self.found.chunk_readings += u64::from(chunk.readings);
             self.found.chunk_bytes += chunk.len();
             // Whatever its bytes are, its identities are its own.
@@ -196,8 +250,17 @@ impl Look<'_> {
             .prepare("SELECT device, incarnation, boot, first, last FROM received")?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let ranges = received.entry(boot_key(row, 0)?).or_default();
-            ranges.insert_run(row.get(3)?, row.get(4)?);
+            let read = || Ok::<_, rusqlite::Error>((boot_key(row, 0)?, row.get(3)?, row.get(4)?));
+            match read() {
+                Ok((boot, first, last)) if first <= last => {
+                    received.entry(boot).or_default().insert_run(first, last);
+                }
+                Ok(_) => self.wrong(format!("received {}: it ends before it begins", told(row, 5)?)),
+                Err(error) => self.wrong(format!(
+                    "received {}: its columns can't be read: {error}",
+                    told(row, 5)?
+                )),
+            }
         }
         for (boot, mut kept) in std::mem::take(&mut self.identities) {
             let name = format!(
@@ -231,12 +294,14 @@ impl Look<'_> {
         )?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let (series, handed_wh, total_wh): (i64, i64, i64) = (row.get(0)?, row.get(4)?, row.get(5)?);
-            let sum_wh: i64 = row.get(6)?;
-            let read =
-                || Ok::<_, rusqlite::Error>((account::meter_known(row, 1, 2)?, account::running(row, 3)?));
-            let open_wh = match read() {
-                Ok((meter, running)) => account::open_wh(&meter, &running),
+            let series: i64 = row.get(0)?;
+            let read = || {
+                let (meter, running) = (account::meter_known(row, 1, 2)?, account::running(row, 3)?);
+                let open_wh = account::open_wh(&meter, &running);
+                Ok::<(_, i64, i64, i64), rusqlite::Error>((open_wh, row.get(4)?, row.get(5)?, row.get(6)?))
+            };
+            let (open_wh, handed_wh, total_wh, sum_wh) = match read() {
+                Ok(read) => read,
                 Err(error) => {
                     self.wrong(format!("register {series}: its account can't be read: {error}"));
                     continue;
@@ -255,6 +320,20 @@ impl Look<'_> {
         }
         Ok(())
     }
+}
+
+/// The first columns of a row as they stand there, for a row that has no number.
+fn told(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<String> {
+    let words = (0..columns).map(|at| {
+        Ok(match row.get_ref(at)? {
+            ValueRef::Null => "null".to_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => number.to_string(),
+            ValueRef::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
+            ValueRef::Blob(bytes) => format!("{} bytes", bytes.len()),
+        })
+    });
+    Ok(words.collect::<rusqlite::Result<Vec<_>>>()?.join(" "))
 }
 
 /// What a run says of itself that its bytes do not say.

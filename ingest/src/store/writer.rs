@@ -204,7 +204,10 @@ impl Writer {
             self.state.notes.committed(&arrivals);
             tally.count(&self.counters);
             self.live.arrived(&arrivals);
+        } else {
+            transaction.finish()?;
         }
+        self.count_passed();
         self.judged = (now_ms, self.state.end());
         Ok(released)
     }

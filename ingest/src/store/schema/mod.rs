@@ -18,6 +18,8 @@ pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 const ACCOUNTS_ANEW: i64 = 7;
 /// This version gives runs a check sum.
 const RUN_SUMS: i64 = 9;
+/// This version gives records with a row of their own a check sum.
+const RECORD_SUMS: i64 = 10;
 
 /// The log is folded into the file when it has so many pages (16 MB): a page that changes with every commit is written home once for
 /// many of them.
@@ -69,6 +71,9 @@ pub(super) fn migrate_to(connection: &mut Connection, version: usize, now_ms: i6
         step(&transaction, from + 1, sql, now_ms)?;
         if from + 1 == RUN_SUMS {
             upgrade::sum_runs(&transaction)?;
+        }
+        if from + 1 == RECORD_SUMS {
+            upgrade::sum_records(&transaction)?;
         }
         transaction.commit()?;
     }

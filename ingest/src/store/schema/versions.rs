@@ -3,6 +3,7 @@
 /// Each brings the schema from its index to the next version; a released one is never changed.
 pub(super) const MIGRATIONS: &[&str] = &[
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9,
+    VERSION_10,
 ];
 
 const VERSION_1: &str = "
@@ -315,4 +316,9 @@ CREATE TABLE exported_day (
 const VERSION_9: &str = "
 -- CRC-32 of all the other columns. Runs of earlier versions get the sum of what stands in them at the upgrade.
 ALTER TABLE run ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+";
+
+const VERSION_10: &str = "
+-- CRC-32 of the columns that never change. Records of earlier versions get the sum of what stands in them at the upgrade.
+ALTER TABLE record ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
 ";

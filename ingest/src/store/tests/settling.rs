@@ -171,6 +171,7 @@ fn downgrade(connection: &Connection, anchored: &Run) {
         DROP INDEX record_anchor;
         DROP INDEX record_time;
         ALTER TABLE record DROP COLUMN waiting_ms;
+        ALTER TABLE record DROP COLUMN crc;
         DROP TABLE places_due;
         DROP TABLE caches_due;
         DROP TABLE unstated;

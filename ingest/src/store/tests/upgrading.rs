@@ -101,7 +101,9 @@ fn write_old(folder: &Path, version: usize) {
         )
         .unwrap();
     transaction.commit().unwrap();
-    if version >= 6 {
+    if version >= 9 {
+        upgrade::rows_to_runs(&mut connection).unwrap();
+    } else if version >= 6 {
         with_sums(&mut connection, |connection| {
             upgrade::rows_to_runs(connection).unwrap()
         });

@@ -1,5 +1,7 @@
 //! What `verify` finds, and backups.
 
+use taraz_telemetry::Hold;
+
 use super::super::testing::*;
 use super::super::{StoreError, backup, verify};
 use crate::store::Store;
@@ -81,6 +83,11 @@ async fn every_damage_is_found() {
         ("UPDATE run SET boot = 9", "not known as received"),
         ("UPDATE record SET bytes = x'FF'", "its bytes are no record"),
         (
+            "UPDATE record SET received_ms = received_ms + 1",
+            "another check sum",
+        ),
+        ("UPDATE record SET kind = 5", "another check sum"),
+        (
             "UPDATE interval SET energy_wh = energy_wh + 1",
             "its account says",
         ),
@@ -97,6 +104,70 @@ async fn every_damage_is_found() {
             "{damage}: {wrong:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_column_of_another_type_names_its_row_and_ends_nothing() {
+    let cases = [
+        ("UPDATE record SET boot = 'x'", "record 1: its columns"),
+        ("UPDATE record SET crc = 'x'", "record 1: its columns"),
+        ("UPDATE run SET count = 'x'", "run 101: its columns"),
+        ("UPDATE run SET bytes = 'x'", "run 101: its columns"),
+        ("UPDATE chunk SET day = x'00'", "chunk 51: its columns"),
+        (
+            "UPDATE received SET last = 'x' WHERE boot = 2",
+            "received 1 77 2 0 \"x\": its columns",
+        ),
+        ("UPDATE series SET total_wh = 'x'", "register 1: its account"),
+        (
+            "INSERT INTO forgotten VALUES (20000, 'x')",
+            "forgotten 20000: its columns",
+        ),
+    ];
+    for (damage, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        sealed_store(folder.path()).await.close().await;
+        let connection = raw(folder.path());
+        connection.execute(damage, ()).unwrap();
+        // Something else is wrong that is looked at last.
+        connection
+            .execute("UPDATE series SET handed_wh = handed_wh + 1", ())
+            .unwrap();
+        let wrong = verify(folder.path()).unwrap().wrong;
+        assert!(
+            wrong.iter().any(|what| what.starts_with(expected)),
+            "{damage}: {wrong:?}"
+        );
+        assert!(wrong.iter().any(|what| what.contains("register 1")), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_held_record_with_another_check_sum_is_named_and_never_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let ahead = |hours: i64| inverter(NOON_MS + hours * 3_600_000, 6_000, 1_000);
+    let held = Run::new("a-01", 1, 0, &[ahead(48), ahead(49)]).held(Hold::ImplausibleTime);
+    deliver(&store, &[held]).await;
+    store.close().await;
+    // The first of them says something else that can be read as well.
+    let other = "UPDATE record SET bytes = (SELECT bytes FROM record WHERE sequence = 1) WHERE sequence = 0";
+    raw(folder.path()).execute(other, ()).unwrap();
+    let wrong = verify(folder.path()).unwrap().wrong;
+    assert_eq!(wrong, ["record 1: it has another check sum"]);
+    clock.set(NOON_MS + 72 * 3_600_000);
+    let store = open(folder.path(), &clock);
+    let left = rows(&raw(folder.path()), "SELECT sequence FROM record");
+    assert_eq!(left, ["[Integer(0)]"], "the other one is released");
+    let snapshot = store.counters().snapshot().store;
+    assert!(
+        snapshot
+            .iter()
+            .any(|&(event, count)| event == "damaged" && count == 1),
+        "{snapshot:?}"
+    );
+    store.close().await;
 }
 
 #[tokio::test]
