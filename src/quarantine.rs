@@ -332,7 +332,7 @@ pub(crate) fn time_of(ms: u64) -> String {
 }
 
 /// UTC, to the second.
-fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms.div_euclid(1_000) * 1_000);
     time.map_or_else(|_| format!("{ms} ms"), |time| time.to_string())
 }

@@ -1,4 +1,6 @@
-//! `taraz store`: verify, compact and back up the store of an ingest that may be running.
+//! `taraz store`: verify, compact and back up the store of an ingest that may be running, and what contradicts it.
+
+mod conflicts;
 
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +19,7 @@ pub(crate) fn run(command: &StoreCommand) -> anyhow::Result<()> {
     match command {
         StoreCommand::Verify(of) => verified(&verify(&place(of)?.0)?),
         StoreCommand::Compact(of) => compacted(of),
+        StoreCommand::Conflicts(args) => conflicts::run(args, &place(&args.of)?.0),
         StoreCommand::Backup(args) => {
             let found = backup(&place(&args.of)?.0, &args.to)?;
             println!("{}: written and verified", args.to.display());

@@ -80,13 +80,42 @@ fn a_running_store_is_verified_compacted_and_backed_up() {
     demo.signal(Signal::Interrupt);
     assert!(demo.wait(STOP_LIMIT).success());
 
-    // A backup is a data folder's store.
+    a_backup_is_verified_and_tells_conflicts(&folder);
+}
+
+/// A backup is a data folder's store.
+fn a_backup_is_verified_and_tells_conflicts(folder: &tempfile::TempDir) {
     let restored = folder.path().join("restored/ingest");
     std::fs::create_dir_all(&restored).unwrap();
     std::fs::rename(folder.path().join("copy.sqlite"), restored.join("store.sqlite")).unwrap();
     let (is_ok, said) = taraz(folder.path(), &["store", "verify", "--data", "restored"]);
     assert!(is_ok, "{said}");
     let store = rusqlite::Connection::open(restored.join("store.sqlite")).unwrap();
+    // What a device says of its start, under the identity of how another one is.
+    let conflict = "INSERT INTO conflict (device, incarnation, boot, sequence, received_ms, bytes)
+        SELECT a.device, a.incarnation, a.boot, a.sequence, a.received_ms, b.bytes
+        FROM record a JOIN record b ON a.kind = 5 AND b.kind = 2 LIMIT 1";
+    assert_eq!(store.execute(conflict, ()).unwrap(), 1);
+    let (is_ok, said) = taraz(folder.path(), &["store", "conflicts", "--data", "restored"]);
+    let lines = [
+        "1 conflict kept, at most 100000",
+        "≠ record ",
+        "≠ queue_records ",
+        "What to do: ",
+    ];
+    for line in lines {
+        assert!(is_ok && said.contains(line), "{line} in {said}");
+    }
+    let nobody = [
+        "store",
+        "conflicts",
+        "--device",
+        "nobody-01",
+        "--data",
+        "restored",
+    ];
+    let (is_ok, said) = taraz(folder.path(), &nobody);
+    assert!(is_ok && !said.contains('≠'), "{said}");
     assert!(store.execute("UPDATE chunk SET crc = crc + 1", ()).unwrap() > 0);
     drop(store);
     let (is_ok, said) = taraz(folder.path(), &["store", "verify", "--data", "restored"]);

@@ -38,9 +38,9 @@ pub use run::{Ingest, RunError, RunningIngest, StartError};
 pub use schedules::{Imported, SCHEDULE_PERIODS_MAX, SCHEDULE_ROWS_MAX, ScheduleError, Schedules};
 pub use sinks::{SinkError, figure_lines, line_protocol};
 pub use store::{
-    Archive, Compacted, HeldFilter, HeldGroup, HeldRecord, INTERVALS_MAX, Now, PlacedReading, Progress,
-    READINGS_MAX, Register, Sealing, Store, StoreError, Verified, backup, compact, drop_held, held_groups,
-    held_records, verify,
+    Archive, CONFLICTS_MAX, CONFLICTS_SHOWN_MAX, Compacted, Conflict, Conflicts, HeldFilter, HeldGroup,
+    HeldRecord, INTERVALS_MAX, Now, PlacedReading, Progress, READINGS_MAX, RecordFields, Register, Sealing,
+    Stated, Store, StoreError, Verified, backup, compact, drop_held, held_groups, held_records, verify,
 };
 pub use view::{
     DeviceHealth, DeviceView, ExpectationMethod, IntervalFlags, IntervalRow, MeterHealth, MeterView,

@@ -23,7 +23,7 @@ pub(crate) use quarantine::{Chosen, ItemId, QuarantineCommand};
 pub(crate) use report::{DutyArgs, Format, Language, ReportCommand, Source};
 pub(crate) use schedule::ScheduleCommand;
 pub(crate) use spool::{ExportArgs, ImportArgs, SpoolArgs, SpoolCommand, SpoolPlace};
-pub(crate) use store::{Installation, StoreCommand};
+pub(crate) use store::{ConflictsArgs, Installation, StoreCommand};
 
 /// Energy monitoring and IoT ingestion for installed solar plants.
 #[derive(Debug, Parser)]
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     /// Of every record that the devices have written, what became of it; ingest may be running.
     #[command(after_help = GAPS_HELP)]
     Gaps(GapsArgs),
-    /// Verify, compact or back up ingest's store, which may be in use.
+    /// Verify, compact or back up ingest's store, which may be in use, or list what contradicts it.
     #[command(subcommand)]
     Store(StoreCommand),
     /// The analytics over a folder of recorded registers, causally: daily energies with their completeness.

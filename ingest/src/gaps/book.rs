@@ -94,6 +94,7 @@ impl Book {
                     device: device.name,
                     counts: sum(&boots),
                     held_by_reason: device.held_by_reason.into_iter().collect(),
+                    conflicts: device.conflicts,
                     boots,
                 }
             })

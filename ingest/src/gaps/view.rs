@@ -110,6 +110,8 @@ pub struct DeviceGaps {
     pub counts: GapCounts,
     /// Held records by reason.
     pub held_by_reason: Vec<(String, u64)>,
+    /// Records that came under the identity of a stored one and say something else; they are kept beside it, and in no count above.
+    pub conflicts: u64,
     /// Its boots, by incarnation as they were first heard of, then by boot.
     pub boots: Vec<BootGaps>,
 }

@@ -32,6 +32,7 @@ struct Device {
     #[serde(flatten)]
     counts: GapCounts,
     held_by_reason: BTreeMap<String, u64>,
+    conflicts: u64,
     /// The boots of which something is not here, in their order.
     boots: Vec<BootGaps>,
 }
@@ -88,6 +89,7 @@ fn shown(api: &Api, device: &DeviceGaps) -> Device {
         plant,
         counts: device.counts,
         held_by_reason: device.held_by_reason.iter().cloned().collect(),
+        conflicts: device.conflicts,
         boots: newest.iter().map(bounded).collect(),
     }
 }

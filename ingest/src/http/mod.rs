@@ -5,6 +5,7 @@
 
 mod batches;
 mod beside;
+mod conflicts;
 mod error;
 mod expectation;
 mod fleet;
@@ -181,6 +182,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Api>>)> {
         ("/api/v1/sites", get(fleet::sites)),
         ("/api/v1/sinks", get(fleet::sinks)),
         ("/api/v1/gaps", get(gaps::gaps)),
+        ("/api/v1/conflicts", get(conflicts::conflicts)),
         ("/api/v1/refused", get(beside::refused)),
         ("/api/v1/devices", get(beside::devices)),
         ("/api/v1/openapi.json", get(probes::openapi)),
@@ -222,6 +224,8 @@ async fn secure(mut response: Response) -> Response {
     response
 }
 
+#[cfg(test)]
+mod conflicts_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -63,6 +63,11 @@ families! {
         |lines| s.gaps(|[device, plant], gaps| for (state, records) in gaps.counts.states() {
             lines.add([device, plant, state], Some(float(records)));
         });
+    Gauge "ingest_conflicts" ["device", "plant"]
+        "Kept records that came under the identity of a stored one and say something else, where there are any (taraz store conflicts)."
+        |lines| s.gaps(|labels, gaps| if gaps.conflicts > 0 {
+            lines.add(labels, Some(float(gaps.conflicts)));
+        });
     Gauge "ingest_settling_records" []
         "Records of a clock that was not set which an anchor has placed, and which wait for what could place them otherwise: no sink has them yet."
         |lines| lines.add([], s.settling_records.map(float));

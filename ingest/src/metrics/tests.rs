@@ -151,6 +151,7 @@ fn gaps(device: &str) -> DeviceGaps {
             dropped: 2,
             unknown: 1,
         },
+        conflicts: 5,
         ..DeviceGaps::default()
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct DeviceHere {
     pub(crate) name: String,
     pub(crate) incarnations: BTreeMap<Incarnation, Here>,
     pub(crate) held_by_reason: BTreeMap<String, u64>,
+    /// Kept records that contradict stored ones.
+    pub(crate) conflicts: u64,
 }
 
 impl Snapshot<'_> {
@@ -153,6 +155,12 @@ fn here(connection: &Connection) -> rusqlite::Result<AllHere> {
         *device.held_by_reason.entry(row.get(3)?).or_default() += records;
         let incarnation = device.incarnations.entry(row.get(1)?).or_default();
         *incarnation.held.entry(row.get(2)?).or_default() += records;
+    }
+    let mut statement = connection.prepare_cached("SELECT device, count(*) FROM conflict GROUP BY device")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let device = all.devices.entry(row.get(0)?).or_default();
+        device.conflicts = row.get::<_, i64>(1)?.unsigned_abs();
     }
     Ok(all)
 }

@@ -3,6 +3,7 @@
 use taraz_telemetry::{Clock, Record, Sequence};
 
 use super::chunk;
+use super::conflicts::CONFLICTS_MAX;
 use super::damage::Damaged;
 use super::facts::meter_of;
 use super::group::{Context, Group};
@@ -10,9 +11,6 @@ use super::rows::{self, Stored};
 use super::runs::{self, Looked, day_of};
 use super::state::BootKey;
 use crate::counters::ReadingResult;
-
-/// The most conflicting records that are kept; more are only counted.
-const CONFLICTS_MAX: i64 = 100_000;
 
 /// What is stored under an identity.
 enum Known {
@@ -147,7 +145,7 @@ impl Group<'_> {
 }
 
 /// The UTC that a record states by itself.
-fn stated_ms(record: &Record) -> Option<i64> {
+pub(super) fn stated_ms(record: &Record) -> Option<i64> {
     let stamp = record.stamp();
     let is_utc = matches!(stamp.clock, Clock::Synced | Clock::Holdover);
     is_utc.then(|| i64::try_from(stamp.ms).ok()).flatten()

@@ -197,7 +197,7 @@ pub(super) fn keep_conflict(
     sequence: Sequence,
     received_ms: i64,
     bytes: &[u8],
-    conflicts_max: i64,
+    conflicts_max: u64,
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -214,7 +214,7 @@ pub(super) fn keep_conflict(
             sequence,
             received_ms,
             bytes,
-            conflicts_max,
+            i64::try_from(conflicts_max).unwrap_or(i64::MAX),
         ))?;
     Ok(())
 }

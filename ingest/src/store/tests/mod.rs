@@ -2,6 +2,7 @@
 
 mod changes;
 mod changes_kept;
+mod conflicts;
 mod damaged;
 mod energy;
 mod first_value;
