@@ -29,7 +29,7 @@ pub use duty::{
     ConsumptionSource, DutyReport, MonthDuty, OwnerDuty, PlantYear, ProjectedYear, Range, ReportError,
     SiteYear, duty_report,
 };
-pub use gaps::{BootGaps, BootPeriod, DeviceGaps, Fate, Gap, GapCounts, Gaps};
+pub use gaps::{BootGaps, BootPeriod, DeviceGaps, Fate, Gap, GapCounts, GapSpan, Gaps, Unplaced};
 pub use http::Beside;
 pub use live::Live;
 pub use page::PERSIAN_FONT_WOFF2;

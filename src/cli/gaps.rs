@@ -13,8 +13,12 @@ Every record that a device has written is in one state, and they add up:
   dropped  not here; the device has named it as lost: its queue was full, or its memory failed
   unknown  not here, not named, and by the device's own count no longer on it
 
---from and --to choose boots, not records: those whose own Start, Dropped and Diagnostics records name a time within, and those of
-which no such record is here and placed in time.
+What is not here is listed run by run: how many records, what became of them, when the device wrote them (UTC, between the records
+around them that are here and placed in time, by the device's clock), and their identities: boot, queue, sequences. Where nothing
+in front or behind is placed, that side is open.
+
+--from and --to choose the runs that may have been written then. Runs that nothing places in time are in no period: of them only
+the number is told; without --from and --to they are listed under a heading of their own. The sums are always those of the whole device.
 
 Examples:
   taraz gaps --config taraz.toml
@@ -26,10 +30,10 @@ A date is the begin of that day in Tehran: Jalali up to the year 1501, Gregorian
 /// What is accounted for.
 #[derive(Debug, Args)]
 pub(crate) struct GapsArgs {
-    /// Only boots of which something is known at or after this time.
+    /// Only what may have been written at or after this time.
     #[arg(long, value_name = "TIME")]
     pub(crate) from: Option<String>,
-    /// Only boots of which something is known before this time.
+    /// Only what may have been written before this time.
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
     /// Only this device.

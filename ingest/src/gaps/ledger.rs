@@ -42,6 +42,7 @@ impl Run {
             first: self.first,
             last: self.last,
             fate,
+            span: None,
         }
     }
 }
@@ -111,6 +112,7 @@ fn split(
         first,
         last,
         fate: Fate::Dropped,
+        span: None,
     });
     (gone.collect(), open.into_iter())
 }
@@ -184,7 +186,7 @@ fn cut(run: Run, records: u64) -> (Run, Option<Run>) {
 fn finished(mut boot: BootGaps) -> BootGaps {
     boot.gaps.sort_by_key(|gap| gap.first);
     for gap in &boot.gaps {
-        let records = u64::from(gap.last) - u64::from(gap.first) + 1;
+        let records = gap.records();
         match gap.fate {
             Fate::Pending => boot.counts.pending += records,
             Fate::Dropped => boot.counts.dropped += records,

@@ -13,7 +13,7 @@ pub(crate) use book::Book;
 pub use book::Gaps;
 pub(crate) use ledger::Here;
 pub(crate) use observed::Observed;
-pub use view::{BootGaps, BootPeriod, DeviceGaps, Fate, Gap, GapCounts};
+pub use view::{BootGaps, BootPeriod, DeviceGaps, Fate, Gap, GapCounts, GapSpan, Unplaced};
 
 #[cfg(test)]
 mod tests;

@@ -359,7 +359,12 @@ fn what_a_device_still_has_is_pending_and_what_it_can_not_have_is_unknown() {
     // 5 to 9 and 15 are missing: six; three of them the device still has.
     let here = run(&[(1, 0, 4), (1, 10, 14), (1, 16, 20)]);
     let ledger = account(7, &observed, &here, false);
-    let gap = |first, last, fate| Gap { first, last, fate };
+    let gap = |first, last, fate| Gap {
+        first,
+        last,
+        fate,
+        span: None,
+    };
     assert_eq!(
         ledger[0].gaps,
         [
@@ -393,14 +398,44 @@ fn a_start_tells_how_far_the_boot_before_came() {
     let ledger = account(7, &observed, &run(&[(1, 0, 89), (2, 0, 0)]), false);
     assert_eq!((ledger[0].counts.written, ledger[0].counts.pending), (100, 10));
     assert_eq!((ledger[0].ended, ledger[1].ended), (true, false));
-    let device = DeviceGaps {
+}
+
+#[test]
+fn a_period_chooses_gaps_and_leaves_the_balance_alone() {
+    let ledger = account(
+        7,
+        &Observed::default(),
+        &run(&[(1, 5, 9), (1, 15, 19), (1, 25, 29)]),
+        false,
+    );
+    let mut device = DeviceGaps {
+        counts: ledger[0].counts,
         boots: ledger,
         ..DeviceGaps::default()
     };
-    // Boot 1 names no time: it may have been then.
-    assert_eq!(device.clone().within(0, 5_000).boots.len(), 1);
-    assert_eq!(device.clone().within(0, 5_001).boots.len(), 2);
-    assert_eq!(device.within(5_001, 9_000).counts.written, 100);
+    let span = |after_ms, before_ms| Some(GapSpan { after_ms, before_ms });
+    let spans = [
+        span(None, None),
+        span(Some(5_000), Some(7_000)),
+        span(Some(9_000), None),
+    ];
+    for (gap, span) in device.boots[0].gaps.iter_mut().zip(spans) {
+        gap.span = span;
+    }
+    assert_eq!(device.unplaced(), Unplaced { gaps: 1, records: 5 });
+    let firsts = |from_ms, to_ms| {
+        let mut device = device.clone();
+        device.retain_within(from_ms, to_ms);
+        assert_eq!(device.counts.written, 30);
+        let gaps = device.boots.into_iter().flat_map(|boot| boot.gaps);
+        gaps.map(|gap| gap.first).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts(0, 5_000), [0; 0]);
+    assert_eq!(firsts(0, 5_001), [10]);
+    assert_eq!(firsts(7_000, 9_000), [10]);
+    assert_eq!(firsts(7_001, 9_000), [0; 0]);
+    assert_eq!(firsts(7_001, 9_001), [20]);
+    assert_eq!(firsts(20_000, 30_000), [20], "it is open");
 }
 
 #[test]

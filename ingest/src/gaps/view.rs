@@ -71,6 +71,56 @@ pub struct Gap {
     pub last: Sequence,
     /// What became of it.
     pub fate: Fate,
+    /// When the device wrote it; `None` before anybody has looked.
+    pub span: Option<GapSpan>,
+}
+
+/// When the records of a gap were written: between records around it that are here and placed in time, by the device's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GapSpan {
+    /// Not before this, UTC ms; `None` when nothing in front of it is placed in time.
+    pub after_ms: Option<i64>,
+    /// Not after this, UTC ms; `None` when nothing behind it is here and placed in time.
+    pub before_ms: Option<i64>,
+}
+
+impl GapSpan {
+    /// Nothing around it is placed in time.
+    #[must_use]
+    pub const fn is_unplaced(&self) -> bool {
+        self.after_ms.is_none() && self.before_ms.is_none()
+    }
+
+    /// It may lie in `from_ms..to_ms`; an open side bounds nothing.
+    #[must_use]
+    pub fn touches(&self, from_ms: i64, to_ms: i64) -> bool {
+        self.after_ms.is_none_or(|after_ms| after_ms < to_ms)
+            && self.before_ms.is_none_or(|before_ms| before_ms >= from_ms)
+    }
+}
+
+/// Gaps that no record around them places in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unplaced {
+    /// How many runs of sequences.
+    pub gaps: u64,
+    /// How many records.
+    pub records: u64,
+}
+
+impl Gap {
+    /// How many records.
+    #[must_use]
+    pub const fn records(&self) -> u64 {
+        // Both are 32 bits wide.
+        self.last as u64 - self.first as u64 + 1
+    }
+
+    /// Nothing around it is placed in time.
+    #[must_use]
+    pub fn is_unplaced(&self) -> bool {
+        self.span.is_some_and(|span| span.is_unplaced())
+    }
 }
 
 /// First and last instant that the boot's own `Start`, `Dropped` and `Diagnostics` records name, UTC ms.
@@ -117,15 +167,27 @@ pub struct DeviceGaps {
 }
 
 impl DeviceGaps {
-    /// Only the boots whose period touches `from_ms..to_ms`, and those of no known period: unknown is not outside. Reasons are not
-    /// known by boot and left out.
+    /// The gaps that no record around them places in time.
     #[must_use]
-    pub fn within(mut self, from_ms: i64, to_ms: i64) -> Self {
-        let touches = |period: &BootPeriod| period.first_ms < to_ms && period.last_ms >= from_ms;
-        self.boots.retain(|boot| boot.period.as_ref().is_none_or(touches));
-        self.counts = sum(&self.boots);
-        self.held_by_reason.clear();
-        self
+    pub fn unplaced(&self) -> Unplaced {
+        let mut unplaced = Unplaced::default();
+        let gaps = self.boots.iter().flat_map(|boot| &boot.gaps);
+        for gap in gaps.filter(|gap| gap.is_unplaced()) {
+            unplaced.gaps += 1;
+            unplaced.records += gap.records();
+        }
+        unplaced
+    }
+
+    /// Leaves only the gaps that may lie in `from_ms..to_ms`, and their boots. Those that nothing places in time are in no period: they
+    /// are left out as well. The counts stay those of the whole device, so that they add up.
+    pub fn retain_within(&mut self, from_ms: i64, to_ms: i64) {
+        for boot in &mut self.boots {
+            let may_lie_there =
+                |gap: &Gap| !gap.is_unplaced() && gap.span.is_none_or(|span| span.touches(from_ms, to_ms));
+            boot.gaps.retain(may_lie_there);
+        }
+        self.boots.retain(|boot| !boot.gaps.is_empty());
     }
 }
 

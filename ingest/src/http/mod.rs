@@ -227,6 +227,8 @@ async fn secure(mut response: Response) -> Response {
 #[cfg(test)]
 mod conflicts_tests;
 #[cfg(test)]
+mod gaps_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

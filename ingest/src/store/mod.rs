@@ -34,6 +34,7 @@ mod runs;
 mod sampled;
 mod schema;
 mod sealing;
+mod spans;
 mod state;
 mod tally;
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! The gap ledger from the store: what devices said, what came, what is held, and the same after a restart and in the archive.
 
+use std::path::Path;
+
 use taraz_telemetry::{
-    Clock, Diagnostics, Dropped, FirmwareVersion, Hold, Record, Recovered, ResetCause, Stamp, Start,
+    Clock, Diagnostics, Dropped, FirmwareVersion, Hold, MeterAddress, Outcome, PollFailure, PollStatus,
+    Reading, Record, Recovered, ResetCause, Stamp, Start,
 };
 
-use super::super::testing::{MINUTE_MS, NOON_MS, Run, TestClock, deliver, inverter, open};
+use super::super::testing::{
+    MINUTE_MS, NOON_MS, Run, TestClock, anchor, deliver, inverter, open, raw, rows, unsynced,
+};
 use crate::Archive;
-use crate::gaps::{DeviceGaps, Fate};
+use crate::gaps::{DeviceGaps, Fate, GapSpan};
 
 /// Before any plant was there.
 const YEARS_S: i64 = 10 * 365 * 86_400;
@@ -118,4 +123,89 @@ async fn every_written_record_is_in_one_state() {
     deliver(&store, &[Run::new("a-01", 1, 23, &readings(23, 7))]).await;
     let ledger = store.live().gaps().refresh(&store).unwrap();
     assert_eq!(counts(&ledger[0]), (33, [25, 3, 0, 5, 0]));
+}
+
+/// A poll that failed since an instant, for so long.
+fn asleep(from_ms: i64, span_ms: i64) -> Record {
+    Record::Reading(Reading {
+        meter: MeterAddress::new(1).unwrap(),
+        stamp: stamp(from_ms),
+        outcome: Outcome::Failed(PollFailure {
+            status: PollStatus::Timeout,
+            count: 10,
+            span_ms: u32::try_from(span_ms).unwrap(),
+        }),
+    })
+}
+
+fn at(second: i64) -> i64 {
+    NOON_MS + second * 1_000
+}
+
+/// The span of each gap, in seconds since noon, as the archive tells it.
+fn spans(folder: &Path) -> Vec<(u32, Option<i64>, Option<i64>)> {
+    let archive = Archive::open(folder).unwrap();
+    let mut ledger = archive.gaps().unwrap();
+    archive.time_gaps(&mut ledger[0]).unwrap();
+    let gaps = ledger[0].boots.iter().flat_map(|boot| &boot.gaps);
+    let second = |ms: Option<i64>| ms.map(|ms| (ms - NOON_MS) / 1_000);
+    gaps.map(|gap| {
+        let GapSpan { after_ms, before_ms } = gap.span.unwrap();
+        (gap.first, second(after_ms), second(before_ms))
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_gap_lies_between_the_records_around_it_before_and_after_sealing() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS + 60 * MINUTE_MS);
+    let store = open(folder.path(), &clock);
+    let mut night = vec![asleep(at(-600), 630_000)];
+    night.extend(readings(30, 5));
+    deliver(
+        &store,
+        &[
+            // Nothing in front of the first gap; nothing is known of the time of what an implausible record names.
+            Run::new("a-01", 1, 2, &readings(2, 8)),
+            Run::new("a-01", 1, 12, &readings(-YEARS_S, 3)).held(Hold::ImplausibleTime),
+            Run::new("a-01", 1, 20, &readings(20, 5)),
+            // Written at 30, although it has the time of its first poll.
+            Run::new("a-01", 1, 29, &night),
+            // A boot further, up to what its start names.
+            Run::new("a-01", 2, 5, &[diagnostics(100)]),
+        ],
+    )
+    .await;
+    let expected = [
+        (0, None, Some(2)),
+        (10, Some(9), Some(20)),
+        (15, Some(9), Some(20)),
+        (25, Some(24), Some(30)),
+        (0, Some(34), Some(600)),
+    ];
+    assert_eq!(spans(folder.path()), expected);
+    store.keep(NOON_MS + 5 * 86_400_000, 2, None).await.unwrap();
+    let chunks = rows(&raw(folder.path()), "SELECT count(*) FROM run");
+    assert_eq!(chunks, ["[Integer(0)]"], "all of it is sealed");
+    assert_eq!(spans(folder.path()), expected);
+}
+
+#[tokio::test]
+async fn a_gap_with_nothing_placed_around_it_has_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let unset = |n: i64| unsynced(n * 1_000, 100 + n.unsigned_abs());
+    deliver(
+        &store,
+        &[
+            Run::new("a-01", 1, 0, &[unset(0)]),
+            Run::new("a-01", 1, 5, &[unset(5)]),
+        ],
+    )
+    .await;
+    assert_eq!(spans(folder.path()), [(1, None, None)]);
+    // Once an anchor places the boot, its gap has a time too.
+    deliver(&store, &[Run::new("a-01", 1, 6, &[anchor(1, 6_000, at(6), 10)])]).await;
+    assert_eq!(spans(folder.path()), [(1, Some(0), Some(5))]);
 }
