@@ -16,7 +16,8 @@ export function renderList(main, fleet) {
   view.fleet = fleet;
   drawTotals(view, fleet);
   const calls = fleet.plants.filter((p) => p.needs.length > 0);
-  const well = fleet.plants.filter((p) => p.needs.length === 0);
+  const running = fleet.plants.filter((p) => p.needs.length === 0);
+  const well = [...running.filter(isUnaccounted), ...running.filter((p) => !isUnaccounted(p))];
   show(view.empty, fleet.plants.length === 0);
   show(view.table, fleet.plants.length > 0);
   drawGroup(view, view.calls, calls, t('group_need'));
@@ -60,8 +61,10 @@ function drawTotals(made, fleet) {
   say(made.balance.value, balance(totals.imbalance_w));
   say(made.balance.note, totals.sites_known ? t('over_sites', number(totals.sites_known), number(totals.sites)) : t('sites_none'));
   say(made.plants.value, t('live_of', number(totals.plants_live), number(totals.plants)));
-  say(made.plants.note, totals.plants_needing_attention ? t('need', number(totals.plants_needing_attention)) : t('all_well'));
-  made.plants.note.className = totals.plants_needing_attention ? 'calls' : '';
+  const open = fleet.plants.filter(isUnaccounted).length;
+  const calls = [totals.plants_needing_attention ? t('need', number(totals.plants_needing_attention)) : null, open ? t('records_call', number(open)) : null];
+  say(made.plants.note, calls.filter((one) => one !== null).join(' · ') || t('all_well'));
+  made.plants.note.className = totals.plants_needing_attention || open ? 'calls' : '';
   const key = JSON.stringify([fleet.day_start_ms, fleet.plants.map((p) => p.generated_quarters_wh)]);
   if (made.chartKey !== key) { made.chartKey = key; drawFleetDay(made, fleet); }
 }
@@ -139,6 +142,9 @@ export function balanceText(plant) {
   return h('span', { class: `num ${w >= 1 ? 'deficit' : w <= -1 ? 'surplus' : 'soft'}` }, balance(w));
 }
 
+/** Records of its devices are neither here nor anywhere that is known. While history comes in nothing is said: it may be among it. */
+const isUnaccounted = (plant) => !plant.draining && plant.gaps?.unknown > 0;
+
 /** What is the matter with a plant, or what it does. */
 export function chips(plant) {
   const words = plant.needs.map((need) => h('span', { class: `chip ${need === 'underperforming' ? 'warn' : 'bad'}` }, t(need)));
@@ -147,7 +153,7 @@ export function chips(plant) {
     words.push(h('span', { class: `chip ${tone}` }, t(plant.state)));
   }
   if (plant.draining) words.push(h('span', { class: 'chip warn' }, t('draining')));
-  else if (plant.gaps?.unknown) words.push(h('span', { class: 'chip warn' }, t('gaps_unknown', number(plant.gaps.unknown))));
+  else if (isUnaccounted(plant)) words.push(h('span', { class: 'chip warn' }, t('gaps_unknown', number(plant.gaps.unknown))));
   return h('span', { class: 'chips' }, words);
 }
 

@@ -30,6 +30,7 @@ pub(crate) const ASSETS: &[Asset] = &[
     text("/page/dom.js", SCRIPT, include_str!("dom.js")),
     text("/page/list.js", SCRIPT, include_str!("list.js")),
     text("/page/plant.js", SCRIPT, include_str!("plant.js")),
+    text("/page/records.js", SCRIPT, include_str!("records.js")),
     text("/page/text.js", SCRIPT, include_str!("text.js")),
     text("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
     text(

@@ -3,6 +3,7 @@ import { h, say } from './dom.js';
 import { barChart, hourLabel } from './charts.js';
 import { getJson, serverNow } from './api.js';
 import { balanceText, chips } from './list.js';
+import { drawRecords, recordsPanel } from './records.js';
 import { ago, clockText, dayText, energy, isoDay, language, nameOf, number, peak, percent, power, shortDay, t, timeText } from './text.js';
 
 const DAYS = 30;
@@ -29,6 +30,8 @@ export function renderPlant(main, fleet, id, day) {
   view.fleet = fleet;
   view.plant = plant;
   drawHead(view);
+  const shown = view;
+  drawRecords(shown.records, plant, () => shown === view);
   load(view, today);
 }
 
@@ -38,8 +41,9 @@ function skeleton(id) {
   const made = { id, lang: language(), head: h('div', { class: 'plant-head' }), facts: h('dl', { class: 'facts' }), daysFetched: 0, dayFetched: 0 };
   made.days = panel();
   made.quarters = panel();
+  made.records = recordsPanel();
   made.more = h('section', { class: 'panel more' });
-  made.root = h('div', null, backLink(), made.head, made.facts, made.days.root, made.quarters.root, made.more);
+  made.root = h('div', null, backLink(), made.head, made.facts, made.days.root, made.quarters.root, made.records.root, made.more);
   return made;
 }
 
@@ -82,8 +86,6 @@ function drawMore(made) {
   const p = made.plant;
   const rows = [['where', nameOf(p.district)], ['owner', nameOf(p.owner)], ['capacity', peak(p.peak_w)], ['inverter', power(p.inverter_ac_w)],
     ['state', t(p.state)], ['sun', p.sun_elevation_deg === null ? '—' : `${number(p.sun_elevation_deg, 1)}°`]];
-  const missing = p.gaps ? [p.gaps.pending, p.gaps.dropped, p.gaps.unknown] : [];
-  if (missing.some((n) => n > 0)) rows.push(['gaps', t('gaps_line', ...missing.map((n) => number(n)))]);
   const devices = p.devices.map((d) => h('tr', null, h('th', { scope: 'row' }, h('bdi', null, d.id)),
     h('td', null, d.last_reading_ms === null ? t('never') : whenText(d.last_reading_ms)), h('td', null, d.stale ? t('unclear') : '')));
   made.more.replaceChildren(

@@ -13,8 +13,12 @@ const WORDS = {
     group_need: 'Need someone', group_well: 'Running', col_plant: 'Plant', col_power: 'Power now', col_today: 'Today', col_energy: 'Energy today',
     col_balance: 'Balance', col_peers: 'Against peers', col_age: 'Last reading', never: 'never', draining: 'sending its history',
     silent: 'silent', fault: 'inverter fault', no_power_in_sun: 'no power in the sun', underperforming: 'below its neighbours',
-    gaps: 'Records not here', gaps_line: (pending, dropped, unknown) => `${pending} on their way, ${dropped} lost on the device, ${unknown} unknown`,
-    gaps_unknown: (n) => `${n} records unaccounted for`,
+    records: 'Records of its devices', records_written: (n) => `${n} written`, records_stored: 'stored', records_held: 'held back', records_pending: 'on their way',
+    records_dropped: 'lost on the device', records_unknown: 'unaccounted for', records_run: 'Records', records_fate: 'What became of them',
+    records_after: 'Written after', records_before: 'Written before', records_open: 'open', records_identity: 'Which',
+    records_boot: (boot, first, last) => first === last ? `boot ${boot}, ${first}` : `boot ${boot}, ${first} to ${last}`,
+    records_more: (n) => `and ${n} more runs: “taraz gaps” tells all`,
+    records_call: (n) => n === '1' ? '1 with records unaccounted for' : `${n} with records unaccounted for`, gaps_unknown: (n) => `${n} records unaccounted for`,
     never_heard: 'never heard from', producing: 'producing', asleep: 'asleep, sun is down', idle: 'idle', throttled: 'throttled', unclear: 'no live value',
     municipality: 'municipality', village: 'village', agency: 'agency',
     offline: (since) => `The server does not answer since ${since}. What you see is as of then; trying again.`,
@@ -42,8 +46,12 @@ const WORDS = {
     group_need: 'نیازمند رسیدگی', group_well: 'در کار', col_plant: 'نیروگاه', col_power: 'توان اکنون', col_today: 'امروز', col_energy: 'انرژی امروز',
     col_balance: 'تراز', col_peers: 'در برابر همسایه‌ها', col_age: 'آخرین خوانش', never: 'هرگز', draining: 'در حال ارسال تاریخچه',
     silent: 'بی‌خبر', fault: 'خطای اینورتر', no_power_in_sun: 'بی‌توان در آفتاب', underperforming: 'کمتر از همسایه‌ها',
-    gaps: 'رکوردهای نرسیده', gaps_line: (pending, dropped, unknown) => `${pending} در راه، ${dropped} ازدست‌رفته در دستگاه، ${unknown} نامعلوم`,
-    gaps_unknown: (n) => `${n} رکورد بی‌سرنوشت`,
+    records: 'رکوردهای دستگاه‌ها', records_written: (n) => `${n} نوشته‌شده`, records_stored: 'ذخیره‌شده', records_held: 'نگه‌داشته', records_pending: 'در راه',
+    records_dropped: 'ازدست‌رفته در دستگاه', records_unknown: 'بی‌سرنوشت', records_run: 'رکوردها', records_fate: 'سرنوشت',
+    records_after: 'نوشته‌شده پس از', records_before: 'نوشته‌شده پیش از', records_open: 'نامعلوم', records_identity: 'کدام‌ها',
+    records_boot: (boot, first, last) => first === last ? `راه‌اندازی ${boot}، ${first}` : `راه‌اندازی ${boot}، ${first} تا ${last}`,
+    records_more: (n) => `و ${n} رشتهٔ دیگر: همه را «taraz gaps» می‌گوید`,
+    records_call: (n) => `${n} با رکورد بی‌سرنوشت`, gaps_unknown: (n) => `${n} رکورد بی‌سرنوشت`,
     never_heard: 'هنوز خبری نرسیده', producing: 'در حال تولید', asleep: 'خاموش، خورشید پایین است', idle: 'بیکار', throttled: 'محدودشده', unclear: 'مقدار زنده ندارد',
     municipality: 'شهرداری', village: 'دهیاری', agency: 'دستگاه اجرایی',
     offline: (since) => `سرور از ساعت ${since} پاسخ نمی‌دهد. آنچه می‌بینید از همان هنگام است؛ دوباره تلاش می‌شود.`,
@@ -105,6 +113,9 @@ export const nameOf = (thing) => (thing ? (lang === 'fa' ? thing.name_fa : thing
 export function number(value, digits = 0) {
   return new Intl.NumberFormat(LOCALE[lang], { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 }
+
+/** A number that names something: no separators. */
+export const digits = (value) => new Intl.NumberFormat(LOCALE[lang], { useGrouping: false }).format(value);
 
 export const percent = (share) => new Intl.NumberFormat(LOCALE[lang], { style: 'percent', maximumFractionDigits: 0 }).format(share);
 
