@@ -22,12 +22,12 @@ pub(super) fn run(args: &ConflictsArgs, folder: &Path) -> anyhow::Result<()> {
     let text = if args.json {
         serde_json::to_string_pretty(&found)? + "\n"
     } else {
-        text(&found)?
+        text(args, &found)?
     };
     report::write(None, &text)
 }
 
-fn text(found: &Conflicts) -> anyhow::Result<String> {
+fn text(args: &ConflictsArgs, found: &Conflicts) -> anyhow::Result<String> {
     let mut text = format!(
         "{} kept, at most {}\n",
         count(found.kept, "conflict"),
@@ -41,16 +41,20 @@ fn text(found: &Conflicts) -> anyhow::Result<String> {
     for conflict in &found.conflicts {
         one(&mut text, conflict)?;
     }
-    let shown = found.conflicts.len() as u64;
-    if shown > 0 {
-        if shown < found.kept {
-            writeln!(
-                text,
-                "\nthe newest {shown} of those asked for; --device and --limit choose among them"
-            )?;
+    if found.conflicts.is_empty() {
+        if let Some(device) = args.device.as_ref().filter(|_| found.kept > 0) {
+            writeln!(text, "none of {device}")?;
         }
-        write!(text, "\n{NEXT}")?;
+        return Ok(text);
     }
+    if found.conflicts.len() as u64 == u64::from(args.limit) {
+        writeln!(
+            text,
+            "\nthe newest {}; --device and --limit choose among them",
+            args.limit
+        )?;
+    }
+    write!(text, "\n{NEXT}")?;
     Ok(text)
 }
 
@@ -79,7 +83,7 @@ fn one(text: &mut String, conflict: &Conflict) -> std::fmt::Result {
         .chain([&conflict.came])
         .flat_map(|side| side.fields.keys())
         .collect();
-    writeln!(text, "    {:<26} {:<26} came", "", "stored")?;
+    writeln!(text, "    {:<26} {:<38} came", "", "stored")?;
     for name in names {
         let value = |side: &Stated| {
             side.fields
@@ -95,7 +99,7 @@ fn one(text: &mut String, conflict: &Conflict) -> std::fmt::Result {
         };
         writeln!(
             text,
-            "  {mark} {name:<26} {:<26} {came}",
+            "  {mark} {name:<26} {:<38} {came}",
             stored.unwrap_or_else(|| "?".to_owned())
         )?;
     }
