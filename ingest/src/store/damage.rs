@@ -1,9 +1,10 @@
 //! Rows whose bytes are not what was written: the disk, or whoever wrote into the store's file.
 //!
-//! In: what a reader of runs or chunks has found. Out: an error that names the row, for who needs the row itself, and a count for who
+//! In: rows, and what a reader of runs or chunks has found. Out: an error that names the row, for who needs the row itself, and a count for who
 //! goes on without it. Damage of one device's day never stops the others.
 
-use rusqlite::types::Type;
+use rusqlite::Row;
+use rusqlite::types::{FromSql, Type};
 
 /// A run, a chunk or a held record can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,46 @@ impl Damaged {
         }
     }
 }
+
+/// The columns of a row. One flipped bit gives a column another type or a number that its place has no room for: then the column reads as
+/// its type's default, and the row as damaged, which is for whoever checks it and stops nobody else.
+pub(super) struct Columns<'r, 's> {
+    row: &'r Row<'s>,
+    is_damaged: bool,
+}
+
+impl<'r, 's> Columns<'r, 's> {
+    pub(super) const fn new(row: &'r Row<'s>) -> Self {
+        Self {
+            row,
+            is_damaged: false,
+        }
+    }
+
+    /// A column's value.
+    pub(super) fn get<T: FromSql + Default>(&mut self, at: usize) -> rusqlite::Result<T> {
+        match self.row.get(at) {
+            // Utf8Error comes as a conversion failure.
+            Err(
+                rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::FromSqlConversionFailure(..),
+            ) => {
+                self.is_damaged = true;
+                Ok(T::default())
+            }
+            other => other,
+        }
+    }
+
+    /// One of the columns that were read so far has another type or is out of range.
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.is_damaged
+    }
+}
+
+/// What is wrong with a row that [`Columns`] call damaged.
+pub(super) const OTHER_TYPE: &str = "a column has another type or is out of range";
 
 /// What was passed over because it is damaged, until it is counted.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use rusqlite::{Row, Rows};
 use taraz_telemetry::{DeviceId, Outcome, Reading, Record};
 
 use super::chunk::{self, Chunk};
-use super::damage::PassedOver;
+use super::damage::{Columns, Damaged, OTHER_TYPE, PassedOver};
 use super::read::Snapshot;
 use super::runs::{self, Run};
 use crate::counters::RecordKind;
@@ -36,17 +36,41 @@ struct Single {
     device: String,
     time_ms: i64,
     bytes: Vec<u8>,
+    is_damaged: bool,
 }
 
 impl Single {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
+        let mut columns = Columns::new(row);
+        let single = Self {
             place: row.get(0)?,
-            device: row.get(1)?,
-            time_ms: row.get(2)?,
-            bytes: row.get(3)?,
+            device: columns.get(1)?,
+            time_ms: columns.get(2)?,
+            bytes: columns.get(3)?,
+            is_damaged: false,
+        };
+        Ok(Self {
+            is_damaged: columns.is_damaged(),
+            ..single
         })
     }
+
+    fn check(&self) -> Result<(), Damaged> {
+        if self.is_damaged {
+            return Err(Damaged {
+                table: "record",
+                id: self.place,
+                readings: 1,
+                what: OTHER_TYPE,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A device's id; one that can't be read is no device of the registry.
+fn device_of(row: &Row<'_>, at: usize) -> rusqlite::Result<String> {
+    Columns::new(row).get(at)
 }
 
 /// Rows with the next one looked at already.
@@ -85,11 +109,11 @@ impl Snapshot<'_> {
         let mut singles = Ahead::new(singles, Single::read)?;
         let mut runs = self.connection.prepare_cached(&select("run", runs::COLUMNS))?;
         let mut runs = Ahead::new(runs.query([cursor])?, |row| {
-            Ok((Run::read(row)?, row.get::<_, String>(runs::COLUMNS_LEN)?))
+            Ok((Run::read(row)?, device_of(row, runs::COLUMNS_LEN)?))
         })?;
         let mut chunks = self.connection.prepare_cached(&select("chunk", chunk::COLUMNS))?;
         let mut chunks = Ahead::new(chunks.query([cursor])?, |row| {
-            Ok((Chunk::read(row)?, row.get::<_, String>(chunk::COLUMNS_LEN)?))
+            Ok((Chunk::read(row)?, device_of(row, chunk::COLUMNS_LEN)?))
         })?;
         let mut readings = Vec::new();
         while readings.len() < limit {
@@ -103,7 +127,13 @@ impl Snapshot<'_> {
             };
             let is_first = places.map(|place| place == Some(first));
             if is_first[0] {
-                readings.extend(singles.take()?.and_then(|single| self.of_single(&single)));
+                if let Some(single) = singles.take()? {
+                    if let Err(damaged) = single.check() {
+                        passed.row(&damaged);
+                        continue;
+                    }
+                    readings.extend(self.of_single(&single));
+                }
             } else if is_first[1] {
                 if let Some((run, device)) = runs.take()? {
                     if let Err(damaged) = run.check() {

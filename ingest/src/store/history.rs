@@ -165,6 +165,10 @@ fn next_day(connection: &Connection, device: i64, day: i64) -> rusqlite::Result<
         .query_row((device, day), |row| row.get(0))
 }
 
+/// Rows that overlap a stretch of time; those that can't say when they are may.
+const OVERLAPS: &str = "WHERE device = ? AND day = ?
+    AND (to_ms >= ? AND from_ms < ? OR typeof(to_ms) <> 'integer' OR typeof(from_ms) <> 'integer')";
+
 /// What runs and chunks hold of a day, in the order of time.
 fn readings_of_day(
     connection: &Connection,
@@ -172,10 +176,7 @@ fn readings_of_day(
     day: i64,
     times_ms: Range<i64>,
 ) -> rusqlite::Result<Vec<PlacedReading>> {
-    let sql = format!(
-        "SELECT {} FROM run WHERE device = ? AND day = ? AND to_ms >= ? AND from_ms < ?",
-        runs::COLUMNS
-    );
+    let sql = format!("SELECT {} FROM run {OVERLAPS}", runs::COLUMNS);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query((device, day, times_ms.start, times_ms.end))?;
     let mut readings = Vec::new();
@@ -193,10 +194,7 @@ fn readings_of_day(
             }
         })?;
     }
-    let sql = format!(
-        "SELECT {} FROM chunk WHERE device = ? AND day = ? AND to_ms >= ? AND from_ms < ?",
-        chunk::COLUMNS
-    );
+    let sql = format!("SELECT {} FROM chunk {OVERLAPS}", chunk::COLUMNS);
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query((device, day, times_ms.start, times_ms.end))?;
     while let Some(row) = rows.next()? {

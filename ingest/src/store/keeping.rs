@@ -27,6 +27,15 @@ impl Store {
         keep_readings_days: Option<u32>,
     ) -> Result<Sealing, StoreError> {
         let open_day = sealing::day_before(now_ms, seal_after_days);
+        let sealed = self.seal(open_day).await;
+        // What can't be sealed keeps nothing that is due from going.
+        if let Some(days) = keep_readings_days {
+            self.forget(sealing::day_before(now_ms, days)).await?;
+        }
+        sealed
+    }
+
+    async fn seal(&self, open_day: i64) -> Result<Sealing, StoreError> {
         let (mut done, mut after) = (Sealing::default(), None);
         loop {
             let store = self.clone();
@@ -54,9 +63,6 @@ impl Store {
                 bytes = done.chunk_bytes,
                 "days are sealed"
             );
-        }
-        if let Some(days) = keep_readings_days {
-            self.forget(sealing::day_before(now_ms, days)).await?;
         }
         Ok(done)
     }

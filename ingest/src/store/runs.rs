@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use taraz_telemetry::{Crc32, Reading, Record, Records, Sequence};
 
-use super::damage::Damaged;
-use super::rows::boot_key;
+use super::damage::{Columns, Damaged, OTHER_TYPE};
 use super::state::{BootKey, State};
 
 /// The most records of one run: what a reader unpacks to find one of them.
@@ -41,6 +40,8 @@ pub(super) struct Run {
     pub(super) bytes: Vec<u8>,
     /// The check sum that stands beside it in the store; `None` of what no row of `run` was read for.
     pub(super) crc: Option<u32>,
+    /// A column of its row could not be read, and something else stands here in its place.
+    pub(super) is_damaged: bool,
 }
 
 /// A record of a run.
@@ -63,17 +64,27 @@ pub(super) const COLUMNS_LEN: usize = 12;
 
 impl Run {
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
+        let mut columns = Columns::new(row);
+        let run = Self {
             id: row.get(0)?,
-            boot: boot_key(row, 1)?,
-            first: row.get(4)?,
-            count: row.get(5)?,
-            day: row.get(6)?,
-            from_ms: row.get(7)?,
-            to_ms: row.get(8)?,
-            received_ms: row.get(9)?,
-            bytes: row.get(10)?,
-            crc: Some(row.get(11)?),
+            boot: BootKey {
+                device: columns.get(1)?,
+                incarnation: columns.get(2)?,
+                boot: columns.get(3)?,
+            },
+            first: columns.get(4)?,
+            count: columns.get(5)?,
+            day: columns.get(6)?,
+            from_ms: columns.get(7)?,
+            to_ms: columns.get(8)?,
+            received_ms: columns.get(9)?,
+            bytes: columns.get(10)?,
+            crc: Some(columns.get(11)?),
+            is_damaged: false,
+        };
+        Ok(Self {
+            is_damaged: columns.is_damaged(),
+            ..run
         })
     }
 
@@ -126,13 +137,14 @@ impl Run {
 
     /// Whether it is what was written, by its check sum.
     pub(super) fn has_its_sum(&self) -> bool {
-        self.crc.is_none_or(|crc| crc == self.sum())
+        !self.is_damaged && self.crc.is_none_or(|crc| crc == self.sum())
     }
 
     /// Its records in their order. Ends early where the bytes are damaged, which [`Run::check`] tells.
     pub(super) fn records(&self) -> impl Iterator<Item = RunRecord<'_>> {
         let mut records = Records::new(&self.bytes);
-        let places = (self.id + 1 - i64::from(self.count)..=self.id).zip(self.first..=Sequence::MAX);
+        let first_place = self.id.saturating_sub(i64::from(self.count)).saturating_add(1);
+        let places = (first_place..=self.id).zip(self.first..=Sequence::MAX);
         places.map_while(move |(place, sequence)| {
             let (record, bytes) = records.next_with_bytes()?.ok()?;
             let Record::Reading(reading) = record else {
@@ -155,25 +167,30 @@ impl Run {
 
     /// Every record of it to `each`, unpacked once; an error when not all of them can be read, then `each` has got those in front.
     pub(super) fn each_record(&self, mut each: impl FnMut(RunRecord<'_>)) -> Result<(), Damaged> {
+        let damaged = |what| {
+            Err(Damaged {
+                table: "run",
+                id: self.id,
+                readings: self.count,
+                what,
+            })
+        };
+        if self.is_damaged {
+            return damaged(OTHER_TYPE);
+        }
         let (mut count, mut len) = (0_u64, 0);
         for record in self.records() {
             count += 1;
             len += record.bytes.len();
             each(record);
         }
-        let what = if count != u64::from(self.count) || len != self.bytes.len() {
-            "not all of its readings can be read"
+        if count != u64::from(self.count) || len != self.bytes.len() {
+            damaged("not all of its readings can be read")
         } else if !self.has_its_sum() {
-            "it has another check sum"
+            damaged("it has another check sum")
         } else {
-            return Ok(());
-        };
-        Err(Damaged {
-            table: "run",
-            id: self.id,
-            readings: self.count,
-            what,
-        })
+            Ok(())
+        }
     }
 
     pub(super) fn contains(&self, boot: BootKey, sequence: Sequence) -> bool {
@@ -319,6 +336,7 @@ impl OpenRuns {
             received_ms,
             bytes: bytes.to_vec(),
             crc: None,
+            is_damaged: false,
         });
     }
 

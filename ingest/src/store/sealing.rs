@@ -135,7 +135,7 @@ pub(super) fn forget(connection: &Connection, before_day: i64) -> rusqlite::Resu
         };
         let readings: i64 = connection
             .prepare_cached(
-                "SELECT sum(readings) FROM chunk INDEXED BY chunk_day WHERE device = ? AND day = ?",
+                "SELECT CAST(total(readings) AS INTEGER) FROM chunk INDEXED BY chunk_day WHERE device = ? AND day = ?",
             )?
             .query_row(next, |row| row.get(0))?;
         connection
@@ -161,7 +161,8 @@ fn next_due(
     after: Option<DeviceDay>,
 ) -> rusqlite::Result<Option<DeviceDay>> {
     let sql = format!(
-        "SELECT device, day FROM {table} INDEXED BY {table}_day WHERE (device, day) > (?, ?) ORDER BY device, day LIMIT 1"
+        "SELECT device, day FROM {table} INDEXED BY {table}_day WHERE (device, day) > (?, ?)
+             AND typeof(device) = 'integer' AND typeof(day) = 'integer' ORDER BY device, day LIMIT 1"
     );
     let mut next = connection.prepare_cached(&sql)?;
     let mut after = after.unwrap_or((i64::MIN, i64::MIN));

@@ -117,6 +117,7 @@ fn single(row: &rusqlite::Row<'_>) -> rusqlite::Result<Run> {
         received_ms: row.get(6)?,
         bytes: row.get(7)?,
         crc: None,
+        is_damaged: false,
     })
 }
 

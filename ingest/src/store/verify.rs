@@ -194,7 +194,9 @@ impl Look<'_> {
                 }
             };
             self.found.run_readings += u64::from(run.count);
-            self.has(run.boot, run.first, run.count);
+            if !run.is_damaged {
+                self.has(run.boot, run.first, run.count);
+            }
             for what in wrong_with(&run) {
                 self.wrong(format!("run {}: {what}", run.id));
             }
@@ -339,6 +341,9 @@ fn told(row: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<String> {
 /// What a run says of itself that its bytes do not say.
 fn wrong_with(run: &Run) -> Vec<String> {
     let mut wrong = Vec::new();
+    if run.is_damaged {
+        return vec![OTHER_TYPE.to_owned()];
+    }
     if !run.has_its_sum() {
         wrong.push("it has another check sum".to_owned());
     }

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use taraz_telemetry::{Crc32, RECORD_LEN_MAX, Reading, Record, Records, Sequence};
 
 use self::bytes::{Reader, put_varint};
-use super::damage::{Damaged, PassedOver};
+use super::damage::{Columns, Damaged, OTHER_TYPE, PassedOver};
 use super::runs::Run;
 use super::state::BootKey;
 
@@ -44,6 +44,8 @@ pub(super) struct Chunk {
     bytes: Vec<u8>,
     /// The length of its records as they came, in bytes; 0 of a chunk that was read and not unpacked.
     pub(super) records_len: u64,
+    /// A column of its row could not be read, and something else stands here in its place.
+    is_damaged: bool,
 }
 
 /// Consecutive identities.
@@ -102,6 +104,7 @@ impl Chunk {
             crc: 0,
             bytes: Vec::new(),
             records_len: 0,
+            is_damaged: false,
         };
         let mut records = Vec::new();
         let mut stretches: Vec<Stretch> = Vec::new();
@@ -170,9 +173,17 @@ impl Chunk {
         }
     }
 
+    fn check_columns(&self) -> Result<(), Damaged> {
+        if self.is_damaged {
+            return Err(self.damaged(OTHER_TYPE));
+        }
+        Ok(())
+    }
+
     /// Its records in the order of identities, one behind the other, as they came.
     pub(super) fn unpack(&self) -> Result<Vec<u8>, Damaged> {
         let damaged = |what| self.damaged(what);
+        self.check_columns()?;
         let records = match self.format {
             codec::FORMAT_COLUMNS => codec::from_columns(&self.bytes),
             codec::FORMAT_RAW => codec::from_raw(&self.bytes),
@@ -211,6 +222,7 @@ impl Chunk {
 
     /// What identities it holds, ascending.
     pub(super) fn identities(&self) -> Result<Vec<Stretch>, Damaged> {
+        self.check_columns()?;
         let mut reader = Reader::new(&self.identities);
         let mut stretches = Vec::new();
         while !reader.is_empty() {
@@ -249,6 +261,7 @@ impl Chunk {
                 received_ms: self.received_ms,
                 bytes: Vec::new(),
                 crc: None,
+                is_damaged: false,
             };
             for _ in 0..stretch.count {
                 let Some(Ok((Record::Reading(_), bytes))) = rest.next_with_bytes() else {
@@ -266,19 +279,25 @@ impl Chunk {
     }
 
     pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
+        let mut columns = Columns::new(row);
+        let chunk = Self {
             id: row.get(0)?,
-            device: row.get(1)?,
-            day: row.get(2)?,
-            readings: row.get(3)?,
-            from_ms: row.get(4)?,
-            to_ms: row.get(5)?,
-            received_ms: row.get(6)?,
-            format: row.get(7)?,
-            identities: row.get(8)?,
-            crc: row.get(9)?,
-            bytes: row.get(10)?,
+            device: columns.get(1)?,
+            day: columns.get(2)?,
+            readings: columns.get(3)?,
+            from_ms: columns.get(4)?,
+            to_ms: columns.get(5)?,
+            received_ms: columns.get(6)?,
+            format: columns.get(7)?,
+            identities: columns.get(8)?,
+            crc: columns.get(9)?,
+            bytes: columns.get(10)?,
             records_len: 0,
+            is_damaged: false,
+        };
+        Ok(Self {
+            is_damaged: columns.is_damaged(),
+            ..chunk
         })
     }
 

@@ -36,6 +36,7 @@ fn run(id: i64, boot: u32, first: u32, readings: &[Reading]) -> Run {
         received_ms: NOON_MS,
         bytes: encode(readings),
         crc: None,
+        is_damaged: false,
     }
 }
 

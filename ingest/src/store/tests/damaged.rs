@@ -221,3 +221,111 @@ async fn a_repeat_that_has_a_row_reads_no_chunk() {
     deliver(&store, &[without_clock]).await;
     assert_eq!((readings(&store, "duplicate"), passed(&store)), (1, 0));
 }
+
+/// What one flipped bit makes of a column, behind which the row's other columns are what they were.
+const OTHER_TYPES: [&str; 5] = [
+    "received_ms = CAST('x' AS BLOB)",
+    "from_ms = x'00'",
+    "bytes = CAST('text' AS TEXT)",
+    "crc = -1",
+    "to_ms = 'x'",
+];
+
+#[tokio::test]
+async fn a_run_with_a_column_of_another_type_stops_nobody() {
+    let more = ["count = 4294967296", "first = -1"];
+    for damage in OTHER_TYPES.into_iter().chain(more) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), &TestClock::new(NOON_MS));
+        deliver(&store, &[part("a-01", 0, 580), part("b-01", 0, 580)]).await;
+        let before = accounts(folder.path());
+        let sql = format!("UPDATE run SET {damage} WHERE device = 1 AND day = {BROKEN_DAY}");
+        assert_eq!(raw(folder.path()).execute(&sql, ()).unwrap(), 1);
+        // It comes again, and others with it.
+        let again = part("a-01", BROKEN_FROM, BROKEN_FROM + 10);
+        let verdict = deliver(&store, &[again, part("b-01", 580, 590)]).await;
+        assert_eq!(verdict.accepted, 2, "{damage}");
+        let given = store.readings_after(0, 10_000).unwrap();
+        assert_eq!(given.len(), 1_170 - 144, "{damage}");
+        let sealing = store.keep(NOON_MS, 0, None).await.unwrap();
+        assert_eq!((sealing.unsealable, sealing.device_days), (1, 7), "{damage}");
+        store.rebuild().await.unwrap();
+        let of_a = |found: Vec<String>| found.into_iter().filter(|row| row.starts_with("[Integer(1)"));
+        assert!(of_a(before).eq(of_a(accounts(folder.path()))), "{damage}");
+        store.close().await;
+        let wrong = verify(folder.path()).unwrap().wrong;
+        assert!(wrong[0].contains("another type or is out of range"), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_with_a_column_of_another_type_stops_nobody() {
+    let more = ["identities = 'text'", "format = 300", "readings = 4294967296"];
+    for damage in OTHER_TYPES.into_iter().chain(more) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = damaged(folder.path(), 0..0, damage).await;
+        let before = accounts(folder.path());
+        let again = part("a-01", BROKEN_FROM, BROKEN_FROM + 10);
+        let verdict = deliver(&store, &[again, part("b-01", 0, 580)]).await;
+        assert_eq!(verdict.accepted, 2, "{damage}");
+        let given = store.readings_after(0, 10_000).unwrap();
+        assert_eq!(given.len(), 1_160 - 144, "{damage}");
+        store.rebuild().await.unwrap();
+        assert_eq!(accounts(folder.path()), before, "{damage}");
+        // Days are given up behind it as well.
+        store.keep(NOON_MS, 0, Some(1)).await.unwrap();
+        assert!(
+            !rows(&raw(folder.path()), "SELECT day FROM forgotten").is_empty(),
+            "{damage}"
+        );
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_does_not_say_whose_it_is_keeps_nothing_from_being_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(&store, &[part("a-01", 0, 580), part("b-01", 0, 580)]).await;
+    let sql = format!("UPDATE run SET device = x'01' WHERE device = 1 AND day = {BROKEN_DAY}");
+    raw(folder.path()).execute(&sql, ()).unwrap();
+    let sealing = store.keep(NOON_MS, 0, Some(1)).await.unwrap();
+    assert_eq!(sealing.device_days, 7);
+    assert!(!rows(&raw(folder.path()), "SELECT day FROM forgotten").is_empty());
+    store.close().await;
+    let wrong = verify(folder.path()).unwrap().wrong;
+    assert!(
+        wrong.iter().any(|what| what.contains("another type")),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_sink_goes_on_behind_a_record_with_a_column_of_another_type() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let placed = [
+        anchor(1, 0, NOON_MS - 3_600_000, 10),
+        unsynced(1_000, 100),
+        unsynced(2_000, 200),
+    ];
+    deliver(&store, &[Run::new("a-01", 1, 0, &placed), part("b-01", 0, 10)]).await;
+    let connection = raw(folder.path());
+    connection
+        .execute(
+            "UPDATE record SET waiting_ms = NULL, bytes = 'text' WHERE sequence = 1",
+            (),
+        )
+        .unwrap();
+    connection
+        .execute("UPDATE record SET waiting_ms = NULL WHERE sequence = 2", ())
+        .unwrap();
+    assert_eq!(store.readings_after(0, 100).unwrap().len(), 11);
+    assert_eq!(passed(&store), 1);
+    store.close().await;
+    let wrong = verify(folder.path()).unwrap().wrong;
+    assert!(
+        wrong.iter().any(|what| what.contains("another type")),
+        "{wrong:?}"
+    );
+}
