@@ -1,6 +1,6 @@
 //! What ingest counts about itself since it started: the source of its `ingest_*_total` metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
@@ -96,6 +96,7 @@ pub struct Counters {
     batches: [AtomicU64; BatchResult::ALL.len()],
     records: [AtomicU64; RecordKind::ALL.len()],
     store: [AtomicU64; StoreEvent::ALL.len()],
+    clock_is_ahead: AtomicBool,
 }
 
 /// The counters at one instant, each with its label.
@@ -109,6 +110,8 @@ pub struct CounterSnapshot {
     pub records: Vec<(&'static str, u64)>,
     /// `ingest_store_readings_total{event}`: stored readings by what became of them.
     pub store: Vec<(&'static str, u64)>,
+    /// `ingest_clock_ahead`.
+    pub clock_is_ahead: bool,
 }
 
 impl Counters {
@@ -127,6 +130,11 @@ impl Counters {
 
     pub(crate) fn store(&self, event: StoreEvent, count: u64) {
         self.store[event as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Keeps whether the system's clock is ahead of all readings; what was kept before.
+    pub(crate) fn clock_is_ahead(&self, is_ahead: bool) -> bool {
+        self.clock_is_ahead.swap(is_ahead, Ordering::Relaxed)
     }
 
     /// Every counter as it stands.
@@ -150,6 +158,7 @@ impl Counters {
                 .iter()
                 .map(|&e| (e.as_str(), load(&self.store[e as usize])))
                 .collect(),
+            clock_is_ahead: self.clock_is_ahead.load(Ordering::Relaxed),
         }
     }
 }

@@ -27,6 +27,9 @@ families! {
         |lines| for &(event, count) in &s.counters.store {
             lines.add([event], Some(float(count)));
         };
+    Gauge "ingest_clock_ahead" []
+        "1 while store.keep_readings_days counts by the time of readings, because the system's clock is more than two days ahead of them."
+        |lines| lines.add([], Some(float(i64::from(s.counters.clock_is_ahead))));
     Gauge "ingest_sink_lag_readings" ["sink"]
         "Readings that the store has and a sink has not, at most."
         |lines| for sink in &s.sinks {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::tests::{DAY_MS, HOUR_MS, night, run, sink, with_a_hole};
 use super::*;
-use crate::store::testing::{MINUTE_MS, TestClock, deliver, fleet_of, fleet_text, open};
+use crate::store::testing::{MINUTE_MS, Run, TestClock, deliver, fleet_of, fleet_text, inverter, open};
 
 #[tokio::test]
 async fn a_backlog_holds_up_neither_days_nor_sites() {
@@ -131,6 +131,7 @@ async fn what_follows_from_readings_that_were_given_up_is_not_sent_again() {
     assert!(sent().contains("valid_quarters="));
     let later_ms = DAY_MS + 30 * 24 * HOUR_MS;
     clock.set(later_ms);
+    deliver(&store, &[Run::new("d-01", 9, 0, &[inverter(later_ms, 1, 1)])]).await;
     store.keep(later_ms, 2, Some(10)).await.unwrap();
     store.close().await;
     let text = fleet_text().replacen("peak_w = 10000", "peak_w = 20000", 1);

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
+use super::runs::DAY_MS;
 use super::sealing::{self, Sealing};
 use super::writer::Command;
 use super::{FILE_NAME, Store, StoreError, lock, schema};
@@ -13,6 +14,9 @@ use crate::counters::StoreEvent;
 
 /// How many pages are given back in one transaction.
 const VACUUM_PAGES: i64 = 2_000;
+
+/// A night without readings, and a day of a fault, are no reason to doubt the clock.
+const AHEAD_MS_MAX: i64 = 2 * DAY_MS;
 
 impl Store {
     /// Seals the days that ended `seal_after_days` ago, and gives up those that ended `keep_readings_days` ago. Batches are taken
@@ -30,9 +34,33 @@ impl Store {
         let sealed = self.seal(open_day).await;
         // What can't be sealed keeps nothing that is due from going.
         if let Some(days) = keep_readings_days {
-            self.forget(sealing::day_before(now_ms, days)).await?;
+            let believed_ms = self.believed_ms(now_ms).await?;
+            self.forget(sealing::day_before(believed_ms, days)).await?;
         }
         sealed
+    }
+
+    /// The time that readings are given up by, UTC ms: the system's, but not later than devices state by their own clocks. What a clock
+    /// that is years ahead would delete can't be had again.
+    async fn believed_ms(&self, now_ms: i64) -> Result<i64, StoreError> {
+        let store = self.clone();
+        let stated =
+            tokio::task::spawn_blocking(move || store.snapshot(|snapshot| stated_ms(snapshot.connection)));
+        let stated_ms = stated.await.map_err(|_| StoreError::Closed)??.unwrap_or(now_ms);
+        let is_ahead = now_ms.saturating_sub(stated_ms) > AHEAD_MS_MAX;
+        if self.counters.clock_is_ahead(is_ahead) != is_ahead {
+            let ahead_days = now_ms.saturating_sub(stated_ms) / DAY_MS;
+            if is_ahead {
+                tracing::warn!(
+                    ahead_days,
+                    "the system's clock is ahead of every newest reading: days are given up by the readings' time; set the clock, or \
+                     see why no device sends"
+                );
+            } else {
+                tracing::info!("the system's clock and the newest readings agree again");
+            }
+        }
+        Ok(now_ms.min(stated_ms))
     }
 
     async fn seal(&self, open_day: i64) -> Result<Sealing, StoreError> {
@@ -83,6 +111,18 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// When the newest readings were taken, UTC ms: a tenth of the devices state this time or a later one, so that in a fleet one clock that
+/// is ahead as well proves nothing. `None` while nothing was read.
+fn stated_ms(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let newest = connection.query_row(
+        "SELECT last_reading_ms FROM device WHERE typeof(last_reading_ms) = 'integer' ORDER BY last_reading_ms DESC
+         LIMIT 1 OFFSET (SELECT count(*) / 10 FROM device WHERE typeof(last_reading_ms) = 'integer')",
+        (),
+        |row| row.get(0),
+    );
+    newest.optional()
 }
 
 /// What [`compact`] is doing.

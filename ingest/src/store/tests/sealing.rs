@@ -281,7 +281,10 @@ async fn what_a_policy_gives_up_is_counted_and_its_intervals_stay() {
     store.close().await;
     // All of it is given up, and the registry is corrected once more.
     let store = open(folder.path(), &clock);
-    store.keep(NOON_MS + 9 * DAY_MS, 1, Some(2)).await.unwrap();
+    let later_ms = NOON_MS + 9 * DAY_MS;
+    clock.set(later_ms);
+    deliver(&store, &[Run::new("b-01", 3, 0, &[inverter(later_ms, 1, 200)])]).await;
+    store.keep(later_ms, 1, Some(2)).await.unwrap();
     assert!(history(folder.path()).is_empty());
     store.close().await;
     raw(folder.path())
@@ -370,4 +373,29 @@ async fn compacting_shortens_the_file_in_few_transactions() {
         .pragma_query_value(None, "freelist_count", |row| row.get(0))
         .unwrap();
     assert_eq!(free, 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_years_ahead_gives_nothing_up() {
+    const YEARS_MS: i64 = 4 * 365 * DAY_MS;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS + 24 * HOUR_MS);
+    let store = open(folder.path(), &clock);
+    deliver(&store, &told()).await;
+    let ahead_ms = NOON_MS + 24 * HOUR_MS + YEARS_MS;
+    clock.set(ahead_ms);
+    let past = history(folder.path());
+    store.keep(ahead_ms, SEAL_AFTER_DAYS, Some(10)).await.unwrap();
+    assert_eq!(history(folder.path()), past);
+    assert!(store.counters().snapshot().clock_is_ahead);
+    // What is due by the readings' own time goes all the same.
+    store.keep(ahead_ms, SEAL_AFTER_DAYS, Some(3)).await.unwrap();
+    let left = history(folder.path());
+    assert!(!left.is_empty() && left.len() < past.len(), "{}", left.len());
+    // The devices say so as well: it was not the clock.
+    let now = inverter(ahead_ms - MINUTE_MS, 3_000, 9_000_000);
+    deliver(&store, &[Run::new("a-01", 1, 701, &[now])]).await;
+    store.keep(ahead_ms, SEAL_AFTER_DAYS, Some(10)).await.unwrap();
+    assert!(!store.counters().snapshot().clock_is_ahead);
+    assert_eq!(history(folder.path()).len(), 1);
 }
