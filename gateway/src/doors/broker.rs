@@ -131,7 +131,7 @@ impl Connection<'_> {
             match polled {
                 Ok(event) => self.on_event(event, &mut backoff).await,
                 Err(error) => {
-                    self.on_error(&error);
+                    self.on_error(&error).await;
                     if matches!(error, ConnectionError::MqttState(StateError::CollisionTimeout)) {
                         // It would come again for ever. Everything unacknowledged is sent again by broker and devices.
                         worker.abort();
@@ -174,22 +174,35 @@ impl Connection<'_> {
                         "the broker refuses the subscription to taraz/1/+/up: allow it to this user");
                 }
             }
-            Event::Incoming(Packet::Publish(publish)) => {
-                let epoch = *self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-                // The worker lives as long as this loop.
-                let _ = self.received.send((epoch, publish)).await;
-            }
+            Event::Incoming(Packet::Publish(publish)) => self.receive(publish).await,
             _ => {}
         }
     }
 
-    fn on_error(&mut self, error: &ConnectionError) {
+    async fn on_error(&mut self, error: &ConnectionError) {
         tracing::warn!(address = self.broker.address, %error, "no connection to the broker");
         self.broker.door.metrics.broker_connected(false);
+        self.take_buffered().await;
         let mut epoch = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
         *epoch += 1;
         // With the lock held: no acknowledgement of the old connection enters the queue behind its cleaning.
         self.events.clean();
+    }
+
+    /// What has arrived and was not handed out when the connection ended: rumqttc would hand it out in the next one, where its
+    /// packet ids are other messages'. Messages go to the worker as what they are, the old connection's; all else is void.
+    async fn take_buffered(&mut self) {
+        for event in std::mem::take(&mut self.events.state.events) {
+            if let Event::Incoming(Packet::Publish(publish)) = event {
+                self.receive(publish).await;
+            }
+        }
+    }
+
+    /// Gives a message to the worker, which lives as long as this loop.
+    async fn receive(&mut self, publish: Publish) {
+        let epoch = *self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = self.received.send((epoch, publish)).await;
     }
 }
 

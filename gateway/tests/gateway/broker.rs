@@ -12,6 +12,7 @@ use taraz_telemetry::Channel;
 use tokio::sync::mpsc;
 
 use crate::mosquitto::Mosquitto;
+use crate::raw::{CONNACK, PUBACK, Raw, SUBACK, V5, packet};
 use crate::rig::{Device, NOTHING, Recorder, Rig, until, within};
 
 fn through(port: u16) -> impl FnOnce(&mut Config) {
@@ -276,4 +277,48 @@ async fn an_oversized_message_does_not_jam_the_door() {
     })
     .await;
     polling.abort();
+}
+
+/// The other end of the gateway's connection, as a broker that has no session of it.
+async fn forgetful(listener: &tokio::net::TcpListener) -> Raw {
+    let (stream, _) = within("the gateway connects", listener.accept()).await.unwrap();
+    let mut broker = Raw { stream, version: V5 };
+    assert_eq!(broker.next().await.unwrap().0, 0x10, "a CONNECT");
+    broker.send(&packet(CONNACK, &[0, 0, 0])).await;
+    // A device's `/ack` may come before it.
+    let body = first_of(&mut broker, 0x82).await;
+    broker.send(&packet(SUBACK, &[body[0], body[1], 0, 1])).await;
+    broker
+}
+
+/// The body of the next packet of this kind.
+async fn first_of(broker: &mut Raw, wanted: u8) -> Vec<u8> {
+    loop {
+        let (kind, body) = broker.next().await.expect("a packet");
+        if kind == wanted {
+            return body;
+        }
+    }
+}
+
+/// Packet ids belong to their connection: what came over a broken one is stored, and acknowledges nothing on the next one, where
+/// the same id may be another message's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_a_broken_connection_is_stored_and_not_acknowledged_on_the_next() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), through(port)).await;
+    let mut device = Device::new(1);
+    let mut broker = forgetful(&listener).await;
+    // One message, and behind it in the same segment what breaks the connection: a packet of the type 0, which there is not.
+    let mut bytes = broker.publish_bytes(&device.up(), 1, 1, &device.frame(1));
+    bytes.extend([0, 0]);
+    broker.send(&bytes).await;
+    let mut broker = forgetful(&listener).await;
+    let frame = device.frame(1);
+    broker.publish(&device.up(), 1, 2, &frame).await;
+    let body = first_of(&mut broker, PUBACK).await;
+    assert_eq!(body[..2], [0, 2], "the id of another connection is acknowledged");
+    until("ingest has both", || rig.recorder.records() == 2).await;
 }
