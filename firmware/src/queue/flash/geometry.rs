@@ -135,6 +135,11 @@ impl Geometry {
         self.entry_len(Kind::Boot, BOOT_BODY_LEN)
     }
 
+    /// How many boots may begin in one page: in front of each a head's length is left out.
+    pub(super) const fn boots_per_page(&self) -> u32 {
+        self.page_len / (self.head_len() + self.boot_len())
+    }
+
     /// How many records of the longest kind fit behind an offset of a page.
     pub(super) const fn longest_behind(&self, offset: u32) -> u32 {
         self.page_len.saturating_sub(offset) / self.entry_len(Kind::Record, LONGEST)

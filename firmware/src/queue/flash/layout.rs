@@ -22,6 +22,8 @@ const RETIRED_AT: usize = 11 * 4;
 const LEN_BITS: u32 = 9;
 const BOOT_BITS: u32 = 20;
 const BOOT_MASK: u32 = (1 << BOOT_BITS) - 1;
+/// Half of the boots that the low bits in every entry tell apart: so many may be passed over within one area.
+pub(super) const BOOTS_APART_MAX: u32 = 1 << (BOOT_BITS - 1);
 const LEN_MASK: u32 = (1 << LEN_BITS) - 1;
 /// A boot without any record before it.
 const NONE: u32 = u32::MAX;

@@ -1,8 +1,8 @@
-//! Finding the newest page that counts among all that stand in the area.
+//! Finding the newest page that counts among all that stand in the area, and what may have been destroyed behind it.
 
 use embedded_storage::nor_flash::NorFlash;
 
-use super::layout::{PageHead, Seed};
+use super::layout::{BOOTS_APART_MAX, PageHead, Seed};
 use super::medium::Medium;
 use super::ring::{FlashQueue, Outcome};
 
@@ -111,6 +111,44 @@ impl<F: NorFlash> FlashQueue<F> {
             }
         }
         Ok(None)
+    }
+
+    /// How many boots may have begun in pages behind the newest one that counts, if those were destroyed: their numbers must not
+    /// be given again. An erasure that a power cut caught looks the same; then some numbers are passed over for nothing.
+    pub(super) fn boots_destroyed(&mut self) -> Outcome<u32, F> {
+        let geometry = self.medium.geometry;
+        let (mut pages, mut page) = (0, self.head);
+        while pages <= BEHIND_MAX {
+            page = self.retired.from(page + 1, &geometry);
+            if page >= self.tail + geometry.pages || !self.is_destroyed(page)? {
+                break;
+            }
+            pages += 1;
+        }
+        // However often that happens, boots in one area stay apart by their low bits.
+        let most = BOOTS_APART_MAX / geometry.pages;
+        Ok((pages * geometry.boots_per_page()).min(most))
+    }
+
+    /// In this page's place stands neither nothing, nor a page that was only begun, nor an older one.
+    fn is_destroyed(&mut self, page: u32) -> Outcome<bool, F> {
+        let geometry = self.medium.geometry;
+        if self.medium.page_head(page)?.is_some() {
+            return Ok(false);
+        }
+        if self
+            .medium
+            .is_erased(page, geometry.entries_at(), geometry.page_len)?
+        {
+            return Ok(false);
+        }
+        let older = page.checked_sub(geometry.pages);
+        let older = older.map(|page| {
+            let seed = self.seed(page);
+            Self::page_counts(&mut self.medium, seed)
+        });
+        // Their places are the same; only its number is another.
+        Ok(!older.transpose()?.unwrap_or(false))
     }
 
     /// Something stands in the page by which it counts.

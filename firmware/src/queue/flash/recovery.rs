@@ -103,6 +103,8 @@ impl<F: NorFlash> FlashQueue<F> {
                 queue.format(alive)?;
             } else {
                 queue.start_boot(alive)?;
+                // What is destroyed is erased only now, and soon: until then every opening would pass boots over.
+                queue.closed |= core::mem::take(&mut queue.boots_destroyed) > 0;
             }
         } else {
             queue.recovery.found = queue.foreign()?;
@@ -135,6 +137,7 @@ impl<F: NorFlash> FlashQueue<F> {
             ..Recovery::default()
         };
         (self.unnamed, self.owes, self.lost_end) = (false, false, None);
+        self.boots_destroyed = 0;
         (self.tail, self.word, self.head_word, self.head) = (page, page, page, page);
         (self.offset, self.closed, self.counts) = (0, true, false);
         self.begun = (page, 0);
@@ -208,6 +211,7 @@ impl<F: NorFlash> FlashQueue<F> {
             found: Found::Own,
         };
         self.unnamed = !self.recovery.lost.is_empty();
+        self.boots_destroyed = self.boots_destroyed()?;
         self.reclaim();
         Ok(())
     }

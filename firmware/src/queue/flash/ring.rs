@@ -32,6 +32,8 @@ pub struct FlashQueue<F> {
     pub(super) owes: bool,
     /// The record that the end of the newest page had lost when the ring was opened.
     pub(super) lost_end: Option<Position>,
+    /// Boots that may have begun in pages that were destroyed: the next boot's number is behind theirs.
+    pub(super) boots_destroyed: u32,
     /// The oldest page that counts.
     pub(super) tail: u32,
     /// … by the word of the newest page that counts, and by that of the head.
@@ -75,6 +77,7 @@ impl<F: NorFlash> FlashQueue<F> {
             unnamed: false,
             owes: false,
             lost_end: None,
+            boots_destroyed: 0,
             tail: first,
             word: first,
             head_word: first,
@@ -174,7 +177,9 @@ impl<F: NorFlash> FlashQueue<F> {
 
     /// Writes the beginning of the boot after this one, behind a tail that a power cut may have caught without a trace.
     pub(super) fn begin_boot(&mut self) -> Outcome<(), F> {
-        let boot = self.boot.checked_add(1).ok_or(FlashQueueError::Exhausted)?;
+        let passed_over = self.boot.checked_add(self.boots_destroyed);
+        let boot = passed_over.and_then(|boot| boot.checked_add(1));
+        let boot = boot.ok_or(FlashQueueError::Exhausted)?;
         let geometry = self.medium.geometry;
         if !self.closed && self.offset + geometry.head_len() + geometry.boot_len() <= geometry.page_len {
             let before = self.offset;

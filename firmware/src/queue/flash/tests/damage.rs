@@ -148,6 +148,42 @@ fn a_lost_page_in_which_boots_ended_is_named_by_the_next_one() {
     }
 }
 
+/// What the gateway has acknowledged of a boot would otherwise stand under the same identities as other readings, which it would take
+/// for conflicts and acknowledge, too.
+#[test]
+fn a_boot_whose_only_page_is_destroyed_is_not_begun_again() {
+    for pages in 1..=3 {
+        let mut queue = open(Small::new(PAGES, 1, Tearing::Random));
+        while queue.head < queue.tail + 4 {
+            queue.append(&[9; 30]).unwrap();
+        }
+        // Every boot that follows begins in a page of its own or behind another; the first of them in a new page.
+        queue.closed = true;
+        let intact = queue.head;
+        queue.begin_boot().unwrap();
+        while queue.head < intact + pages {
+            queue.append(&[9; 30]).unwrap();
+            queue.begin_boot().unwrap();
+        }
+        let (newest, kept) = (queue.boot(), lost(&mut queue).0);
+        assert!(newest > pages && kept.is_empty());
+        let bytes = page_bytes(&queue, intact + 1).start..page_bytes(&queue, queue.head).end;
+        let mut queue = destroy(queue, bytes);
+        assert!(
+            queue.boot() > newest,
+            "boot {} of {newest} again, {pages} destroyed",
+            queue.boot()
+        );
+        assert_eq!(queue.incarnation(), 77, "what is pending goes on");
+        // Once what was destroyed is overwritten, boots follow each other again.
+        let boot = queue.boot();
+        queue.append(&[9; 30]).unwrap();
+        if pages == 1 {
+            assert_eq!(reopen(queue).boot(), boot + 1);
+        }
+    }
+}
+
 #[test]
 fn another_device_s_queue_is_formatted_and_its_records_are_counted() {
     let mut queue = open(Small::new(PAGES, 1, Tearing::Random));
