@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use taraz_telemetry::{RangeSet, Record, Sequence};
 
 use super::chunk::{self, Chunk};
+use super::damage::OTHER_TYPE;
 use super::record_sum::{self, Summed};
 use super::rows::boot_key;
 use super::runs::{self, Run};
