@@ -56,6 +56,28 @@ impl RangeSet {
         self.runs.insert(from, to);
     }
 
+    /// The run that the number is in: first, last.
+    #[must_use]
+    pub fn run_of(&self, sequence: Sequence) -> Option<(Sequence, Sequence)> {
+        let (&first, &last) = self.runs.range(..=sequence).next_back()?;
+        (sequence <= last).then_some((first, last))
+    }
+
+    /// A number from `first` to `last` is in the set, or the one in front of them, or the one behind them: adding them makes no new run.
+    #[must_use]
+    pub fn touches(&self, first: Sequence, last: Sequence) -> bool {
+        self.runs
+            .range(..=last.saturating_add(1))
+            .next_back()
+            .is_some_and(|(_, &run_last)| run_last.saturating_add(1) >= first)
+    }
+
+    /// How many runs it is made of.
+    #[must_use]
+    pub fn runs_len(&self) -> usize {
+        self.runs.len()
+    }
+
     /// The runs in ascending order: first, last.
     pub fn runs(&self) -> impl DoubleEndedIterator<Item = (Sequence, Sequence)> + '_ {
         self.runs.iter().map(|(&first, &last)| (first, last))
@@ -140,6 +162,13 @@ mod tests {
                 }
                 prop_assert_eq!(set.len(), model.len() as u64);
                 prop_assert_eq!(set.is_empty(), model.is_empty());
+                let runs = runs_of(&model);
+                prop_assert_eq!(set.runs_len(), runs.len());
+                let around = |n: u32| runs.iter().copied().find(|run| (run.0..=run.1).contains(&n));
+                prop_assert_eq!(set.run_of(last), around(last));
+                let mut more = set.clone();
+                more.insert_run(41, 43);
+                prop_assert_eq!(set.touches(41, 43), more.runs_len() <= set.runs_len());
                 prop_assert_eq!(set.last(), model.iter().max().copied());
                 prop_assert_eq!(set.runs().collect::<Vec<_>>(), runs_of(&model));
             }

@@ -89,15 +89,19 @@ fn is_usable(anchor: &Anchor) -> bool {
         && anchor.error_ms <= HOLDOVER_ERROR_MS_MAX
 }
 
-/// Everything that could place the record of this sequence is here: in the unbroken run of records around it (`run`) there is
-/// an anchor behind it, and one in front of it or the beginning of the boot. `anchors` are the sequences of the boot's anchor
-/// records, ascending.
-pub(super) fn is_settled(sequence: Sequence, run: (Sequence, Sequence), anchors: &[Sequence]) -> bool {
-    let (first, last) = run;
-    let behind = anchors.partition_point(|anchor| *anchor < sequence);
-    let has_behind = anchors.get(behind).is_some_and(|anchor| *anchor <= last);
-    let in_front = behind.checked_sub(1).and_then(|at| anchors.get(at));
-    has_behind && (first == 0 || in_front.is_some_and(|anchor| *anchor >= first))
+/// Which records of an unbroken run (first and last sequence) are placed by all that could place them: those with an anchor behind them in the
+/// run, and one in front of them or the beginning of the boot. First and last of them, from the run's first and last anchor record.
+pub(super) fn settled(
+    run: (Sequence, Sequence),
+    anchors: Option<(Sequence, Sequence)>,
+) -> Option<(Sequence, Sequence)> {
+    let (first_anchor, last_anchor) = anchors?;
+    let first = if run.0 == 0 {
+        0
+    } else {
+        first_anchor.checked_add(1)?
+    };
+    (first <= last_anchor).then_some((first, last_anchor))
 }
 
 #[cfg(test)]
@@ -164,13 +168,24 @@ mod tests {
 
     #[test]
     fn what_lies_between_two_anchors_of_a_whole_run_is_settled() {
+        let settled_by = |run: (u32, u32), anchors: &[u32]| {
+            let within = anchors.iter().filter(|anchor| (run.0..=run.1).contains(*anchor));
+            settled(run, within.clone().min().copied().zip(within.max().copied()))
+        };
         let anchors = [5, 9, 20];
-        assert!(is_settled(3, (0, 9), &anchors), "the boot's beginning");
-        assert!(!is_settled(3, (1, 9), &anchors), "something is missing in front");
-        assert!(is_settled(7, (5, 9), &anchors));
-        assert!(!is_settled(7, (6, 9), &anchors) && !is_settled(7, (5, 8), &anchors));
-        assert!(!is_settled(21, (0, 30), &anchors), "no anchor behind it yet");
-        assert!(!is_settled(0, (0, 30), &[]));
+        assert_eq!(settled_by((0, 9), &anchors), Some((0, 9)), "the boot's beginning");
+        assert_eq!(
+            settled_by((1, 9), &anchors),
+            Some((6, 9)),
+            "something is missing in front"
+        );
+        assert_eq!(settled_by((6, 19), &anchors), None, "no second anchor");
+        assert_eq!(
+            settled_by((0, 30), &anchors),
+            Some((0, 20)),
+            "no anchor behind it yet"
+        );
+        assert_eq!(settled_by((0, 30), &[]), None);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! One group of batches inside one transaction: every record once, and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection;
 use taraz_analytics::energy::{Meter, Point};
@@ -29,6 +29,10 @@ const REREAD_PER_VALUE: usize = 2;
 /// The most readings that one transaction reads again, in about.
 pub(super) const CREDIT_MAX: usize = 20_000;
 
+/// The most ranges of records of one device, over all its starts: what is kept of each for ever, in memory as well. A device that starts
+/// once in an hour has them after eleven years.
+pub(super) const RANGES_MAX: usize = 100_000;
+
 /// The work of one transaction.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
@@ -40,13 +44,14 @@ pub(super) struct Group<'a> {
     pub(super) open: OpenRuns,
     /// The run that a repeated record was found in.
     pub(super) looked: Option<Looked>,
-    pub(super) runs_before: HashMap<BootKey, Vec<(Sequence, Sequence)>>,
+    /// What came of each boot for the first time, first and last of what stands together.
+    pub(super) fresh: HashMap<BootKey, Vec<(Sequence, Sequence)>>,
     /// The anchors of the boots that were asked for.
     pub(super) anchors: HashMap<BootKey, Anchors>,
     /// Boots whose unsynced records have to be placed anew, with their device.
     pub(super) moved: BTreeMap<BootKey, DeviceId>,
-    /// Boots with records that may be settled now.
-    pub(super) unsettled: BTreeSet<BootKey>,
+    /// Records that wait since now, and may be settled already; first and last of what stands together.
+    pub(super) unsettled: BTreeMap<BootKey, Vec<(Sequence, Sequence)>>,
     /// What came in, for the present; handed on after the commit.
     pub(super) arrivals: Arrivals,
     /// What was counted; handed on after the commit.
@@ -102,10 +107,10 @@ impl<'a> Group<'a> {
             gathered: Gathered::default(),
             open: OpenRuns::default(),
             looked: None,
-            runs_before: HashMap::new(),
+            fresh: HashMap::new(),
             anchors: HashMap::new(),
             moved: BTreeMap::new(),
-            unsettled: BTreeSet::new(),
+            unsettled: BTreeMap::new(),
             arrivals: Arrivals::new(now_ms),
             tally: Tally::default(),
         }
@@ -125,6 +130,9 @@ impl<'a> Group<'a> {
             incarnation: item.incarnation,
             boot: item.boot,
         };
+        if let Some(reason) = self.too_many_ranges(boot, item, records.len()) {
+            return Ok(Err(reason));
+        }
         let received_ms = i64::try_from(item.received_ms).unwrap_or(i64::MAX);
         let mut context = self.context(&id, boot, received_ms, item.hold);
         // A gateway's registry may be ahead of ours: its devices' records wait here for our next start.
@@ -136,6 +144,25 @@ impl<'a> Group<'a> {
             self.record(&context, sequence, record, bytes)?;
         }
         Ok(Ok(()))
+    }
+
+    /// Why an item can't be taken that would give its device one range of received records too many.
+    fn too_many_ranges(&self, boot: BootKey, item: &BatchItem<'_>, records: usize) -> Option<String> {
+        let ranges = self.state.ranges.get(&boot.device).copied().unwrap_or_default();
+        if ranges < RANGES_MAX {
+            return None;
+        }
+        let more = u32::try_from(records.saturating_sub(1)).unwrap_or(u32::MAX);
+        let last = item.first.saturating_add(more);
+        let received = self.state.received.get(&boot);
+        let joins = received.is_some_and(|received| received.touches(item.first, last));
+        (!joins).then(|| {
+            format!(
+                "{RANGES_MAX} separate ranges of records of \"{}\" are here, and this is another one: it leaves out sequence numbers or \
+                 starts all the time; repair it, and register it by another id",
+                item.device
+            )
+        })
     }
 
     pub(super) fn context<'i>(
@@ -177,10 +204,14 @@ impl<'a> Group<'a> {
         if received.contains(sequence) {
             return self.repeated(context, sequence, record, bytes);
         }
-        self.runs_before
-            .entry(context.boot)
-            .or_insert_with(|| received.runs().collect());
+        let before = received.runs_len();
         received.insert(sequence);
+        let after = received.runs_len();
+        if before != after {
+            let ranges = self.state.ranges.entry(context.boot.device).or_default();
+            *ranges = (*ranges + after).saturating_sub(before);
+        }
+        extend(self.fresh.entry(context.boot).or_default(), sequence);
         self.tally.records[kind_of(&record) as usize] += 1;
         self.new_record(context, sequence, record, bytes)
     }
@@ -205,7 +236,7 @@ impl<'a> Group<'a> {
         };
         let waits = is_unsynced && time_ms.is_some();
         if waits {
-            self.unsettled.insert(context.boot);
+            extend(self.unsettled.entry(context.boot).or_default(), sequence);
         }
         rows::insert(
             self.connection,
@@ -342,15 +373,23 @@ impl<'a> Group<'a> {
         self.settle()?;
         self.account()?;
         // In the order of the table: neighbours lie on one page.
-        let mut boots: Vec<_> = self.runs_before.iter().collect();
+        let mut boots: Vec<_> = self.fresh.iter().collect();
         boots.sort_unstable_by_key(|&(boot, _)| *boot);
         let mut writer = ReceivedWriter::new(self.connection)?;
-        for (&boot, before) in boots {
+        for (&boot, fresh) in boots {
             if let Some(received) = self.state.received.get(&boot) {
-                writer.write(boot, before, received)?;
+                writer.write(boot, fresh, received)?;
             }
         }
         self.state.changes.write(self.connection)?;
         notes::keep(self.connection, self.state, &self.arrivals)
+    }
+}
+
+/// Adds a sequence to stretches of them, in the order in which they come.
+fn extend(stretches: &mut Vec<(Sequence, Sequence)>, sequence: Sequence) {
+    match stretches.last_mut() {
+        Some((_, last)) if last.checked_add(1) == Some(sequence) => *last = sequence,
+        _ => stretches.push((sequence, sequence)),
     }
 }

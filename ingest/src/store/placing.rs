@@ -1,11 +1,11 @@
 //! Records of a clock that was not set: where anchors place them, anew with every anchor, and when that is settled.
 //!
 //! Intervals and totals follow every anchor at once. Sinks can't take a point back, so they get an unsynced record when it is
-//! *settled*: when everything that could place it is here ([`is_settled`]), or after [`SETTLE_MS_MAX`].
+//! *settled*: when everything that could place it is here ([`settled`]), or after [`SETTLE_MS_MAX`].
 
 use taraz_telemetry::{Anchor, Clock, DeviceId, Hold, Reading, Record};
 
-use super::anchors::{Anchors, is_settled};
+use super::anchors::{Anchors, settled};
 use super::facts::{DROPPED, TIME_MS_MAX, registers};
 use super::group::{Context, Group};
 use super::rows::{self, Stored};
@@ -147,35 +147,32 @@ impl Group<'_> {
         self.count_unstated(context, reading, was_ms, -1)
     }
 
-    /// Gives to the sinks what is settled by now.
+    /// Gives to the sinks what is settled by now. Only runs that have grown, or in which something waits since now, are looked at.
     pub(super) fn settle(&mut self) -> rusqlite::Result<()> {
-        let mut boots = std::mem::take(&mut self.unsettled);
-        self.state.waiting.extend(&boots);
-        boots.extend(
-            self.runs_before
-                .keys()
-                .filter(|boot| self.state.waiting.contains(boot)),
-        );
-        for boot in boots {
-            let waiting = unsynced_rows::waiting(self.connection, boot)?;
-            if waiting.is_empty() {
-                self.state.waiting.remove(&boot);
-                continue;
+        let mut grown = std::mem::take(&mut self.unsettled);
+        self.state.waiting.extend(grown.keys());
+        for (boot, fresh) in &self.fresh {
+            if self.state.waiting.contains(boot) {
+                grown.entry(*boot).or_default().extend(fresh);
             }
-            let anchors = unsynced_rows::anchor_sequences(self.connection, boot)?;
-            let runs: Vec<_> = self
-                .state
-                .received
-                .get(&boot)
-                .map_or_else(Vec::new, |received| received.runs().collect());
-            for (id, sequence) in waiting {
-                let at = runs.partition_point(|&(_, last)| last < sequence);
-                if runs
-                    .get(at)
-                    .is_some_and(|&run| is_settled(sequence, run, &anchors))
-                {
+        }
+        for (boot, stretches) in grown {
+            let received = self.state.received.get(&boot);
+            for run in received
+                .map(|received| rows::runs_of(received, &stretches))
+                .into_iter()
+                .flatten()
+            {
+                let anchors = unsynced_rows::anchors_of(self.connection, boot, run)?;
+                let Some((first, last)) = settled(run, anchors) else {
+                    continue;
+                };
+                for id in unsynced_rows::waiting(self.connection, boot, first, last)? {
                     unsynced_rows::give_away(self.connection, id, self.state.place())?;
                 }
+            }
+            if !unsynced_rows::waits(self.connection, boot)? {
+                self.state.waiting.remove(&boot);
             }
         }
         let since_ms = self.arrivals.now_ms() - SETTLE_MS_MAX;

@@ -1,5 +1,7 @@
 //! The rows of the truth: records, runs, conflicts, anchors, and the small caches beside them.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
@@ -152,26 +154,12 @@ pub(super) fn held_after(
     after: i64,
     limit: usize,
 ) -> rusqlite::Result<Vec<Held>> {
-    let (since_ms, now_ms, known) = match again {
-        Again::All => (None, i64::MAX, i64::MAX),
-        Again::Passed {
-            since_ms,
-            now_ms,
-            after,
-        } => (Some(since_ms), now_ms, after),
-    };
-    let sql = format!(
-        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, name, {}
-         FROM record INDEXED BY record_held JOIN device ON device.id = record.device
-         WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ?1
-             AND (?3 IS NULL OR hold = ?4 AND time_ms <= ?5 AND (time_ms > ?3 OR record.id > ?6))
-         ORDER BY record.id LIMIT ?2",
-        record_sum::COLUMNS
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(&match again {
+        Again::All => all_held(),
+        Again::Passed { .. } => passed_held(),
+    })?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let reason = Hold::ImplausibleTime.as_str();
-    let rows = statement.query_map((after, limit, since_ms, reason, now_ms, known), |row| {
+    let held = |row: &rusqlite::Row<'_>| {
         let (summed, crc) = Summed::read(row, 8)?;
         Ok(Held {
             device: row.get(7)?,
@@ -179,8 +167,44 @@ pub(super) fn held_after(
             damaged: summed.check(row.get(0)?, crc).err(),
             stored: Stored::read(row)?,
         })
-    })?;
+    };
+    let rows = match again {
+        Again::All => statement.query_map((after, limit), held)?,
+        Again::Passed {
+            since_ms,
+            now_ms,
+            after: known,
+        } => {
+            let reason = Hold::ImplausibleTime.as_str();
+            statement.query_map((after, limit, since_ms, reason, now_ms, known), held)?
+        }
+    };
     rows.collect()
+}
+
+fn all_held() -> String {
+    format!(
+        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, name, {}
+         FROM record INDEXED BY record_held JOIN device ON device.id = record.device
+         WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ?1 ORDER BY record.id LIMIT ?2",
+        record_sum::COLUMNS
+    )
+}
+
+/// By each device's times and by the feed's end: what is held for long costs nothing.
+fn passed_held() -> String {
+    format!(
+        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, name, {}
+         FROM (SELECT record.id AS due FROM device CROSS JOIN record INDEXED BY record_time
+                   ON record.device = device.id AND time_ms > ?3 AND time_ms <= ?5
+                   WHERE hold = ?4 AND record.id > ?1
+               UNION
+               SELECT id FROM record INDEXED BY record_held
+                   WHERE hold IS NOT NULL AND hold = ?4 AND id > max(?1, ?6) AND time_ms <= ?5)
+         CROSS JOIN record ON record.id = due JOIN device ON device.id = record.device
+         ORDER BY record.id LIMIT ?2",
+        record_sum::COLUMNS
+    )
 }
 
 pub(super) fn delete(connection: &Connection, id: i64) -> rusqlite::Result<()> {
@@ -223,43 +247,43 @@ pub(super) fn keep_conflict(
 pub(super) struct ReceivedWriter<'c> {
     delete: CachedStatement<'c>,
     insert: CachedStatement<'c>,
-    now: Vec<(Sequence, Sequence)>,
 }
 
 impl<'c> ReceivedWriter<'c> {
     pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             delete: connection.prepare_cached(
-                "DELETE FROM received WHERE device = ? AND incarnation = ? AND boot = ? AND first = ?",
+                "DELETE FROM received WHERE device = ? AND incarnation = ? AND boot = ? AND first > ? AND first <= ?",
             )?,
             insert: connection.prepare_cached(
                 "INSERT OR REPLACE INTO received (device, incarnation, boot, first, last) VALUES (?, ?, ?, ?, ?)",
             )?,
-            now: Vec::new(),
         })
     }
 
-    /// Brings the runs of a boot from what they were to what they are.
+    /// Writes the runs of a boot that have grown by what is fresh, in the place of those that they have taken in; no others.
     pub(super) fn write(
         &mut self,
         key: BootKey,
-        before: &[(Sequence, Sequence)],
+        fresh: &[(Sequence, Sequence)],
         now: &RangeSet,
     ) -> rusqlite::Result<()> {
-        self.now.clear();
-        self.now.extend(now.runs());
-        // A run that only grew is written over.
-        let is_gone = |first: &Sequence| self.now.binary_search_by_key(first, |run| run.0).is_err();
-        for (first, _) in before.iter().filter(|(first, _)| is_gone(first)) {
-            self.delete
-                .execute((key.device, key.incarnation, key.boot, first))?;
-        }
-        for (first, last) in self.now.iter().filter(|run| before.binary_search(run).is_err()) {
-            self.insert
-                .execute((key.device, key.incarnation, key.boot, first, last))?;
+        for (first, last) in runs_of(now, fresh) {
+            let run = (key.device, key.incarnation, key.boot, first, last);
+            self.delete.execute(run)?;
+            self.insert.execute(run)?;
         }
         Ok(())
     }
+}
+
+/// The runs of a boot that these stretches lie in, each once.
+pub(super) fn runs_of(
+    received: &RangeSet,
+    stretches: &[(Sequence, Sequence)],
+) -> BTreeSet<(Sequence, Sequence)> {
+    let firsts = stretches.iter().map(|&(first, _)| first);
+    firsts.filter_map(|first| received.run_of(first)).collect()
 }
 
 /// Counts held readings of a quarter-hour up or down.

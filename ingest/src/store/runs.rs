@@ -255,12 +255,19 @@ fn find_sql(is_of_day: bool) -> String {
     )
 }
 
-/// The runs of a day, in the order of the feed.
-pub(super) fn of_day(connection: &Connection, device: i64, day: i64) -> rusqlite::Result<Vec<Run>> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM run INDEXED BY run_day WHERE device = ? AND day = ? ORDER BY id");
+/// The first runs of a day, in the order of the feed.
+pub(super) fn of_day(
+    connection: &Connection,
+    device: i64,
+    day: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Run>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM run INDEXED BY run_day WHERE device = ? AND day = ? ORDER BY id LIMIT ?"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(&sql)?;
-    let runs = statement.query_map((device, day), Run::read)?;
+    let runs = statement.query_map((device, day, limit), Run::read)?;
     runs.collect()
 }
 

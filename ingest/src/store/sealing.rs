@@ -11,6 +11,9 @@ use super::runs::{self, DAY_MS, Run, day_of};
 
 /// A commit takes no further device-day once it takes out so many rows: batches wait for that long.
 const SWAP_ROWS_MAX: usize = 4_000;
+/// Chunks of a device-day with more readings stay as they are, and what comes late is sealed beside them: a device that sends without end
+/// must not make all of its day be unpacked with every slice.
+const MERGE_READINGS_MAX: i64 = 100_000;
 /// The most device-days in one commit.
 const SWAP_DAYS_MAX: u64 = 64;
 
@@ -63,6 +66,8 @@ pub(crate) struct Swap {
     pub(super) sealing: Sealing,
     /// Where the next one goes on.
     pub(super) after: Option<DeviceDay>,
+    /// The last device-day has more runs than one commit takes.
+    is_sliced: bool,
 }
 
 impl Swap {
@@ -100,7 +105,7 @@ impl Swap {
     }
 
     fn is_full(&self) -> bool {
-        self.runs.len() >= SWAP_ROWS_MAX || self.sealing.device_days >= SWAP_DAYS_MAX
+        self.is_sliced || self.runs.len() >= SWAP_ROWS_MAX || self.sealing.device_days >= SWAP_DAYS_MAX
     }
 }
 
@@ -119,8 +124,10 @@ pub(super) fn prepare(
             swap.after = None;
             return Ok(swap);
         };
-        swap.after = Some(next);
+        let before = swap.after.unwrap_or((i64::MIN, i64::MIN));
         seal(connection, next, &mut swap)?;
+        // What is left of a slice is there again behind the device-day before it.
+        swap.after = Some(if swap.is_sliced { before } else { next });
     }
     Ok(swap)
 }
@@ -133,11 +140,7 @@ pub(super) fn forget(connection: &Connection, before_day: i64) -> rusqlite::Resu
         let Some(next) = next_due(connection, "chunk", before_day, after)? else {
             break;
         };
-        let readings: i64 = connection
-            .prepare_cached(
-                "SELECT CAST(total(readings) AS INTEGER) FROM chunk INDEXED BY chunk_day WHERE device = ? AND day = ?",
-            )?
-            .query_row(next, |row| row.get(0))?;
+        let readings = readings_of(connection, next)?;
         connection
             .prepare_cached("DELETE FROM chunk WHERE device = ? AND day = ?")?
             .execute(next)?;
@@ -179,21 +182,20 @@ fn next_due(
 }
 
 fn seal(connection: &Connection, (device, day): DeviceDay, swap: &mut Swap) -> rusqlite::Result<()> {
-    let late = runs::of_day(connection, device, day)?;
+    let mut late = runs::of_day(connection, device, day, SWAP_ROWS_MAX + 1)?;
+    let has_more = late.len() > SWAP_ROWS_MAX;
+    late.truncate(SWAP_ROWS_MAX);
     let late_readings: u64 = late.iter().map(|run| u64::from(run.count)).sum();
     let ids: Vec<_> = late.iter().map(|run| run.id).collect();
-    let (mut all, mut old_chunks) = (late.clone(), Vec::new());
-    for old in chunk::of_day(connection, device, day)? {
-        // One that can't be read is left alone; it is not the late readings' fault.
-        if let Ok(runs) = old.to_runs() {
-            all.extend(runs);
-            old_chunks.push(old.id);
-        }
-    }
-    let (chunks, old_chunks) = match pack(all) {
-        Some(chunks) if have_own_places(&chunks) => (Some(chunks), old_chunks),
+    let merged = if has_more {
+        None
+    } else {
+        merge(connection, (device, day), &late)?
+    };
+    let (chunks, old_chunks) = match merged {
+        Some((chunks, old_chunks)) => (Some(chunks), old_chunks),
         // Beside what was sealed, then.
-        _ => (pack(late), Vec::new()),
+        None => (pack(late), Vec::new()),
     };
     let Some(chunks) = chunks else {
         tracing::error!(
@@ -205,7 +207,8 @@ fn seal(connection: &Connection, (device, day): DeviceDay, swap: &mut Swap) -> r
         swap.sealing.unsealable_readings += late_readings;
         return Ok(());
     };
-    swap.sealing.device_days += 1;
+    swap.is_sliced = has_more;
+    swap.sealing.device_days += u64::from(!has_more);
     for chunk in &chunks {
         swap.sealing.readings += u64::from(chunk.readings);
         swap.sealing.raw_readings += if chunk.is_raw() {
@@ -220,6 +223,37 @@ fn seal(connection: &Connection, (device, day): DeviceDay, swap: &mut Swap) -> r
     swap.runs.extend(ids);
     swap.old_chunks.extend(old_chunks);
     Ok(())
+}
+
+/// Late runs together with what is sealed of their device-day, and the chunks that go; `None` when that does not come to chunks of their own
+/// places, or is too much.
+fn merge(
+    connection: &Connection,
+    device_day: DeviceDay,
+    late: &[Run],
+) -> rusqlite::Result<Option<(Vec<Chunk>, Vec<i64>)>> {
+    if readings_of(connection, device_day)? > MERGE_READINGS_MAX {
+        return Ok(None);
+    }
+    let (mut all, mut old_chunks) = (late.to_vec(), Vec::new());
+    for old in chunk::of_day(connection, device_day.0, device_day.1)? {
+        // One that can't be read is left alone; it is not the late readings' fault.
+        if let Ok(runs) = old.to_runs() {
+            all.extend(runs);
+            old_chunks.push(old.id);
+        }
+    }
+    let chunks = pack(all).filter(|chunks| have_own_places(chunks));
+    Ok(chunks.map(|chunks| (chunks, old_chunks)))
+}
+
+/// How many readings the chunks of a device-day say they have.
+fn readings_of(connection: &Connection, device_day: DeviceDay) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "SELECT CAST(total(readings) AS INTEGER) FROM chunk INDEXED BY chunk_day WHERE device = ? AND day = ?",
+        )?
+        .query_row(device_day, |row| row.get(0))
 }
 
 /// Packs runs of one device-day, in the order of identities, into as few chunks as hold them.

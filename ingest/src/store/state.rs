@@ -70,6 +70,8 @@ pub(super) struct State {
     /// The device whose accounts were made again last.
     pub(super) caught_up: i64,
     pub(super) received: HashMap<BootKey, RangeSet>,
+    /// How many ranges that are, per device.
+    pub(super) ranges: KeyMap<i64, usize>,
     /// Boots with records that wait to be settled; perhaps some whose last one was settled since.
     pub(super) waiting: HashSet<BootKey>,
     /// What the next start begins with, as far as it is not written yet.
@@ -86,6 +88,11 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn load(connection: &Connection, now_ms: i64) -> rusqlite::Result<Self> {
+        let received = load_received(connection)?;
+        let mut ranges: KeyMap<i64, usize> = KeyMap::default();
+        for (boot, received) in &received {
+            *ranges.entry(boot.device).or_default() += received.runs_len();
+        }
         Ok(Self {
             devices: load_devices(connection)?,
             series: load_series(connection)?,
@@ -93,7 +100,8 @@ impl State {
             late: load_late(connection)?,
             credit: CREDIT_MAX,
             caught_up: i64::MIN,
-            received: load_received(connection)?,
+            received,
+            ranges,
             waiting: unsynced_rows::boots_with_waiting(connection)?,
             notes: Notes::default(),
             registered: KeyMap::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use taraz_telemetry::{Anchor, Sequence};
 
 use super::anchors::Anchors;
@@ -79,27 +79,54 @@ pub(super) fn boots_with_waiting(connection: &Connection) -> rusqlite::Result<Ha
     rows.collect()
 }
 
-/// The sequences of a boot's anchor records, ascending.
-pub(super) fn anchor_sequences(connection: &Connection, key: BootKey) -> rusqlite::Result<Vec<Sequence>> {
+/// The first and the last anchor record of a run of a boot's records, if there is one.
+pub(super) fn anchors_of(
+    connection: &Connection,
+    key: BootKey,
+    (first, last): (Sequence, Sequence),
+) -> rusqlite::Result<Option<(Sequence, Sequence)>> {
     const { assert!(RecordKind::Anchor as u8 == 4) }
+    let end = |order: &str| -> rusqlite::Result<Option<Sequence>> {
+        let sql = format!(
+            "SELECT sequence FROM record INDEXED BY record_anchor
+             WHERE device = ? AND incarnation = ? AND boot = ? AND kind = 4 AND sequence >= ? AND sequence <= ?
+             ORDER BY sequence {order} LIMIT 1"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let found = statement.query_row((key.device, key.incarnation, key.boot, first, last), |row| {
+            row.get(0)
+        });
+        found.optional()
+    };
+    Ok(end("ASC")?.zip(end("DESC")?))
+}
+
+/// The records of a boot from one sequence to another that wait to be settled, in the order of the sequences: their rowids.
+pub(super) fn waiting(
+    connection: &Connection,
+    key: BootKey,
+    first: Sequence,
+    last: Sequence,
+) -> rusqlite::Result<Vec<i64>> {
     let mut statement = connection.prepare_cached(
-        "SELECT sequence FROM record INDEXED BY record_anchor
-         WHERE device = ? AND incarnation = ? AND boot = ? AND kind = 4 ORDER BY sequence",
+        "SELECT id FROM record INDEXED BY record_waiting
+         WHERE device = ? AND incarnation = ? AND boot = ? AND sequence >= ? AND sequence <= ? AND waiting_ms IS NOT NULL
+         ORDER BY sequence",
     )?;
-    let rows = statement.query_map((key.device, key.incarnation, key.boot), |row| row.get(0))?;
+    let rows = statement.query_map((key.device, key.incarnation, key.boot, first, last), |row| {
+        row.get(0)
+    })?;
     rows.collect()
 }
 
-/// The records of a boot that wait to be settled: rowid and sequence, in the order of the sequences.
-pub(super) fn waiting(connection: &Connection, key: BootKey) -> rusqlite::Result<Vec<(i64, Sequence)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, sequence FROM record INDEXED BY record_waiting
-         WHERE device = ? AND incarnation = ? AND boot = ? AND waiting_ms IS NOT NULL ORDER BY sequence",
-    )?;
-    let rows = statement.query_map((key.device, key.incarnation, key.boot), |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
-    rows.collect()
+/// A record of the boot waits to be settled.
+pub(super) fn waits(connection: &Connection, key: BootKey) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM record INDEXED BY record_waiting
+             WHERE device = ? AND incarnation = ? AND boot = ? AND waiting_ms IS NOT NULL)",
+        )?
+        .query_row((key.device, key.incarnation, key.boot), |row| row.get(0))
 }
 
 /// The records that wait since before an instant, the longest first.

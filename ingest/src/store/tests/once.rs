@@ -4,6 +4,7 @@ use std::path::Path;
 
 use taraz_telemetry::{Hold, Record, ResetCause, Stamp, Start};
 
+use super::super::group::RANGES_MAX;
 use super::super::notes::NOTES_PERIOD_MS;
 use super::super::testing::*;
 use crate::receive::ReceiveError;
@@ -365,4 +366,37 @@ async fn a_failed_commit_loses_no_note_of_an_earlier_one() {
         [""; 0],
         "of what failed nothing is noted"
     );
+}
+
+#[tokio::test]
+async fn a_device_with_too_many_ranges_gets_no_further_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = |boot, first| Run::new("a-01", boot, first, &[inverter(NOON_MS, 1, 1)]);
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(&store, &[one(1, 0)]).await;
+    store.close().await;
+    let many = format!(
+        "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < {RANGES_MAX} - 1)
+         INSERT INTO received SELECT 1, 77, 1, 2 * n, 2 * n FROM n"
+    );
+    raw(folder.path()).execute(&many, ()).unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let other = Run::new("b-01", 1, 0, &[inverter(NOON_MS, 1, 1)]);
+    let verdict = deliver(&store, &[one(2, 0), one(1, 900_000), one(1, 0), other]).await;
+    assert_eq!(verdict.accepted, 2);
+    let rejected: Vec<_> = verdict.rejected.iter().map(|item| item.position).collect();
+    assert_eq!(rejected, [1, 2]);
+    let reason = &verdict.rejected[0].reason;
+    assert!(
+        reason.contains("separate ranges of records of \"a-01\""),
+        "{reason}"
+    );
+    // What joins two of them is taken, and makes room.
+    assert_eq!(deliver(&store, &[one(1, 1), one(2, 0)]).await.accepted, 2);
+    let kept = rows(
+        &raw(folder.path()),
+        "SELECT first, last FROM received WHERE device = 1 AND boot = 1 AND first < 4",
+    );
+    assert_eq!(kept, ["[Integer(0), Integer(2)]"]);
+    assert_eq!(deliver(&store, &[one(3, 0)]).await.accepted, 0);
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use taraz_telemetry::Hold;
 
-use super::super::runs::DAY_MS;
+use super::super::runs::{DAY_MS, day_of};
+use super::super::sealing;
 use super::super::testing::*;
 use super::super::{Archive, Sealing, Store, compact, verify};
 use crate::view::Step;
@@ -398,4 +399,37 @@ async fn a_clock_that_is_years_ahead_gives_nothing_up() {
     store.keep(ahead_ms, SEAL_AFTER_DAYS, Some(10)).await.unwrap();
     assert!(!store.counters().snapshot().clock_is_ahead);
     assert_eq!(history(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_day_of_very_many_runs_is_sealed_slice_by_slice() {
+    const RUNS: u32 = 4_100;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let from_ms = NOON_MS - 4 * DAY_MS;
+    // Every second sequence, so that each has a run of its own.
+    let records: Vec<_> = (0..RUNS)
+        .map(|n| {
+            let record = inverter(from_ms + i64::from(n) * 1_000, 3_000, u64::from(n) + 1_000);
+            Run::new("a-01", 1, n * 2, &[record])
+        })
+        .collect();
+    deliver(&store, &records).await;
+    let past = history(folder.path());
+    let open_day = day_of(NOON_MS);
+    let first = store
+        .snapshot(|snapshot| sealing::prepare(snapshot.connection, open_day, None))
+        .unwrap();
+    assert_eq!((first.sealing.readings, first.sealing.device_days), (4_000, 0));
+    let sealing = store.keep(NOON_MS, 0, None).await.unwrap();
+    assert_eq!((sealing.device_days, sealing.unsealable), (1, 0));
+    assert_eq!(count_of(folder.path(), "SELECT count(*) FROM run"), 0);
+    assert_eq!(
+        count_of(folder.path(), "SELECT count(*) FROM chunk"),
+        1,
+        "merged in the end"
+    );
+    assert_eq!(history(folder.path()), past);
+    store.close().await;
+    assert_eq!(verify(folder.path()).unwrap().wrong, [""; 0]);
 }
