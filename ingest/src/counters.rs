@@ -97,6 +97,7 @@ pub struct Counters {
     records: [AtomicU64; RecordKind::ALL.len()],
     store: [AtomicU64; StoreEvent::ALL.len()],
     clock_is_ahead: AtomicBool,
+    store_is_blocked: AtomicBool,
 }
 
 /// The counters at one instant, each with its label.
@@ -112,6 +113,8 @@ pub struct CounterSnapshot {
     pub store: Vec<(&'static str, u64)>,
     /// `ingest_clock_ahead`.
     pub clock_is_ahead: bool,
+    /// `ingest_store_blocked`.
+    pub store_is_blocked: bool,
 }
 
 impl Counters {
@@ -137,6 +140,11 @@ impl Counters {
         self.clock_is_ahead.swap(is_ahead, Ordering::Relaxed)
     }
 
+    /// Keeps whether the last commit failed.
+    pub(crate) fn store_is_blocked(&self, is_blocked: bool) {
+        self.store_is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
     /// Every counter as it stands.
     #[must_use]
     pub fn snapshot(&self) -> CounterSnapshot {
@@ -159,6 +167,7 @@ impl Counters {
                 .map(|&e| (e.as_str(), load(&self.store[e as usize])))
                 .collect(),
             clock_is_ahead: self.clock_is_ahead.load(Ordering::Relaxed),
+            store_is_blocked: self.store_is_blocked.load(Ordering::Relaxed),
         }
     }
 }

@@ -27,6 +27,9 @@ families! {
         |lines| for &(event, count) in &s.counters.store {
             lines.add([event], Some(float(count)));
         };
+    Gauge "ingest_store_blocked" []
+        "1 while the store can't commit, because its disk is full or fails: batches are answered 503 and come again."
+        |lines| lines.add([], Some(float(i64::from(s.counters.store_is_blocked))));
     Gauge "ingest_clock_ahead" []
         "1 while store.keep_readings_days counts by the time of readings, because the system's clock is more than two days ahead of them."
         |lines| lines.add([], Some(float(i64::from(s.counters.clock_is_ahead))));

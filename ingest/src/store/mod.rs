@@ -8,6 +8,7 @@ mod account;
 mod anchors;
 mod archive;
 mod backup;
+mod blocked;
 mod changes;
 mod chunk;
 mod conflicts;

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::account::{self, Credit};
+use super::blocked::Blocked;
 use super::exports::Work;
 use super::group::Group;
 use super::rebuild;
@@ -98,6 +99,7 @@ pub(super) struct Writer {
     is_state_lost: bool,
     /// When held records were judged last, UTC ms, and the feed's end then.
     judged: (i64, i64),
+    blocked: Blocked,
     live: Live,
     counters: Arc<Counters>,
     now: Now,
@@ -137,6 +139,7 @@ impl Writer {
             state,
             is_state_lost: false,
             judged: (i64::MIN, i64::MIN),
+            blocked: Blocked::default(),
             live,
             counters,
             now,
@@ -366,6 +369,7 @@ impl Writer {
     fn commit(&mut self, group: Vec<Command>, committed: &watch::Sender<u64>) {
         match self.attempt(&group) {
             Ok(done) => {
+                self.blocked.succeeded(&self.counters);
                 self.count_passed();
                 done.tally.count(&self.counters);
                 for sealing in &done.sealings {
@@ -379,8 +383,8 @@ impl Writer {
                 answer(group, done);
             }
             Err(error) => {
-                tracing::error!(%error, "the store could not commit; what was delivered will come again");
                 self.is_state_lost = true;
+                self.blocked.failed(&error, &self.counters);
                 refuse(group, &error.to_string());
             }
         }

@@ -400,3 +400,28 @@ async fn a_device_with_too_many_ranges_gets_no_further_one() {
     assert_eq!(kept, ["[Integer(0), Integer(2)]"]);
     assert_eq!(deliver(&store, &[one(3, 0)]).await.accepted, 0);
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_commit_says_so_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    let full = "CREATE TRIGGER no_room BEFORE INSERT ON run BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
+    raw(folder.path()).execute(full, ()).unwrap();
+    let run = Run::new("a-01", 1, 0, &ten_minutes());
+    for _ in 0..2 {
+        let error = store
+            .receiver()
+            .receive(batch(std::slice::from_ref(&run)))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, ReceiveError::Unavailable(reason) if reason.contains("disk is full")),
+            "{error}"
+        );
+        assert!(store.counters().snapshot().store_is_blocked);
+    }
+    raw(folder.path()).execute("DROP TRIGGER no_room", ()).unwrap();
+    assert_eq!(deliver(&store, &[run]).await.accepted, 1);
+    assert!(!store.counters().snapshot().store_is_blocked);
+    assert_eq!(readings(&store, "stored"), 10);
+}
