@@ -5,14 +5,12 @@
 
 use std::ops::Range;
 
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use taraz_telemetry::{Boot, DeviceId, Incarnation, Reading, Record, Sequence};
 
 use super::chunk::{self, Chunk};
-use super::damage::Damaged;
+use super::damage::{Columns, Damaged};
 use super::feed::Ahead;
-use super::rows::boot_key;
 use super::runs::{self, Run, day_of};
 use super::state::BootKey;
 use crate::counters::RecordKind;
@@ -78,7 +76,7 @@ pub(super) fn readings_of<E: From<rusqlite::Error>>(
         return Ok(());
     }
     let mut singles = connection.prepare_cached(
-        "SELECT device, incarnation, boot, sequence, time_ms, received_ms, bytes FROM record
+        "SELECT device, incarnation, boot, sequence, time_ms, received_ms, bytes, id FROM record
          WHERE device = ? AND time_ms >= ? AND time_ms < ? AND kind <= ? AND hold IS NULL
          ORDER BY time_ms, incarnation, boot, sequence",
     )?;
@@ -112,12 +110,21 @@ pub(super) fn each_reading(
     mut broken: impl FnMut(i64, i64, &Damaged),
 ) -> rusqlite::Result<()> {
     let mut singles = connection.prepare(
-        "SELECT device, time_ms, bytes FROM record WHERE kind = ? AND hold IS NULL AND time_ms IS NOT NULL",
+        "SELECT device, incarnation, boot, sequence, time_ms, received_ms, bytes, id FROM record
+         WHERE kind = ? AND hold IS NULL AND time_ms IS NOT NULL",
     )?;
     let mut rows = singles.query([RecordKind::Reading as u8])?;
     while let Some(row) = rows.next()? {
-        if let Ok((Record::Reading(reading), _)) = Record::decode(row.get_ref(2)?.as_blob()?) {
-            each(row.get(0)?, row.get(1)?, &reading)?;
+        let (device, time_ms) = {
+            let mut columns = Columns::new(row);
+            (columns.get(0)?, columns.get(4)?)
+        };
+        match single(row) {
+            Ok(placed) => each(device, time_ms, &placed.reading)?,
+            Err(error) => {
+                let damaged = Damaged::behind(&error).cloned().ok_or(error)?;
+                broken(device, day_of(time_ms), &damaged);
+            }
         }
     }
     let mut runs = connection.prepare(&format!("SELECT {} FROM run", runs::COLUMNS))?;
@@ -215,17 +222,26 @@ fn readings_of_day(
     Ok(readings)
 }
 
+/// A reading that has a row of its own; one that can't be read is an error that says so.
 fn single(row: &Row<'_>) -> rusqlite::Result<PlacedReading> {
-    let damaged = |error| rusqlite::Error::FromSqlConversionFailure(6, Type::Blob, error);
-    match Record::decode(row.get_ref(6)?.as_blob()?) {
-        Ok((Record::Reading(reading), _)) => Ok(PlacedReading::new(
-            boot_key(row, 0)?,
-            row.get(3)?,
-            row.get(4)?,
-            row.get(5)?,
-            reading,
-        )),
-        Ok(_) => Err(damaged("a reading's row holds another record".into())),
-        Err(error) => Err(damaged(Box::new(error))),
+    let mut columns = Columns::new(row);
+    let boot = BootKey {
+        device: columns.get(0)?,
+        incarnation: columns.get(1)?,
+        boot: columns.get(2)?,
+    };
+    let (sequence, time_ms, received_ms) = (columns.get(3)?, columns.get(4)?, columns.get(5)?);
+    let bytes: Vec<u8> = columns.get(6)?;
+    match Record::decode(&bytes) {
+        Ok((Record::Reading(reading), [])) if !columns.is_damaged() => {
+            Ok(PlacedReading::new(boot, sequence, time_ms, received_ms, reading))
+        }
+        _ => Err(Damaged {
+            table: "record",
+            id: row.get(7)?,
+            readings: 1,
+            what: "it is no reading that can be read",
+        }
+        .into()),
     }
 }

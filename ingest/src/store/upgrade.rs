@@ -4,9 +4,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::damage::Columns;
 use super::record_sum::{self, Summed};
-use super::rows::{self, boot_key};
+use super::rows;
 use super::runs::{self, Run, day_of};
+use super::state::BootKey;
 use crate::counters::RecordKind;
 
 /// How many rows one transaction takes.
@@ -47,11 +49,20 @@ pub(super) fn step(
         return Ok(None);
     };
     let count = found.len();
-    for run in &found {
+    // What can't be read stays as it is: in a run it would make its neighbours unreadable.
+    let (whole, broken): (Vec<_>, Vec<_>) = found.into_iter().partition(|run| run.check().is_ok());
+    if !broken.is_empty() {
+        let rows = broken.len();
+        tracing::error!(
+            rows,
+            "records can't be read and stay as they are: `taraz store verify` names them"
+        );
+    }
+    for run in &whole {
         rows::delete(&transaction, run.id)?;
     }
     let mut inserting = Run::inserting(&transaction)?;
-    for run in joined(found) {
+    for run in joined(whole) {
         run.insert(&mut inserting)?;
     }
     drop(inserting);
@@ -105,19 +116,28 @@ pub(super) fn sum_records(connection: &Connection) -> rusqlite::Result<()> {
 
 /// A row as a run of one record.
 fn single(row: &rusqlite::Row<'_>) -> rusqlite::Result<Run> {
-    let time_ms = row.get(5)?;
-    Ok(Run {
+    let mut columns = Columns::new(row);
+    let time_ms = columns.get(5)?;
+    let run = Run {
         id: row.get(0)?,
-        boot: boot_key(row, 1)?,
-        first: row.get(4)?,
+        boot: BootKey {
+            device: columns.get(1)?,
+            incarnation: columns.get(2)?,
+            boot: columns.get(3)?,
+        },
+        first: columns.get(4)?,
         count: 1,
         day: day_of(time_ms),
         from_ms: time_ms,
         to_ms: time_ms,
-        received_ms: row.get(6)?,
-        bytes: row.get(7)?,
+        received_ms: columns.get(6)?,
+        bytes: columns.get(7)?,
         crc: None,
         is_damaged: false,
+    };
+    Ok(Run {
+        is_damaged: columns.is_damaged(),
+        ..run
     })
 }
 

@@ -277,3 +277,22 @@ async fn an_upgrade_that_is_killed_half_way_goes_on() {
         other.readings_after(0, 10_000).unwrap()
     );
 }
+
+#[tokio::test]
+async fn one_unreadable_record_of_an_earlier_version_takes_none_with_it() {
+    for damage in ["bytes = x'FF'", "bytes = 'text'"] {
+        let folder = tempfile::tempdir().unwrap();
+        write_old(folder.path(), 5);
+        let sql = format!("UPDATE record SET {damage} WHERE device = 1 AND boot = 1 AND sequence = 100");
+        assert_eq!(raw(folder.path()).execute(&sql, ()).unwrap(), 1);
+        let store = open(folder.path(), &TestClock::new(NOON_MS + 86_400_000));
+        let of_boot = "SELECT sum(count) FROM run WHERE device = 1 AND boot = 1";
+        assert_eq!(rows(&raw(folder.path()), of_boot), ["[Integer(989)]"], "{damage}");
+        store.close().await;
+        let wrong = verify(folder.path()).unwrap().wrong;
+        assert!(
+            wrong.len() == 1 && wrong[0].starts_with("record "),
+            "{damage}: {wrong:?}"
+        );
+    }
+}
