@@ -20,6 +20,8 @@ enum Known {
     Other,
     /// A row of its own, with the same bytes; it may be held.
     Row(Stored),
+    /// What can't be read, or is gone and was not given up: what comes now may be the only good copy.
+    Damaged,
 }
 
 impl Group<'_> {
@@ -34,11 +36,11 @@ impl Group<'_> {
         let known = self.known(context.boot, sequence, &record, bytes)?;
         let result = match known {
             Known::Other => ReadingResult::Conflict,
-            Known::Same | Known::Row(_) => ReadingResult::Duplicate,
+            Known::Same | Known::Row(_) | Known::Damaged => ReadingResult::Duplicate,
         };
         self.tally.readings[result as usize] += 1;
         match known {
-            Known::Other => rows::keep_conflict(
+            Known::Other | Known::Damaged => rows::keep_conflict(
                 self.connection,
                 context.boot,
                 sequence,
@@ -90,11 +92,22 @@ impl Group<'_> {
                 Known::Other
             });
         }
-        Ok(self.look(boot, sequence, None, compare)?.unwrap_or(Known::Same))
+        match self.look(boot, sequence, None, compare)? {
+            Some(known) => Ok(known),
+            None if self.was_given_up(day)? => Ok(Known::Same),
+            None => Ok(Known::Damaged),
+        }
+    }
+
+    /// A policy has given up readings of that day, or of any.
+    fn was_given_up(&self, day: Option<i64>) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM forgotten WHERE ?1 IS NULL OR day = ?1)")?
+            .query_row([day], |row| row.get(0))
     }
 
     /// Compares with a record in the runs and chunks of a day, or of all days; its run is remembered. What is there and damaged can't
-    /// be compared, and nothing speaks against it.
+    /// be compared.
     fn look(
         &mut self,
         boot: BootKey,
@@ -110,7 +123,7 @@ impl Group<'_> {
                 Err(error) => match Damaged::behind(&error) {
                     Some(damaged) => {
                         passed.one(damaged);
-                        return Ok(Some(Known::Same));
+                        return Ok(Some(Known::Damaged));
                     }
                     None => return Err(error),
                 },
@@ -121,7 +134,7 @@ impl Group<'_> {
         };
         if let Err(damaged) = run.check() {
             passed.one(&damaged);
-            return Ok(Some(Known::Same));
+            return Ok(Some(Known::Damaged));
         }
         let looked = self.looked.insert(Looked::new(run));
         Ok(looked.bytes(boot, sequence).map(compare))

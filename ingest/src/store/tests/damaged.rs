@@ -93,6 +93,11 @@ async fn a_repeat_of_a_damaged_day_holds_nobody_up() {
             "{damage}"
         );
         assert!(passed(&store) >= 10, "{damage}: {}", passed(&store));
+        // They may be the only good copies, and are kept beside; once.
+        let beside = "SELECT sequence FROM conflict WHERE device = 1";
+        assert_eq!(rows(&raw(folder.path()), beside).len(), 10, "{damage}");
+        deliver(&store, &[part("a-01", BROKEN_FROM, BROKEN_FROM + 10)]).await;
+        assert_eq!(rows(&raw(folder.path()), "SELECT id FROM conflict").len(), 10);
     }
 }
 
