@@ -14,7 +14,7 @@ use super::chunk::{self, Chunk};
 use super::damage::OTHER_TYPE;
 use super::record_sum::{self, Summed};
 use super::rows::boot_key;
-use super::runs::{self, Run};
+use super::runs::{self, DAY_MS, Run};
 use super::state::BootKey;
 use super::{FILE_NAME, StoreError, account, schema};
 
@@ -68,12 +68,13 @@ pub(super) fn verify_file(path: &Path) -> Result<Verified, StoreError> {
         connection: &connection,
         found: Verified::default(),
         identities: BTreeMap::new(),
+        names: BTreeMap::new(),
     };
     for (table, part) in PARTS {
         // What can be read of the other tables says where the damage ends.
         if let Err(error) = part(&mut look) {
             look.wrong(format!(
-                "{table}: {error}; what stands behind it there was not looked at"
+                "{table} can't be read to its end: {error}; stop ingest, keep a copy of the folder, and go on with the newest backup"
             ));
         }
     }
@@ -83,8 +84,9 @@ pub(super) fn verify_file(path: &Path) -> Result<Verified, StoreError> {
 type Part = fn(&mut Look<'_>) -> rusqlite::Result<()>;
 
 /// What is looked at, in this order.
-const PARTS: [(&str, Part); 7] = [
-    ("the file", |look| look.pages()),
+const PARTS: [(&str, Part); 8] = [
+    ("table device", |look| look.names()),
+    ("the file's pages", |look| look.pages()),
     ("table record", |look| look.rows()),
     ("table run", |look| look.runs()),
     ("table chunk", |look| look.chunks()),
@@ -98,6 +100,8 @@ struct Look<'c> {
     found: Verified,
     /// First and last of what stands together, per boot.
     identities: BTreeMap<BootKey, Vec<(Sequence, Sequence)>>,
+    /// The devices' ids by their keys.
+    names: BTreeMap<i64, String>,
 }
 
 impl Look<'_> {
@@ -107,6 +111,36 @@ impl Look<'_> {
         } else {
             self.found.more_wrong += 1;
         }
+    }
+
+    fn names(&mut self) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare("SELECT id, name FROM device")?;
+        let mut rows = statement.query(())?;
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            match row.get(1) {
+                Ok(name) => drop(self.names.insert(id, name)),
+                Err(error) => self.unreadable("device", id, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A device by its id.
+    fn device(&self, key: i64) -> String {
+        self.names
+            .get(&key)
+            .map_or_else(|| format!("device no. {key}"), |name| format!("device {name}"))
+    }
+
+    /// A device's day of UTC, in words.
+    fn device_day(&self, key: i64, day: i64) -> String {
+        let begins = jiff::Timestamp::from_millisecond(day.saturating_mul(DAY_MS));
+        let day = begins.map_or_else(
+            |_| format!("day {day}"),
+            |begins| begins.to_zoned(jiff::tz::TimeZone::UTC).date().to_string(),
+        );
+        format!("{}, {day} UTC", self.device(key))
     }
 
     fn has(&mut self, boot: BootKey, first: Sequence, count: u32) {
@@ -168,11 +202,12 @@ impl Look<'_> {
                     continue;
                 }
             };
+            let of = self.device(summed.boot.device);
             self.has(summed.boot, summed.sequence, 1);
             if !matches!(Record::decode(summed.bytes), Ok((_, []))) {
-                self.wrong(format!("record {id}: its bytes are no record"));
+                self.wrong(format!("record {id} ({of}): its bytes are no record"));
             } else if summed.check(id, crc).is_err() {
-                self.wrong(format!("record {id}: it has another check sum"));
+                self.wrong(format!("record {id} ({of}): it has another check sum"));
             }
         }
         Ok(())
@@ -199,7 +234,8 @@ impl Look<'_> {
                 self.has(run.boot, run.first, run.count);
             }
             for what in wrong_with(&run) {
-                self.wrong(format!("run {}: {what}", run.id));
+                let of = self.device_day(run.boot.device, run.day);
+                self.wrong(format!("run {} ({of}): {what}", run.id));
             }
         }
         Ok(())
@@ -226,20 +262,27 @@ impl Look<'_> {
             for stretch in chunk.identities().unwrap_or_default() {
                 self.has(stretch.boot, stretch.first, stretch.count);
             }
+            let of = self.device_day(chunk.device, chunk.day);
             match chunk.records() {
                 Ok(records) => {
                     let bounds = bounds(records.iter().map(|record| record.time_ms));
                     if bounds != Some((chunk.from_ms, chunk.to_ms)) {
-                        self.wrong(format!("chunk {}: its readings are at other times", chunk.id));
+                        self.wrong(format!(
+                            "chunk {} ({of}): its readings are at other times",
+                            chunk.id
+                        ));
                     }
                     if records
                         .iter()
                         .any(|record| runs::day_of(record.time_ms) != chunk.day)
                     {
-                        self.wrong(format!("chunk {}: its readings are of another day", chunk.id));
+                        self.wrong(format!(
+                            "chunk {} ({of}): its readings are of another day",
+                            chunk.id
+                        ));
                     }
                 }
-                Err(error) => self.wrong(error.to_string()),
+                Err(damaged) => self.wrong(format!("chunk {} ({of}): {}", chunk.id, damaged.what)),
             }
         }
         Ok(())
@@ -267,8 +310,10 @@ impl Look<'_> {
         }
         for (boot, mut kept) in std::mem::take(&mut self.identities) {
             let name = format!(
-                "device {}, incarnation {}, boot {}",
-                boot.device, boot.incarnation, boot.boot
+                "{}, incarnation {}, boot {}",
+                self.device(boot.device),
+                boot.incarnation,
+                boot.boot
             );
             kept.sort_unstable();
             for pair in kept.windows(2).filter(|pair| pair[1].0 <= pair[0].1) {

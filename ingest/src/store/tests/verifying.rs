@@ -206,3 +206,47 @@ async fn a_backup_is_a_store_and_nothing_is_overwritten_by_one() {
     assert!(error.contains("the copy is wrong") && !third.exists(), "{error}");
     assert!(!other.path().join("third.sqlite.partial").exists());
 }
+
+#[tokio::test]
+async fn a_finding_names_device_and_day() {
+    let folder = tempfile::tempdir().unwrap();
+    sealed_store(folder.path()).await.close().await;
+    raw(folder.path())
+        .execute_batch("UPDATE run SET crc = crc + 1; UPDATE chunk SET crc = crc + 1")
+        .unwrap();
+    let wrong = verify(folder.path()).unwrap().wrong;
+    assert!(
+        wrong[0].contains("(device a-01, 2026-06-21 UTC): it has another"),
+        "{wrong:?}"
+    );
+    assert!(
+        wrong[1].contains("(device a-01, 2026-06-16 UTC): its records"),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_read_is_a_finding_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    sealed_store(folder.path()).await.close().await;
+    let (root, page): (i64, i64) = raw(folder.path())
+        .query_row(
+            "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'run'",
+            (),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .unwrap();
+    let path = folder.path().join(crate::store::FILE_NAME);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = usize::try_from((root - 1) * page).unwrap();
+    bytes[at..at + 100].fill(0xFF);
+    std::fs::write(&path, bytes).unwrap();
+    let verified = verify(folder.path()).unwrap();
+    let found = |what: &str| verified.wrong.iter().any(|wrong| wrong.contains(what));
+    assert!(
+        found("run can't be read to its end") && found("go on with the newest backup"),
+        "{:?}",
+        verified.wrong
+    );
+    assert_eq!(verified.chunk_readings, 50, "the other tables are looked at");
+}
