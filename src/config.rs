@@ -13,6 +13,7 @@ use taraz_settings::{Document, Key, Mistake, Section, Wrong};
 use taraz_telemetry::MasterKey;
 
 use crate::cli::{ConfigCommand, ExampleKind};
+use crate::out::{say, tell};
 
 /// The token in the parts' examples, which everybody can read: an installation never has it.
 const PUBLISHED_TOKEN: &str = "replace-me-with-a-long-random-text";
@@ -185,13 +186,13 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
                 ExampleKind::Taraz => example(*file).replace(PUBLISHED_TOKEN, &drawn()?),
                 _ => example(*file),
             };
-            std::io::stdout().write_all(text.as_bytes())?;
+            crate::out::text(&text);
             Ok(())
         }
         ConfigCommand::Check { config: path } => check(path),
         ConfigCommand::MasterKey { file } => {
             draw_master_key(file)?;
-            eprintln!(
+            tell!(
                 "{}: a new master key; keep a copy where the installation's secrets are kept",
                 file.display()
             );
@@ -204,7 +205,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     let config = Config::read(path)?;
     let (plants, devices) = (config.fleet.plants.len(), config.fleet.devices().count());
     let part = |there: bool| if there { "yes" } else { "no" };
-    println!(
+    say!(
         "{}: good: {plants} plants, {devices} devices; gateway: {}, ingest: {}, master key: {}",
         path.display(),
         part(config.gateway.is_some()),

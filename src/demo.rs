@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
 use crate::config::{draw_master_key, read_master_key};
+use crate::out::say;
 use crate::progress::{Board, Report};
 use crate::up::{self, Parts, Running};
 use crate::{runtime, stop};
@@ -93,13 +94,13 @@ pub(crate) fn run(args: &UpArgs) -> anyhow::Result<()> {
             devices.spawn(taraz_device_host::run(config, devices_stop.clone(), told));
         }
         report_until(&stop, &services_stop, &running, &board, &mut devices).await?;
-        println!("\ntaraz: stopping");
+        say!("\ntaraz: stopping");
         devices_stop.cancel();
         while devices.join_next().await.is_some() {}
         simulator.stopped().await?;
         services_stop.cancel();
         running.stopped().await?;
-        println!(
+        say!(
             "taraz: stopped; `taraz up --demo` continues with {}",
             data.display()
         );
@@ -141,13 +142,13 @@ async fn report_until(
 }
 
 fn say_where(running: &Running, mqtt: SocketAddr, data: &Path, faults: &Path) {
-    println!("Taraz demo: twelve simulated plants in Mazandaran, replaying real measured ones\n");
-    println!("  page      http://{}", running.ingest.http_addr);
-    println!("  metrics   http://{}/metrics", running.ingest.http_addr);
-    println!("  MQTT      {mqtt}");
-    println!("  data      {}", data.display());
-    println!("  faults    edit {} to break a plant", faults.display());
-    println!("\nCtrl-C stops; the next start continues where this one ends.\n");
+    say!("Taraz demo: twelve simulated plants in Mazandaran, replaying real measured ones\n");
+    say!("  page      http://{}", running.ingest.http_addr);
+    say!("  metrics   http://{}/metrics", running.ingest.http_addr);
+    say!("  MQTT      {mqtt}");
+    say!("  data      {}", data.display());
+    say!("  faults    edit {} to break a plant", faults.display());
+    say!("\nCtrl-C stops; the next start continues where this one ends.\n");
 }
 
 fn parts(args: &UpArgs, data: &Path, fleet: &Arc<Fleet>) -> anyhow::Result<Parts> {

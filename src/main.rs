@@ -1,5 +1,8 @@
 //! The one program: command line → configuration → run. No logic lives here.
 
+// They panic when whoever reads has left: `out` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
@@ -13,6 +16,7 @@ mod demo;
 mod device;
 mod energy;
 mod gaps;
+mod out;
 mod process;
 mod progress;
 mod quarantine;
@@ -27,6 +31,7 @@ mod store;
 mod up;
 
 use cli::{Cli, Command};
+use out::tell;
 
 /// Memory that is not used any more goes back to the system, also between what lives on: a registry takes 20 times the memory
 /// while it is parsed. Frames are allocated by one thread and freed by another, which it is made for.
@@ -42,10 +47,16 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let is_demo = matches!(&cli.command, Command::Up(args) if args.demo);
     start_logging(if is_demo { LOG_DEFAULT_DEMO } else { LOG_DEFAULT });
-    match run(cli.command) {
+    let printed = || match out::failed() {
+        Some(why) => Err(anyhow::anyhow!(
+            "can't print everything: {why}; give the output another place, and look at what the command has done before you run it again"
+        )),
+        None => Ok(()),
+    };
+    match run(cli.command).and_then(|()| printed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("taraz: {error:#}");
+            tell!("taraz: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -77,6 +88,8 @@ fn start_logging(default: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Nobody is left to tell that nobody reads.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
 }

@@ -1,9 +1,10 @@
 //! What the demo's terminal shows: how far the history is, and what lives.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::out::say;
 use taraz_device_host::Progress;
 use taraz_ingest::{CounterSnapshot, View};
 
@@ -82,7 +83,7 @@ impl Report {
     /// `earlier_ms`: the newest reading of an earlier run, UTC ms.
     pub(crate) fn new(earlier_ms: Option<i64>) -> Self {
         if let Some(earlier_ms) = earlier_ms {
-            println!("{}", continued(earlier_ms));
+            say!("{}", continued(earlier_ms));
         }
         Self {
             begun: Instant::now(),
@@ -102,10 +103,9 @@ impl Report {
             .count();
         let line = self.line(&sum, live, view.plants.len(), stored(counters));
         if self.terminal {
-            print!("\r\x1b[2K{line}");
-            let _ = std::io::stdout().flush();
+            crate::out::text(&format!("\r\x1b[2K{line}"));
         } else if self.last.is_none_or(|last| last.elapsed() >= LINE_INTERVAL) {
-            println!("{line}");
+            say!("{line}");
             self.last = Some(Instant::now());
         }
         let settled = sum.reading == 0 && sum.online == sum.devices && live == view.plants.len();
@@ -113,7 +113,7 @@ impl Report {
             self.ready = true;
             let seconds = self.begun.elapsed().as_secs();
             let start = if self.terminal { "\r\x1b[2K" } else { "" };
-            println!(
+            say!(
                 "{start}ready after {seconds} s: {live} plants live, {} readings stored",
                 stored(counters)
             );

@@ -12,6 +12,7 @@ use taraz_telemetry::{Outcome, Record, Records};
 
 use crate::cli::{Chosen, ItemId, QuarantineCommand};
 use crate::config::Config;
+use crate::out::say;
 use crate::runtime;
 
 /// The most held records that `show` prints of one choice.
@@ -71,13 +72,13 @@ impl Room {
     fn list(&self, chosen: &Chosen) -> anyhow::Result<()> {
         if let Some(folder) = &self.spool {
             let items = self.items(chosen)?;
-            println!(
+            say!(
                 "gateway, {}: {} that ingest rejected",
                 folder.display(),
                 count(items.len() as u64, "item")
             );
             for item in &items {
-                println!("  {}", line_of(item));
+                say!("  {}", line_of(item));
             }
         }
         if let Some(folder) = &self.store {
@@ -86,7 +87,7 @@ impl Room {
                 groups.extend(held_groups(folder, &filter)?);
             }
             let records = groups.iter().map(|group| group.records).sum();
-            println!(
+            say!(
                 "ingest, {}: {} held back",
                 folder.display(),
                 count(records, "record")
@@ -96,7 +97,7 @@ impl Room {
                 let times = group.times_ms.map_or("no known time".to_owned(), |(from, to)| {
                     format!("{} to {}", time(from), time(to))
                 });
-                println!(
+                say!(
                     "  h{}..h{}  {}  meter {meter}  {}  {}  {times}",
                     group.ids.0,
                     group.ids.1,
@@ -111,13 +112,13 @@ impl Room {
 
     fn show(&self, chosen: &Chosen) -> anyhow::Result<()> {
         for item in self.items(chosen)? {
-            println!("{}", line_of(&item));
+            say!("{}", line_of(&item));
             let mut records = Records::new(&item.records);
             let mut sequence = item.first;
             while let Some(record) = records.next_with_bytes() {
                 match record {
-                    Ok((record, _)) => println!("  {sequence}  {}", said(&record)),
-                    Err(error) => println!("  {sequence}  can't be read: {error}"),
+                    Ok((record, _)) => say!("  {sequence}  {}", said(&record)),
+                    Err(error) => say!("  {sequence}  can't be read: {error}"),
                 }
                 sequence = sequence.wrapping_add(1);
             }
@@ -130,7 +131,7 @@ impl Room {
                     |error| format!("can't be read: {error}"),
                     |(record, _)| said(&record),
                 );
-                println!(
+                say!(
                     "h{}  {}  boot {} record {}  {}  received {}\n  {}  {record}",
                     held.id,
                     held.device,
@@ -142,7 +143,7 @@ impl Room {
                 );
             }
             if records.len() as u64 == u64::from(SHOWN_MAX) {
-                println!("… the first {SHOWN_MAX}; --device and --reason choose among them");
+                say!("… the first {SHOWN_MAX}; --device and --reason choose among them");
             }
         }
         Ok(())
@@ -154,9 +155,9 @@ impl Room {
             let mut quarantine = Quarantine::open(folder)?;
             for item in &items {
                 if quarantine.retry(item.position)? {
-                    println!("g{}: goes to ingest again when the gateway runs", item.position);
+                    say!("g{}: goes to ingest again when the gateway runs", item.position);
                 } else {
-                    println!(
+                    say!(
                         "g{}: stays: it is damaged, and ingest would never take it",
                         item.position
                     );
@@ -169,7 +170,7 @@ impl Room {
         };
         let before = self.held(&filters)?;
         if before == 0 {
-            println!("ingest: nothing of it is held back");
+            say!("ingest: nothing of it is held back");
             return Ok(());
         }
         // Everything that is held is judged when the store is opened, by the registry as it is now.
@@ -177,7 +178,7 @@ impl Room {
         let store = Store::open(folder, fleet, Arc::new(now_ms))?;
         runtime()?.block_on(store.close());
         let after = self.held(&filters)?;
-        println!(
+        say!(
             "ingest: {} held no longer, {after} still: correct fleet.toml, or drop them",
             count(before.saturating_sub(after), "record")
         );
@@ -190,7 +191,7 @@ impl Room {
             let mut quarantine = Quarantine::open(folder)?;
             for item in &items {
                 // Its last trace.
-                println!("dropped: {}", line_of(item));
+                say!("dropped: {}", line_of(item));
                 quarantine.drop_item(item.position)?;
             }
         }
@@ -204,7 +205,7 @@ impl Room {
                 dropped += drop_held(folder, filter, now_ms())?;
             }
         }
-        println!(
+        say!(
             "ingest: {} dropped: kept in the store, and never counted",
             count(dropped, "record")
         );

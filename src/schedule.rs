@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use taraz_ingest::Schedules;
 
 use crate::cli::ScheduleCommand;
+use crate::out::say;
 use crate::report::installation;
 
 pub(crate) fn run(command: &ScheduleCommand) -> anyhow::Result<()> {
@@ -14,7 +15,7 @@ pub(crate) fn run(command: &ScheduleCommand) -> anyhow::Result<()> {
     let schedules = Schedules::new(&data, fleet);
     let imported = schedules.import(&text).with_context(|| shown.to_string())?;
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    println!(
+    say!(
         "{} settlement period{} of {} plant{}",
         imported.periods,
         plural(imported.periods),

@@ -6,6 +6,7 @@ use taraz_ingest::Ingest;
 
 use crate::cli::ConfigArgs;
 use crate::config::Config;
+use crate::out::say;
 use crate::{process, runtime, stop};
 
 /// `taraz gateway`
@@ -23,13 +24,13 @@ pub(crate) fn gateway(args: &ConfigArgs) -> anyhow::Result<()> {
         let served = taraz_gateway::http::serve(http, registry, running.view(), stop)
             .await
             .with_context(|| format!("gateway.http_listen = {http}: can't listen there"))?;
-        println!(
+        say!(
             "taraz gateway: MQTT at {}, status at http://{}",
             shown(running.mqtt_addr),
             served.addr
         );
         running.stopped().await?;
-        println!("taraz gateway: stopped; everything acknowledged is on disk");
+        say!("taraz gateway: stopped; everything acknowledged is on disk");
         Ok(())
     })
 }
@@ -41,9 +42,9 @@ pub(crate) fn ingest(args: &ConfigArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
         let running = Ingest::start(part, config.fleet, process::registry()?, stop).await?;
-        println!("taraz ingest: page at http://{}", running.http_addr);
+        say!("taraz ingest: page at http://{}", running.http_addr);
         running.stopped().await?;
-        println!("taraz ingest: stopped; everything acknowledged is on disk");
+        say!("taraz ingest: stopped; everything acknowledged is on disk");
         Ok(())
     })
 }

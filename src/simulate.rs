@@ -7,6 +7,7 @@ use taraz_fleet::Fleet;
 use taraz_simulator::{Options, Simulation, Simulator, Transport, demo};
 
 use crate::cli::SimulateArgs;
+use crate::out::say;
 use crate::{runtime, stop};
 
 /// `taraz simulate`
@@ -32,16 +33,16 @@ pub(crate) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         let running = Simulator::start(simulation, options, stop).await?;
         for (device, address) in &running.buses {
             match running.ptys.get(device) {
-                Some(path) => println!("bus {device} serial:{path} (and tcp://{address})"),
-                None => println!("bus {device} {scheme}://{address}"),
+                Some(path) => say!("bus {device} serial:{path} (and tcp://{address})"),
+                None => say!("bus {device} {scheme}://{address}"),
             }
         }
-        println!("taraz simulate: {} buses · Ctrl-C stops", running.buses.len());
+        say!("taraz simulate: {} buses · Ctrl-C stops", running.buses.len());
         running
             .stopped()
             .await
             .context("the journal could not be written")?;
-        println!("taraz simulate: stopped");
+        say!("taraz simulate: stopped");
         Ok(())
     })
 }

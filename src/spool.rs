@@ -105,7 +105,7 @@ fn print<T: Serialize>(is_json: bool, told: &T, text: impl FnOnce(&T) -> String)
     } else {
         text(told)
     };
-    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())?;
+    crate::out::text(&text);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! How a program is asked to stop: Ctrl-C or SIGTERM once for a clean stop, twice for at once.
 
+use crate::out::tell;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ pub(crate) fn on_signal() -> std::io::Result<CancellationToken> {
                 _ = interrupt.recv() => {}
             }
             if asked {
-                eprintln!("taraz: stopped at once");
+                tell!("taraz: stopped at once");
                 std::process::exit(130);
             }
             asked = true;

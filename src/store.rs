@@ -10,6 +10,7 @@ use taraz_ingest::{Progress, Sealing, StoreConfig, Verified, backup, compact, ve
 
 use crate::cli::{Installation, StoreCommand};
 use crate::config::Config;
+use crate::out::{say, tell};
 
 /// The folder of ingest within the data folder of `taraz up`.
 const INGEST_FOLDER: &str = "ingest";
@@ -22,7 +23,7 @@ pub(crate) fn run(command: &StoreCommand) -> anyhow::Result<()> {
         StoreCommand::Conflicts(args) => conflicts::run(args, &place(&args.of)?.0),
         StoreCommand::Backup(args) => {
             let found = backup(&place(&args.of)?.0, &args.to)?;
-            println!("{}: written and verified", args.to.display());
+            say!("{}: written and verified", args.to.display());
             verified(&found)
         }
     }
@@ -46,17 +47,18 @@ fn compacted(of: &Installation) -> anyhow::Result<()> {
         policy.seal_after_days,
         now_ms(),
         |progress| match progress {
-            Progress::Sealing(done) => eprintln!("sealed {}", told(&done)),
-            Progress::FreePages(left) => eprintln!("giving space back: {left} pages are left"),
+            Progress::Sealing(done) => tell!("sealed {}", told(&done)),
+            Progress::FreePages(left) => tell!("giving space back: {left} pages are left"),
         },
     )?;
-    println!("sealed {}", told(&compacted.sealing));
-    println!(
+    say!("sealed {}", told(&compacted.sealing));
+    say!(
         "the file had {} bytes, it has {}",
-        compacted.bytes_before, compacted.bytes_after
+        compacted.bytes_before,
+        compacted.bytes_after
     );
     if compacted.is_stuck {
-        println!(
+        say!(
             "free space stays in the file, which an earlier version has made, and is used again; to give it back, stop ingest and compact once more"
         );
     }
@@ -77,7 +79,7 @@ fn told(sealing: &Sealing) -> String {
 }
 
 fn verified(found: &Verified) -> anyhow::Result<()> {
-    println!(
+    say!(
         "{} records with a row of their own; {} readings in {} runs; {} readings in {} sealed chunks of {} bytes; {} readings given up by policy",
         found.rows,
         found.run_readings,
@@ -88,13 +90,13 @@ fn verified(found: &Verified) -> anyhow::Result<()> {
         found.forgotten
     );
     for what in &found.wrong {
-        println!("wrong: {what}");
+        say!("wrong: {what}");
     }
     let count = found.wrong.len() as u64 + found.more_wrong;
     if count > 0 {
         bail!("{count} things are wrong with the store; a backup that was verified has them right");
     }
-    println!("everything is as it was written");
+    say!("everything is as it was written");
     Ok(())
 }
 

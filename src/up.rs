@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::UpArgs;
 use crate::config::Config;
+use crate::out::say;
 use crate::{demo, runtime, stop};
 
 /// What runs in one process.
@@ -46,16 +47,16 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let stop = stop::on_signal()?;
         let running = start(parts, &stop).await?;
-        println!(
+        say!(
             "taraz: page at http://{} · {devices} devices registered · Ctrl-C stops",
             running.ingest.http_addr
         );
-        println!(
+        say!(
             "       MQTT at {}",
             crate::services::shown(running.gateway.mqtt_addr)
         );
         running.stopped().await?;
-        println!("taraz: stopped; everything acknowledged is on disk");
+        say!("taraz: stopped; everything acknowledged is on disk");
         Ok(())
     })
 }

@@ -5,6 +5,7 @@ use taraz_fieldkit::{NewDevice, add_device, replace};
 
 use crate::cli::AddArgs;
 use crate::config::Config;
+use crate::out::say;
 
 /// Registers the device and says what is next.
 pub(super) fn run(args: &AddArgs) -> anyhow::Result<()> {
@@ -26,12 +27,12 @@ pub(super) fn run(args: &AddArgs) -> anyhow::Result<()> {
         .iter()
         .map(|meter| meter.address.to_string())
         .collect();
-    println!(
+    say!(
         "{device}: registered in {shown}, plant {}, meters at {}",
         args.plant,
         meters.join(", ")
     );
-    println!(
+    say!(
         "next: restart gateway and ingest (`taraz up --config {installation}`): they read the registry when they start; then\n  \
          taraz device image {device} --board w5500-evb-pico --broker HOST --config {installation} --out {device}.uf2"
     );

@@ -9,6 +9,7 @@ use taraz_fieldkit::{
 };
 
 use crate::cli::FlashArgs;
+use crate::out::say;
 
 /// Writes the image and waits until the board runs it.
 pub(super) fn run(args: &FlashArgs) -> anyhow::Result<()> {
@@ -41,26 +42,27 @@ pub(super) fn run(args: &FlashArgs) -> anyhow::Result<()> {
             told => told.into(),
         },
     )?;
-    println!("{}: writing {} bytes", drive.path.display(), image.len());
+    say!("{}: writing {} bytes", drive.path.display(), image.len());
     match write_image(&drive, &image, Duration::from_secs(args.restart_s))? {
-        Restarted::Whole => println!("{}: written; the board has restarted with it", args.device),
-        Restarted::Early(error) => println!(
+        Restarted::Whole => say!("{}: written; the board has restarted with it", args.device),
+        Restarted::Early(error) => say!(
             "{}: the board left its drive while the system was still writing ({error}): usually it had everything and restarted. \
              Its console says which device it is; if the drive {} comes back, try again",
-            args.device, boot.volume
+            args.device,
+            boot.volume
         ),
     }
-    println!(
+    say!(
         "next: its first readings stand on the page within minutes; what to do when nothing comes: docs/field-guide.md"
     );
     Ok(())
 }
 
 fn ask(args: &FlashArgs, about: &str, boot: &BootDrive) {
-    println!("{about}: {}; then its drive {} appears", boot.how, boot.volume);
+    say!("{about}: {}; then its drive {} appears", boot.how, boot.volume);
     match &args.drive {
-        Some(path) => println!("waiting for it at {} (at most {} s)", path.display(), args.wait_s),
-        None => println!("waiting for it (at most {} s)", args.wait_s),
+        Some(path) => say!("waiting for it at {} (at most {} s)", path.display(), args.wait_s),
+        None => say!("waiting for it (at most {} s)", args.wait_s),
     }
 }
 

@@ -8,6 +8,7 @@ use taraz_telemetry::{DevicePage, PageNetwork};
 
 use crate::cli::ImageArgs;
 use crate::config::{Config, write_secret};
+use crate::out::say;
 
 /// Makes the image and says what is next.
 pub(super) fn run(args: &ImageArgs) -> anyhow::Result<()> {
@@ -49,16 +50,16 @@ fn uf2(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Result<()>
     let image = pack(&program, page, board, args.format)?;
     write_secret(&args.out, &image.bytes)?;
     let (out, device) = (args.out.display(), &args.device);
-    println!(
+    say!(
         "{out}: {device} on {}, program {} from {}; it holds the device's key",
         board.name,
         program.version,
         path.display()
     );
     if args.format {
-        println!("it erases the board's queue each time it is written");
+        say!("it erases the board's queue each time it is written");
     }
-    println!("next: taraz device flash {device} --image {out}");
+    say!("next: taraz device flash {device} --image {out}");
     Ok(())
 }
 
@@ -76,12 +77,12 @@ fn flash_file(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Res
         Written::PageOnly => "its queue is as it was",
         Written::Formatted => "its queue was erased",
     };
-    println!(
+    say!(
         "{out}: {device} on {}; {queue}; it holds the device's key",
         board.name
     );
     match (path, program) {
-        (Some(path), Some(program)) => println!(
+        (Some(path), Some(program)) => say!(
             "next: `cargo xtask qemu` tries a board with all that it needs. This one, from the folder of {out} (the board \
              reads flash.img there), with program {} and its bus at the port that `taraz simulate` prints:\n  \
              qemu-system-arm -M lm3s6965evb -display none -monitor none -nic user -serial stdio \\\n    \
@@ -90,7 +91,7 @@ fn flash_file(args: &ImageArgs, board: &Board, page: &DevicePage) -> anyhow::Res
             program.version,
             std::path::absolute(&path).unwrap_or(path).display()
         ),
-        _ => println!("next: {}", missing(board)),
+        _ => say!("next: {}", missing(board)),
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::DeviceCommand;
 use crate::config::{Config, check_is_private, hex, write_secret};
+use crate::out::say;
 use crate::{runtime, stop};
 
 /// `taraz device …`
@@ -40,7 +41,7 @@ pub(crate) fn run(command: DeviceCommand) -> anyhow::Result<()> {
             let text = device_toml(&config, &device, &bus, &broker, state)?;
             match out {
                 Some(path) => write_secret(&path, text.as_bytes())?,
-                None => print!("{text}"),
+                None => crate::out::text(&text),
             }
             Ok(())
         }
@@ -56,7 +57,7 @@ fn run_all(files: &[PathBuf]) -> anyhow::Result<()> {
         let stop = stop::on_signal()?;
         let mut devices = JoinSet::new();
         for config in configs {
-            println!("taraz device {}: running · Ctrl-C stops", config.device);
+            say!("taraz device {}: running · Ctrl-C stops", config.device);
             let told = Told::new(config.device.clone());
             let running = taraz_device_host::run(config, stop.clone(), move |progress| told.tell(progress));
             devices.spawn(running);
@@ -64,7 +65,7 @@ fn run_all(files: &[PathBuf]) -> anyhow::Result<()> {
         while let Some(ended) = devices.join_next().await {
             ended??;
         }
-        println!("taraz device: stopped; what was not delivered is kept");
+        say!("taraz device: stopped; what was not delivered is kept");
         Ok(())
     })
 }
@@ -115,15 +116,15 @@ impl Told {
                 let tens = u32::try_from(percent).unwrap_or(100) / 10 * 10;
                 if tens > said.percent {
                     said.percent = tens;
-                    println!("{device}: {tens} % of the history read");
+                    say!("{device}: {tens} % of the history read");
                 }
             }
-            Progress::HistoryDone => println!("{device}: history read; polling live"),
+            Progress::HistoryDone => say!("{device}: history read; polling live"),
             Progress::Acknowledged {
                 pending_records: 0, ..
             } if said.history && !said.delivered => {
                 said.delivered = true;
-                println!("{device}: history delivered");
+                say!("{device}: history delivered");
             }
             _ => {}
         }

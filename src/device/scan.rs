@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use taraz_device_host::{BusAddress, DetectSummary, DetectedUnit, ScanEvent, ScanOptions, UnitKind, scan};
 
 use crate::cli::ScanArgs;
+use crate::out::say;
 use crate::{runtime, stop};
 
 /// `taraz device scan`
@@ -20,7 +21,7 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<()> {
             summary = searching => summary.with_context(|| trouble(&args.bus))?,
             () = stop.cancelled() => return Ok(()),
         };
-        println!("{}", outcome(&summary, &meters));
+        say!("{}", outcome(&summary, &meters));
         Ok(())
     })
 }
@@ -45,11 +46,11 @@ fn trouble(bus: &BusAddress) -> String {
 fn tell(bus: &BusAddress, event: &ScanEvent, meters: &mut Vec<String>) {
     match event {
         ScanEvent::Line(line) => match bus {
-            BusAddress::Tcp { .. } => println!("searching {bus}"),
-            BusAddress::Serial { .. } => println!("searching at {line}"),
+            BusAddress::Tcp { .. } => say!("searching {bus}"),
+            BusAddress::Serial { .. } => say!("searching at {line}"),
         },
         ScanEvent::Unit(unit) => {
-            println!("{}", unit_text(unit));
+            say!("{}", unit_text(unit));
             if let UnitKind::Meter(driver) = unit.kind {
                 meters.push(format!("{}:ROLE:{}", unit.address, driver.as_str()));
             }

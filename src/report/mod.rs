@@ -9,7 +9,6 @@ mod numbers;
 mod owner;
 mod words;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -75,6 +74,9 @@ pub(crate) fn until_ms(until: Option<&str>) -> anyhow::Result<i64> {
 pub(crate) fn write(out: Option<&Path>, text: &str) -> anyhow::Result<()> {
     match out {
         Some(path) => std::fs::write(path, text).with_context(|| format!("can't write {}", path.display())),
-        None => Ok(std::io::stdout().write_all(text.as_bytes())?),
+        None => {
+            crate::out::text(text);
+            Ok(())
+        }
     }
 }
