@@ -59,6 +59,7 @@ pub(crate) enum BatchResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectRejected {
     TooMany,
+    Displaced,
     TooOften,
     Unauthorised,
     Timeout,
@@ -135,8 +136,9 @@ impl BatchResult {
 }
 
 impl ConnectRejected {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::TooMany,
+        Self::Displaced,
         Self::TooOften,
         Self::Unauthorised,
         Self::Timeout,
@@ -146,6 +148,7 @@ impl ConnectRejected {
     const fn as_str(self) -> &'static str {
         match self {
             Self::TooMany => "too_many",
+            Self::Displaced => "displaced",
             Self::TooOften => "too_often",
             Self::Unauthorised => "unauthorised",
             Self::Timeout => "timeout",

@@ -176,3 +176,34 @@ async fn everybody_at_once_is_let_in_and_heard() {
     let all = DEVICES * SESSIONS * 200;
     until("everything at ingest", || rig.recorder.records() == all).await;
 }
+
+/// Whoever connects and says nothing holds a place only as long as nobody else wants it.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_hold_every_place_keep_no_device_out() {
+    const PLACES: usize = 3;
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::with(folder, Recorder::default(), |config| {
+        config.connections_max = PLACES
+    })
+    .await;
+    let mut strangers = Vec::new();
+    for _ in 0..PLACES {
+        strangers.push(Raw::open(rig.mqtt(), V5).await);
+    }
+    let mut sessions = Vec::new();
+    for n in 1..=PLACES {
+        sessions.push(Raw::session(rig.mqtt(), V5, &Device::new(n)).await);
+        strangers.remove(0).closed().await;
+    }
+    let rejected = |reason| rig.metric(&format!("gateway_connects_rejected_total{{reason=\"{reason}\"}}"));
+    assert_eq!((rejected("displaced"), rejected("too_many")), (PLACES as u64, 0));
+    // Who has signed in makes room for nobody.
+    Raw::open(rig.mqtt(), V5).await.closed().await;
+    assert_eq!((rejected("displaced"), rejected("too_many")), (PLACES as u64, 1));
+    for (n, session) in (1..).zip(&mut sessions) {
+        let frame = Device::new(n).frame(1);
+        let up = Device::new(n).up();
+        session.publish(&up, 1, 1, &frame).await;
+        assert_eq!(session.puback(1).await, 0);
+    }
+}

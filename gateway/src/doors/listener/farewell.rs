@@ -22,6 +22,8 @@ pub(super) enum Leave {
     Refused,
     /// The client broke the protocol.
     Broken(String),
+    /// It has not signed in, and others want its place.
+    Displaced,
     /// The spool has ended.
     Closed,
 }
@@ -39,9 +41,10 @@ impl Leave {
             Self::Us(Goodbye::TakenOver) => SessionEnd::TakenOver,
             Self::Us(Goodbye::KeepAlive) => SessionEnd::KeepAlive,
             Self::Us(Goodbye::TooSlow) => SessionEnd::TooSlow,
-            Self::Us(Goodbye::QosNotSupported | Goodbye::TopicInvalid) | Self::Refused | Self::Broken(_) => {
-                SessionEnd::Protocol
-            }
+            Self::Us(Goodbye::QosNotSupported | Goodbye::TopicInvalid)
+            | Self::Refused
+            | Self::Broken(_)
+            | Self::Displaced => SessionEnd::Protocol,
         }
     }
 }
@@ -82,7 +85,7 @@ impl<E: Engine> Session<E> {
         }
         self.stage = Stage::Ending(turn.now + LAST_WRITE_TIMEOUT);
         self.waiting = None;
-        let is_gone = matches!(leave, Leave::Gone);
+        let is_gone = matches!(leave, Leave::Gone | Leave::Displaced);
         self.part(leave, turn);
         is_gone || self.is_over()
     }
@@ -133,6 +136,7 @@ impl<E: Engine> Session<E> {
         let reason = match leave {
             Leave::Us(Goodbye::KeepAlive) => ConnectRejected::Timeout,
             Leave::Broken(_) => ConnectRejected::Protocol,
+            Leave::Displaced => ConnectRejected::Displaced,
             // A refusal was counted with its reason; who came and went has done nothing.
             _ => return,
         };

@@ -26,6 +26,7 @@ use super::line::{Lane, Line};
 use super::protocol::ProtocolCore;
 use super::session::Session;
 use super::sessions::Sessions;
+use super::strangers::Strangers;
 use super::timers::Timers;
 use super::turn::{SessionId, Shared, Turn};
 use super::{ACCEPT_RETRY, SHUTDOWN_GRACE};
@@ -44,6 +45,7 @@ pub(super) struct Keeper {
     connections_max: usize,
     shared: Rc<Shared>,
     sessions: Sessions<ProtocolCore>,
+    strangers: Strangers,
     timers: Timers,
     turn: Turn,
     /// Sessions that may have more to read.
@@ -81,6 +83,7 @@ impl Keeper {
             connections_max,
             shared,
             sessions: Sessions::default(),
+            strangers: Strangers::default(),
             timers: Timers::default(),
             turn: Turn::new(),
             again: VecDeque::new(),
@@ -172,6 +175,11 @@ impl Keeper {
     }
 
     fn admit(&mut self, stream: TcpStream, peer: std::net::SocketAddr) {
+        if self.sessions.len() >= self.connections_max
+            && let Some(stranger) = self.strangers.first_to_go()
+        {
+            self.step(stranger, |_, _| Err(Leave::Displaced));
+        }
         if self.sessions.len() >= self.connections_max {
             self.shared
                 .door
@@ -198,6 +206,7 @@ impl Keeper {
             self.sessions.remove(id);
             return;
         }
+        self.strangers.add(peer.ip(), id);
         self.step(id, |_, _| Ok(()));
     }
 
@@ -208,7 +217,7 @@ impl Keeper {
         };
         let turn = &mut self.turn;
         turn.others_wait = !self.waiting.is_empty();
-        let was_waiting = session.waiting.is_some();
+        let (was_waiting, was_stranger) = (session.waiting.is_some(), session.signed_in.is_none());
         let is_over = unless_panicked(turn, |turn| {
             let step = what(session, turn).and_then(|()| session.write());
             step.is_err_and(|leave| session.end(leave, turn)) || session.is_over()
@@ -217,6 +226,9 @@ impl Keeper {
             tracing::error!(peer = %session.peer, "an MQTT session has panicked and is closed; the others go on");
             true
         });
+        if was_stranger && (is_over || session.signed_in.is_some()) {
+            self.strangers.forget(session.peer.ip(), id);
+        }
         if is_over {
             if let Some(due) = session.due {
                 self.timers.forget(id, due);

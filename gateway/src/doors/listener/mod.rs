@@ -17,6 +17,7 @@ mod rebuffs;
 mod session;
 mod sessions;
 mod socket;
+mod strangers;
 mod timers;
 mod turn;
 
