@@ -15,6 +15,7 @@ use super::live::News;
 use super::mark::{MarkFile, Marked};
 use super::queue::{Queue, Removal, Submission, Work};
 use super::recent::{RECENT_RECORDS_MAX, Recent};
+use super::removals::Postponed;
 use super::reserve::Reserve;
 use super::rows::{Piece, Rows};
 use super::table::{ROW_OVERHEAD, StoredRow, Table, Usage};
@@ -33,11 +34,12 @@ pub(super) struct Committer {
     recent: Recent,
     next_position: u64,
     usage: Usage,
-    reserve: Reserve,
     mark: MarkFile,
-    metrics: Metrics,
+    pub(super) reserve: Reserve,
+    pub(super) metrics: Metrics,
     trouble: Trouble,
     news: News,
+    pub(super) postponed: Postponed,
 }
 
 /// A spool's file of which all is accounted for.
@@ -49,7 +51,7 @@ pub(super) struct Opened {
 
 /// What one group writes. Its lists serve one group after the other.
 #[derive(Default)]
-struct Plan {
+pub(super) struct Plan {
     pieces: Vec<Piece>,
     rows: Rows,
     results: Results,
@@ -134,6 +136,7 @@ impl Committer {
             metrics,
             trouble: Trouble::default(),
             news,
+            postponed: Postponed::default(),
         };
         committer.publish_usage();
         Ok(committer)
@@ -153,7 +156,7 @@ impl Committer {
         loop {
             let accepting = self.usage.bytes() < self.limits.bytes_max;
             self.metrics.blocked.set((!accepting).into());
-            let mut work = self.queue.take(accepting, frames, emptied);
+            let mut work = self.queue.take(accepting, frames, emptied, self.postponed.due());
             frames = work.submissions.len();
             if (frames > 0 || !work.removals.is_empty()) && !self.commit(&mut plan, &mut work) {
                 break;
@@ -161,6 +164,7 @@ impl Committer {
             if work.last {
                 break;
             }
+            self.try_postponed();
             emptied = work.submissions;
         }
         // The file is closed before anybody hears that the spool has ended.
@@ -182,6 +186,9 @@ impl Committer {
             // What ingest has taken can go even when there is no room for anything new.
             let removals = std::mem::take(&mut work.removals);
             work.removals = self.remove_alone(removals);
+            if !work.removals.is_empty() && self.commit_alone(plan, work) {
+                return true;
+            }
             if self.queue.closing() {
                 tracing::error!(
                     frames = work.submissions.len(),
@@ -191,30 +198,6 @@ impl Committer {
             }
             work.removals.extend(self.queue.wait_for_retry(wait));
             wait = (wait * 2).min(RETRY_MAX);
-        }
-    }
-
-    /// Removes what ingest has, without anything new; on a disk that is too full even for that, with the reserve's room. What
-    /// could not be removed.
-    fn remove_alone(&mut self, removals: Vec<Removal>) -> Vec<Removal> {
-        if removals.is_empty() {
-            return removals;
-        }
-        let nothing = Plan::default();
-        let mut removed = self.attempt(&nothing, &[], &removals);
-        if removed.as_ref().is_err_and(is_full) && self.reserve.give() {
-            removed = self.attempt(&nothing, &[], &removals);
-        }
-        match removed {
-            Ok(gone) => {
-                let mut work = Work {
-                    removals,
-                    ..Work::default()
-                };
-                self.settle(&nothing, &mut work, gone);
-                Vec::new()
-            }
-            Err(_) => removals,
         }
     }
 
@@ -267,7 +250,7 @@ impl Committer {
         pieces.extend(open);
     }
 
-    fn attempt(
+    pub(super) fn attempt(
         &mut self,
         plan: &Plan,
         submissions: &[Submission],
@@ -290,7 +273,7 @@ impl Committer {
     }
 
     /// It is durable: now it may be acknowledged.
-    fn settle(&mut self, plan: &Plan, work: &mut Work, gone: Usage) {
+    pub(super) fn settle(&mut self, plan: &Plan, work: &mut Work, gone: Usage) {
         if !plan.rows.is_empty() || !work.removals.is_empty() {
             self.metrics.commits.inc();
         }
@@ -378,7 +361,7 @@ fn is_busy(error: &SpoolError) -> bool {
     code(error) == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
-fn is_full(error: &SpoolError) -> bool {
+pub(super) fn is_full(error: &SpoolError) -> bool {
     code(error) == Some(rusqlite::ErrorCode::DiskFull)
 }
 

@@ -23,6 +23,7 @@ mod quarantine;
 mod queue;
 mod reader;
 mod recent;
+mod removals;
 mod repair;
 mod reserve;
 mod rows;

@@ -101,3 +101,55 @@ fn a_damaged_item_is_not_sent_and_a_position_never_comes_again() {
     bench.put(9, 100, &[1]);
     assert_eq!(bench.rows()[0].0, 4, "not 3, which was dropped");
 }
+
+/// Changes what the tables would not take: a bit that flips on a disk asks nobody.
+fn damage(bench: &Bench, sql: &str) {
+    let connection = rusqlite::Connection::open(bench.file()).unwrap();
+    let described = |from: &str, to: &str| {
+        let sql = format!(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE name = 'items';
+             PRAGMA writable_schema = RESET;"
+        );
+        connection.execute_batch(&sql).unwrap();
+    };
+    described(" STRICT", "/**/");
+    described("NOT NULL", "/*****/");
+    assert_eq!(connection.execute(sql, []).unwrap(), 1, "{sql}");
+    described("/*****/", "NOT NULL");
+    described("/**/", " STRICT");
+}
+
+#[test]
+fn a_row_that_no_table_would_take_is_put_aside_and_keeps_nothing_waiting() {
+    let mut bench = Bench::new(1 << 20);
+    for n in 0..4 {
+        bench.put(n, u32::try_from(n).unwrap(), &[i32::try_from(n).unwrap()]);
+    }
+    bench.close();
+    damage(
+        &bench,
+        "UPDATE items SET device = CAST(device AS BLOB) WHERE position = 2",
+    );
+    damage(&bench, "UPDATE items SET boot = NULL WHERE position = 3");
+    bench.open();
+    let damaged: Vec<_> = bench.rows().iter().filter(|row| row.4).map(|row| row.0).collect();
+    assert_eq!(damaged, [2, 3]);
+    let reasons = [2, 3].map(|position| (position, "damaged in the spool".to_owned()));
+    let removed = bench.begin_removal(4, reasons.to_vec());
+    bench.put(9, 50, &[5]);
+    bench.until("the rest is removed", |bench| bench.rows().len() == 1);
+    drop(removed);
+    assert_eq!(bench.quarantine(), reasons, "no row goes without a trace");
+    let items = Quarantine::list(bench.folder.path()).unwrap();
+    assert!(
+        items
+            .iter()
+            .all(|item| item.device == "sari-01" && !item.records.is_empty())
+    );
+    // What only its type kept from being read is whole again, and ingest can have it.
+    assert_eq!(
+        items.iter().map(|item| item.damaged).collect::<Vec<_>>(),
+        [false, true]
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -158,16 +158,33 @@ impl Queue {
     }
 
     /// Waits for work. Without `accepting`, submissions stay where they are. Lingers up to 2 ms for as many frames as
-    /// the commit before had. `emptied` is a list of a commit before, for its memory.
-    pub(super) fn take(&self, accepting: bool, previous_frames: usize, emptied: Vec<Submission>) -> Work {
+    /// the commit before had. `emptied` is a list of a commit before, for its memory. With `until`, no longer than that: what it returns
+    /// may be nothing.
+    pub(super) fn take(
+        &self,
+        accepting: bool,
+        previous_frames: usize,
+        emptied: Vec<Submission>,
+        until: Option<Instant>,
+    ) -> Work {
         let mut state = self.lock();
         loop {
             let something = !state.removals.is_empty() || (accepting && !state.submissions.is_empty());
             if something || state.closing {
                 break;
             }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                break;
+            }
             state.idle = true;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match left {
+                Some(left) => {
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
             state.idle = false;
         }
         let expected = previous_frames.min(GROUP_FRAMES_MAX);

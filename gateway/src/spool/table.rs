@@ -20,6 +20,15 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) const NEXT_POSITION: &str = "SELECT max(value, coalesce((SELECT max(position) + 1 FROM items), 0),
     coalesce((SELECT max(position) + 1 FROM quarantine), 0)) FROM meta WHERE key = 'next_position'";
 
+/// Moves a row into the quarantine. A damaged one may hold what its columns can't (a type that one flipped bit has made another): it is
+/// kept as the nearest thing that they can. A row of this position that is there already is the same one: positions are given out once.
+const KEEP: &str = "INSERT OR IGNORE INTO quarantine
+    SELECT position, coalesce(CAST(received_ms AS INTEGER), 0), coalesce(CAST(device AS TEXT), ''),
+        coalesce(CAST(incarnation AS INTEGER), 0), coalesce(CAST(boot AS INTEGER), 0), coalesce(CAST(first AS INTEGER), 0),
+        coalesce(CAST(count AS INTEGER), 0), CAST(hold AS TEXT), coalesce(CAST(crc AS INTEGER), 0),
+        coalesce(CAST(records AS BLOB), x''), ?2, ?3
+    FROM items WHERE position = ?1 RETURNING length(records)";
+
 /// Limits that `SQLite` itself enforces.
 #[derive(Clone, Debug)]
 pub(crate) struct TableLimits {
@@ -235,9 +244,7 @@ fn remove(
     now_ms: u64,
     gone: &mut Usage,
 ) -> rusqlite::Result<()> {
-    let mut keep = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO quarantine SELECT *, ?2, ?3 FROM items WHERE position = ?1 RETURNING length(records)",
-    )?;
+    let mut keep = transaction.prepare_cached(KEEP)?;
     for (position, reason) in &removal.rejected {
         let len: Option<i64> = keep
             .query_row(params![signed(*position), reason, signed(now_ms)], |row| {

@@ -10,7 +10,7 @@ use taraz_telemetry::{
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::validate::{Accepted, Validator};
 
@@ -113,7 +113,7 @@ impl Bench {
             .unwrap()
     }
 
-    fn submit(&self, number: u64, first: u32, powers_w: &[i32]) {
+    pub(super) fn submit(&self, number: u64, first: u32, powers_w: &[i32]) {
         let accepted = self.accepted(first, powers_w);
         let room = self
             .runtime
@@ -124,7 +124,7 @@ impl Bench {
     }
 
     /// The next commit that is heard of.
-    fn hear(&mut self) -> u64 {
+    pub(super) fn hear(&mut self) -> u64 {
         if let Some(number) = self.told.pop_front() {
             return number;
         }
@@ -156,6 +156,18 @@ impl Bench {
         self.runtime.block_on(removed).unwrap();
     }
 
+    /// The same without waiting for it; it is told when it is done.
+    pub(super) fn begin_removal(&self, up_to: u64, rejected: Vec<(u64, String)>) -> oneshot::Receiver<()> {
+        let (done, removed) = oneshot::channel();
+        self.spool().queue.remove(queue::Removal {
+            up_to,
+            ranges: Vec::new(),
+            rejected,
+            done,
+        });
+        removed
+    }
+
     /// Position, first sequence, count and hold of every row, and whether it is damaged.
     pub(super) fn rows(&self) -> Vec<(u64, u32, u32, Option<Hold>, bool)> {
         let mut rows = Vec::new();
@@ -178,7 +190,7 @@ impl Bench {
             .collect()
     }
 
-    fn until(&self, what: &str, so: impl Fn(&Self) -> bool) {
+    pub(super) fn until(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !so(self) {
             assert!(Instant::now() < deadline, "waited in vain: {what}");
