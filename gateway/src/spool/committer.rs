@@ -104,7 +104,10 @@ impl Committer {
         let mut newest = Vec::new();
         table
             .newest(|row| {
-                newest.extend(fingerprints_of(row, &fingerprints));
+                // What a damaged row held can come again, and is then stored beside it.
+                if !row.damaged {
+                    newest.extend(fingerprints_of(row, &fingerprints));
+                }
                 newest.len() < RECENT_RECORDS_MAX
             })
             .map_err(at)?;

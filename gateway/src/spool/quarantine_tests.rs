@@ -153,3 +153,17 @@ fn a_row_that_no_table_would_take_is_put_aside_and_keeps_nothing_waiting() {
         [false, true]
     );
 }
+
+#[test]
+fn what_a_damaged_row_held_is_stored_when_it_comes_again() {
+    let mut bench = Bench::new(1 << 20);
+    bench.put(1, 0, &[1, 2]);
+    bench.put(2, 10, &[3]);
+    bench.close();
+    damage(&bench, "UPDATE items SET crc = crc + 1 WHERE position = 1");
+    bench.open();
+    bench.put(3, 0, &[1, 2]);
+    bench.put(4, 10, &[3]);
+    let rows: Vec<_> = bench.rows().iter().map(|row| (row.0, row.1, row.4)).collect();
+    assert_eq!(rows, [(1, 0, true), (2, 10, false), (3, 0, false)]);
+}
