@@ -7,6 +7,7 @@
 mod batch;
 mod gather;
 mod http_uplink;
+mod pause;
 mod uplink;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ use crate::spool::{Spool, SpoolError, SpoolReader};
 use batch::{ITEMS_MAX, Prepared, prepare};
 use gather::gather;
 pub use http_uplink::{HttpUplink, HttpUplinkError};
+use pause::{Kind, Pause};
 pub use uplink::{Uplink, UplinkError};
 
 /// The longest wait before ingest is tried again, unless it asks for more.
@@ -46,6 +48,7 @@ pub(crate) struct Forward<U> {
     /// Items in a batch; halved when ingest finds one too large.
     items_max: usize,
     backoff: Backoff,
+    pause: Pause,
 }
 
 /// What to do after an answer.
@@ -66,6 +69,7 @@ impl<U: Uplink> Forward<U> {
             done_up_to: 0,
             items_max: ITEMS_MAX,
             backoff,
+            pause: Pause::default(),
         }
     }
 
@@ -118,7 +122,9 @@ impl<U: Uplink> Forward<U> {
             match prepared {
                 Ok(prepared) => return Ok((reader, prepared)),
                 Err(error) => {
-                    tracing::error!(%error, "can't read the spool");
+                    if self.pause.met(Kind::Unread, Instant::now().into_std()) {
+                        tracing::error!(%error, "can't read the spool: forwarding pauses until it can be read again");
+                    }
                     self.metrics.paused.set(1);
                     sleep(self.backoff.next_wait()).await;
                 }
@@ -154,8 +160,9 @@ impl<U: Uplink> Forward<U> {
                 self.done_up_to = last;
                 self.items_max = (self.items_max * 2).min(ITEMS_MAX);
                 self.backoff.reset();
-                if self.metrics.paused.get() != 0 {
-                    tracing::info!("forwarding goes on: ingest takes batches again");
+                if let Some(lasted) = self.pause.over(Instant::now().into_std()) {
+                    let lasted_s = lasted.as_secs();
+                    tracing::info!(lasted_s, "forwarding goes on: ingest takes batches again");
                 }
                 self.metrics.paused.set(0);
                 return Ok(is_full);
@@ -170,7 +177,7 @@ impl<U: Uplink> Forward<U> {
         Ok(true)
     }
 
-    fn next(&self, answer: Result<(), UplinkError>, positions: &BTreeSet<u64>) -> Next {
+    fn next(&mut self, answer: Result<(), UplinkError>, positions: &BTreeSet<u64>) -> Next {
         match answer {
             Ok(()) => {
                 self.metrics.batch(BatchResult::Accepted);
@@ -180,7 +187,11 @@ impl<U: Uplink> Forward<U> {
                 self.metrics.batch(BatchResult::Rejected);
                 let rejected = ours(items, positions);
                 if rejected.is_empty() {
-                    tracing::error!("ingest rejected items that were not in the batch; nothing is removed");
+                    if self.pause.met(Kind::Confused, Instant::now().into_std()) {
+                        tracing::error!(
+                            "ingest rejected items that were not in the batch: forwarding pauses, and nothing is removed"
+                        );
+                    }
                     return Next::Pause { retry_after: None };
                 }
                 tracing::warn!(
@@ -202,12 +213,19 @@ impl<U: Uplink> Forward<U> {
             }
             Err(error @ UplinkError::Refused { .. }) => {
                 self.metrics.batch(BatchResult::Refused);
-                tracing::warn!(%error, "forwarding pauses; nothing is lost");
+                if self.pause.met(Kind::Refused, Instant::now().into_std()) {
+                    tracing::warn!(%error, "forwarding pauses; nothing is lost");
+                }
                 Next::Pause { retry_after: None }
             }
             Err(UplinkError::Unavailable { reason, retry_after }) => {
                 self.metrics.batch(BatchResult::Unavailable);
-                tracing::warn!(reason, "forwarding pauses; nothing is lost");
+                if self.pause.met(Kind::Unavailable, Instant::now().into_std()) {
+                    tracing::warn!(
+                        reason,
+                        "forwarding pauses, and goes on by itself; nothing is lost"
+                    );
+                }
                 Next::Pause { retry_after }
             }
         }

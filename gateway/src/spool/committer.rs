@@ -158,7 +158,10 @@ impl Committer {
         let mut frames = 0;
         loop {
             let accepting = self.usage.bytes() < self.limits.bytes_max;
-            self.metrics.blocked.set((!accepting).into());
+            // What kept a commit from succeeding is over when one has: nothing says so before.
+            self.metrics
+                .blocked
+                .set((!accepting || self.trouble.is_there()).into());
             let mut work = self.queue.take(accepting, frames, emptied, self.postponed.due());
             frames = work.submissions.len();
             if (frames > 0 || !work.removals.is_empty()) && !self.commit(&mut plan, &mut work) {
@@ -285,14 +288,7 @@ impl Committer {
         } else {
             self.metrics.blocked.set(0);
             self.reserve.take_again();
-            if let Some(over) = self.trouble.over(now_ms()) {
-                let (lasted_ms, attempts) = (over.lasted_ms, over.attempts);
-                tracing::info!(
-                    lasted_ms,
-                    attempts,
-                    "the spool commits again; what devices kept meanwhile comes now"
-                );
-            }
+            self.tell_over();
         }
         // Known before forwarding hears of it.
         self.news
@@ -318,6 +314,17 @@ impl Committer {
         }
         if !plan.rows.is_empty() {
             self.news.committed.send_replace(self.next_position - 1);
+        }
+    }
+
+    fn tell_over(&mut self) {
+        if let Some(over) = self.trouble.over(now_ms()) {
+            let (lasted_ms, attempts) = (over.lasted_ms, over.attempts);
+            tracing::info!(
+                lasted_ms,
+                attempts,
+                "the spool commits again; what devices kept meanwhile comes now"
+            );
         }
     }
 

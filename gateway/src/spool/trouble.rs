@@ -38,6 +38,11 @@ impl Trouble {
         is_new.then(|| advice(code))
     }
 
+    /// No attempt has succeeded since one has failed.
+    pub(super) const fn is_there(&self) -> bool {
+        self.now.is_some()
+    }
+
     /// An attempt has succeeded. What is over, when there was anything.
     pub(super) fn over(&mut self, now_ms: u64) -> Option<Over> {
         self.now.take().map(|told| Over {
