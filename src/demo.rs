@@ -25,6 +25,7 @@ const MQTT_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::
 const DATA_DEFAULT: &str = "taraz-data";
 /// Ingest's part of the data folder.
 const STORE_FOLDER: &str = "ingest";
+const FAULTS_FILE: &str = "faults.toml";
 /// Ingest's token within the process; nothing else knows it.
 const TOKEN_LEN: usize = 32;
 /// From one poll of the past to the next.
@@ -234,6 +235,11 @@ pub(crate) fn installation(data: &Path) -> anyhow::Result<(Fleet, PathBuf)> {
     Ok((fleet(false, data)?, data.join(STORE_FOLDER)))
 }
 
+/// A demo has run with this data folder.
+pub(crate) fn is_demo(data: &Path) -> bool {
+    data.join(FAULTS_FILE).is_file()
+}
+
 /// The demo's registry; with `noon` moved along its parallel, by the same amount at every start with this data.
 fn fleet(noon: bool, data: &Path) -> anyhow::Result<Fleet> {
     let mut fleet = Fleet::parse(demo::fleet_toml())?;
@@ -268,7 +274,7 @@ fn noon_longitude_deg(now_ms: i64) -> f64 {
 
 /// The fault list of the demo: nothing but commented faults of its own plants at first.
 fn faults_file(data: &Path) -> anyhow::Result<PathBuf> {
-    let path = data.join("faults.toml");
+    let path = data.join(FAULTS_FILE);
     if !path.exists() {
         std::fs::write(&path, FAULTS)?;
     }

@@ -6,12 +6,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{bail, ensure};
 use jiff::Timestamp;
+use taraz_fleet::Fleet;
 use taraz_gateway::{Quarantine, QuarantinedItem};
 use taraz_ingest::{HeldFilter, Store, drop_held, held_groups, held_records};
 use taraz_telemetry::{Outcome, Record, Records};
 
 use crate::cli::{Chosen, ItemId, QuarantineCommand};
 use crate::config::Config;
+use crate::demo;
 use crate::out::say;
 use crate::runtime;
 
@@ -41,22 +43,44 @@ pub(crate) fn run(command: &QuarantineCommand) -> anyhow::Result<()> {
 
 /// Where the two quarantines of an installation are; a part that it does not have is none.
 struct Room {
-    config: Config,
+    fleet: Arc<Fleet>,
     spool: Option<PathBuf>,
     store: Option<PathBuf>,
 }
 
 impl Room {
     fn of(chosen: &Chosen) -> anyhow::Result<Self> {
-        let config = Config::read(&chosen.config)?;
         let within = |name: &str| chosen.data.as_ref().map(|data| data.join(name));
-        let spool = config.gateway().ok().map(|part| part.data_dir.clone());
-        let store = config.ingest().ok().map(|part| part.data.clone());
-        Ok(Self {
-            spool: spool.map(|own| within("gateway").unwrap_or(own)),
-            store: store.map(|own| within("ingest").unwrap_or(own)),
-            config,
-        })
+        let room = if let Some(path) = &chosen.config {
+            let config = Config::read(path)?;
+            let spool = config.gateway().ok().map(|part| part.data_dir.clone());
+            let store = config.ingest().ok().map(|part| part.data.clone());
+            Self {
+                spool: spool.map(|own| within("gateway").unwrap_or(own)),
+                store: store.map(|own| within("ingest").unwrap_or(own)),
+                fleet: config.fleet,
+            }
+        } else if let Some(data) = &chosen.data {
+            let (fleet, store) = demo::installation(data)?;
+            Self {
+                spool: within("gateway"),
+                store: Some(store),
+                fleet: Arc::new(fleet),
+            }
+        } else {
+            bail!("expected --config FILE or --data DIR");
+        };
+        let folders: Vec<_> = room.spool.iter().chain(&room.store).collect();
+        ensure!(
+            folders.iter().any(|folder| folder.is_dir()),
+            "neither a gateway nor an ingest has ever run with {}: expected their data folder",
+            folders
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect::<Vec<_>>()
+                .join(" and ")
+        );
+        Ok(room)
     }
 
     /// For what changes something: nobody means everything by saying nothing.
@@ -98,9 +122,8 @@ impl Room {
                     format!("{} to {}", time(from), time(to))
                 });
                 say!(
-                    "  h{}..h{}  {}  meter {meter}  {}  {}  {times}",
-                    group.ids.0,
-                    group.ids.1,
+                    "  {}  {}  meter {meter}  {}  {}  {times}",
+                    names(group.ids),
                     group.device,
                     group.reason,
                     count(group.records, "record")
@@ -150,6 +173,13 @@ impl Room {
     }
 
     fn retry(&self, chosen: &Chosen) -> anyhow::Result<()> {
+        let filters = self.filters(chosen);
+        ensure!(
+            filters.is_empty()
+                || chosen.config.is_some()
+                || chosen.data.as_deref().is_some_and(demo::is_demo),
+            "whose registry? held records are judged by it: name the installation's --config FILE"
+        );
         let items = self.items(chosen)?;
         if let Some(folder) = self.spool.as_ref().filter(|_| !items.is_empty()) {
             let mut quarantine = Quarantine::open(folder)?;
@@ -164,7 +194,6 @@ impl Room {
                 }
             }
         }
-        let filters = self.filters(chosen);
         let Some(folder) = self.store.as_ref().filter(|_| !filters.is_empty()) else {
             return Ok(());
         };
@@ -174,7 +203,7 @@ impl Room {
             return Ok(());
         }
         // Everything that is held is judged when the store is opened, by the registry as it is now.
-        let fleet = Arc::clone(&self.config.fleet);
+        let fleet = Arc::clone(&self.fleet);
         let store = Store::open(folder, fleet, Arc::new(now_ms))?;
         runtime()?.block_on(store.close());
         let after = self.held(&filters)?;
@@ -283,6 +312,15 @@ impl Room {
                 .sum::<u64>();
         }
         Ok(records)
+    }
+}
+
+/// Ids of which each can be typed; between the first and the last there may be others'.
+fn names((first, last): (i64, i64)) -> String {
+    if first == last {
+        ItemId::Held(first).to_string()
+    } else {
+        format!("{} to {}", ItemId::Held(first), ItemId::Held(last))
     }
 }
 

@@ -170,6 +170,15 @@ fn the_held_records_are_listed_and_shown(site: &Site) {
         "{listed}"
     );
     assert!(listed.contains("meter 9  unknown_meter  1 record"), "{listed}");
+    // A data folder says enough for looking, as the demo's does, and nothing for judging.
+    let by_data = site.said(&["quarantine", "list", "--data", "taraz-data"]);
+    assert_eq!(by_data, listed);
+    let gaps: serde_json::Value =
+        serde_json::from_str(&site.said(&[&["gaps", "--json"], &CONFIG[..]].concat())).unwrap();
+    assert_eq!(
+        gaps["devices"][0]["held_by_reason"]["implausible_value"], 2,
+        "{gaps}"
+    );
     let shown = site.quarantine(&["show", "--reason", "implausible_value"]);
     assert!(
         shown.contains("boot 1 record 2  implausible_value") && shown.contains("meter 1  ac_power_w 91000"),
@@ -195,6 +204,18 @@ fn rejected_items_are_listed_and_shown(site: &Site) {
 }
 
 fn only_what_is_named_changes(site: &Site) {
+    let judged = site.taraz(&["quarantine", "retry", "--all", "--data", "taraz-data"]);
+    let why = String::from_utf8(judged.stderr).unwrap();
+    assert!(
+        !judged.status.success() && why.contains("whose registry?"),
+        "{why}"
+    );
+    let nowhere = site.taraz(&["quarantine", "list", "--data", "never"]);
+    let why = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(
+        !nowhere.status.success() && why.contains("ever run with never/gateway"),
+        "{why}"
+    );
     // Nothing changes for somebody who does not say what.
     assert!(site.refused(&["drop"]).contains("which?"));
     assert!(
@@ -274,8 +295,8 @@ fn what_waits_is_looked_at_tried_again_and_dropped() {
     let listed = site.quarantine(&["list"]);
     let id = listed
         .split("  ")
-        .find(|word| word.starts_with('h') && word.contains(".."));
-    let known = id.unwrap().split("..").next().unwrap();
+        .find(|word| word.starts_with('h') && word.contains(" to h"));
+    let known = id.unwrap().split(" to ").next().unwrap();
     let some = site.taraz(&[
         "quarantine",
         "show",

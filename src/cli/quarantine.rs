@@ -20,6 +20,7 @@ Examples:
   taraz quarantine list --config taraz.toml
   taraz quarantine show h42 g7 --config taraz.toml
   taraz quarantine retry --all --config taraz.toml           after fleet.toml was corrected
+  taraz quarantine list --data taraz-data                    of the demo
   taraz quarantine drop --device sari-01 --reason unknown_meter --config taraz.toml")]
 pub(crate) enum QuarantineCommand {
     /// List the items of the gateway, and what ingest holds back by device, meter and reason.
@@ -48,9 +49,9 @@ pub(crate) struct Chosen {
     #[arg(long, conflicts_with_all = ["device", "reason"])]
     pub(crate) all: bool,
     /// The configuration of the installation.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: PathBuf,
-    /// The data folder, where `taraz up --data` was told one.
+    #[arg(long, value_name = "FILE", required_unless_present = "data")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data folder, where `taraz up --data` was told one; alone it is the demo's.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! The ledger as plain data. Every record that is known to have been written is in exactly one of five states.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use taraz_telemetry::{Boot, Incarnation, Sequence};
 
 /// How many records are in which state. They add up to `written`.
@@ -158,7 +158,8 @@ pub struct DeviceGaps {
     /// The sum over its boots.
     #[serde(flatten)]
     pub counts: GapCounts,
-    /// Held records by reason.
+    /// Held records by reason; in JSON an object, as in the API.
+    #[serde(serialize_with = "as_object")]
     pub held_by_reason: Vec<(String, u64)>,
     /// Records that came under the identity of a stored one and say something else; they are kept beside it, and in no count above.
     pub conflicts: u64,
@@ -189,6 +190,10 @@ impl DeviceGaps {
         }
         self.boots.retain(|boot| !boot.gaps.is_empty());
     }
+}
+
+fn as_object<S: Serializer>(counts: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(counts.iter().map(|(name, count)| (name, count)))
 }
 
 /// The sum over boots.
