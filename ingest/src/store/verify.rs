@@ -74,7 +74,7 @@ pub(super) fn verify_file(path: &Path) -> Result<Verified, StoreError> {
         // What can be read of the other tables says where the damage ends.
         if let Err(error) = part(&mut look) {
             look.wrong(format!(
-                "{table} can't be read to its end: {error}; stop ingest, keep a copy of the folder, and go on with the newest backup"
+                "{table}: {error}; what stands behind it there was not looked at: stop ingest, keep a copy of the folder, and go on with the newest backup"
             ));
         }
     }
@@ -86,7 +86,7 @@ type Part = fn(&mut Look<'_>) -> rusqlite::Result<()>;
 /// What is looked at, in this order.
 const PARTS: [(&str, Part); 8] = [
     ("table device", |look| look.names()),
-    ("the file's pages", |look| look.pages()),
+    ("the file", |look| look.pages()),
     ("table record", |look| look.rows()),
     ("table run", |look| look.runs()),
     ("table chunk", |look| look.chunks()),
@@ -117,10 +117,9 @@ impl Look<'_> {
         let mut statement = self.connection.prepare("SELECT id, name FROM device")?;
         let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
-            let id = row.get(0)?;
-            match row.get(1) {
-                Ok(name) => drop(self.names.insert(id, name)),
-                Err(error) => self.unreadable("device", id, &error),
+            // One that can't be read keeps its number.
+            if let Ok(name) = row.get(1) {
+                self.names.insert(row.get(0)?, name);
             }
         }
         Ok(())
@@ -154,7 +153,9 @@ impl Look<'_> {
 
     /// A column has another type than it was given: its row is named, and the others are looked at.
     fn unreadable(&mut self, table: &str, id: i64, error: &rusqlite::Error) {
-        self.wrong(format!("{table} {id}: its columns can't be read: {error}"));
+        self.wrong(format!(
+            "{table} {id}: its columns can't be read: {OTHER_TYPE} ({error})"
+        ));
     }
 
     /// Readings that were given up, per day.
@@ -202,12 +203,12 @@ impl Look<'_> {
                     continue;
                 }
             };
-            let of = self.device(summed.boot.device);
             self.has(summed.boot, summed.sequence, 1);
             if !matches!(Record::decode(summed.bytes), Ok((_, []))) {
+                let of = self.device(summed.boot.device);
                 self.wrong(format!("record {id} ({of}): its bytes are no record"));
             } else if summed.check(id, crc).is_err() {
-                self.wrong(format!("record {id} ({of}): it has another check sum"));
+                self.wrong(format!("record {id}: it has another check sum"));
             }
         }
         Ok(())
