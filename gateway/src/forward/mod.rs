@@ -21,7 +21,7 @@ use taraz_telemetry::RejectedItem;
 
 use crate::backoff::Backoff;
 use crate::metrics::{BatchResult, Metrics};
-use crate::spool::{Spool, SpoolError, SpoolReader};
+use crate::spool::{DAMAGED, Spool, SpoolError, SpoolReader};
 
 use batch::{ITEMS_MAX, Prepared, prepare};
 use gather::gather;
@@ -154,7 +154,7 @@ impl<U: Uplink> Forward<U> {
                         position,
                         "a row of the spool is damaged; it goes into the quarantine"
                     );
-                    rejected.push((*position, "damaged in the spool".to_owned()));
+                    rejected.push((*position, DAMAGED.to_owned()));
                 }
                 self.spool.remove(last, ahead, rejected).await?;
                 self.done_up_to = last;

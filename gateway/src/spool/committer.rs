@@ -27,7 +27,7 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Committer {
-    table: Option<Table>,
+    pub(super) table: Option<Table>,
     file: PathBuf,
     limits: SpoolLimits,
     queue: Arc<Queue>,
@@ -191,7 +191,11 @@ impl Committer {
             }
             // What ingest has taken can go even when there is no room for anything new.
             let removals = std::mem::take(&mut work.removals);
-            work.removals = self.remove_alone(removals);
+            work.removals = self
+                .remove_alone(removals)
+                .err()
+                .map(|(left, _)| left)
+                .unwrap_or_default();
             if !work.removals.is_empty() && self.commit_alone(plan, work) {
                 return true;
             }
@@ -310,6 +314,10 @@ impl Committer {
         }
         tell(&mut work.submissions);
         for removal in work.removals.drain(..) {
+            if removal.has_damaged() {
+                // Records of it may come again, and are new then; ingest knows the others.
+                self.recent = Recent::new(RECENT_RECORDS_MAX);
+            }
             let _ = removal.done.send(());
         }
         if !plan.rows.is_empty() {

@@ -357,3 +357,27 @@ fn a_table_that_is_described_otherwise_makes_room_for_a_new_file() {
     bench.open();
     assert_eq!(bench.rows().len(), 8);
 }
+
+#[test]
+fn a_damaged_row_is_found_by_its_crc() {
+    let mut bench = closed();
+    change(
+        &bench,
+        "UPDATE items SET records = zeroblob(length(records)) WHERE position = 1",
+    );
+    bench.open();
+    let damaged: Vec<bool> = bench.rows().iter().map(|row| row.4).collect();
+    assert_eq!(damaged, [true, false, false, false, false, false, false, false]);
+}
+
+#[test]
+fn what_was_put_aside_as_damaged_is_stored_when_it_comes_again() {
+    let mut bench = Bench::new(1 << 20);
+    bench.put(1, 0, &[1, 2]);
+    change(&bench, "UPDATE items SET crc = crc + 1");
+    bench.remove(1, vec![(1, DAMAGED.to_owned())]);
+    // Its acknowledgement was lost on the way.
+    bench.put(2, 0, &[1, 2]);
+    let rows: Vec<_> = bench.rows().iter().map(|row| (row.0, row.1, row.4)).collect();
+    assert_eq!(rows, [(2, 0, false)]);
+}

@@ -55,6 +55,9 @@ impl Submission {
     }
 }
 
+/// Why a row that is not what was written goes into the quarantine.
+pub(crate) const DAMAGED: &str = "damaged in the spool";
+
 /// What ingest has taken.
 #[derive(Debug)]
 pub(super) struct Removal {
@@ -64,6 +67,13 @@ pub(super) struct Removal {
     pub(super) ranges: Vec<RangeInclusive<u64>>,
     pub(super) rejected: Vec<(u64, String)>,
     pub(super) done: oneshot::Sender<()>,
+}
+
+impl Removal {
+    /// A row of it could not be forwarded because it is damaged.
+    pub(super) fn has_damaged(&self) -> bool {
+        self.rejected.iter().any(|(_, reason)| reason == DAMAGED)
+    }
 }
 
 /// What the committer does next.

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::SpoolError;
 use super::committer::{Committer, Plan, is_full};
 use super::queue::{Removal, Work};
 
 /// When removals that fail by themselves are tried again.
 const REMOVALS_RETRY: Duration = Duration::from_secs(1);
+/// How often it is told that they still fail.
+const TELL_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Removals that fail while new rows can be written: what devices send does not wait for them.
 #[derive(Debug, Default)]
@@ -14,6 +17,8 @@ pub(super) struct Postponed {
     removals: Vec<Removal>,
     /// When they are tried again.
     at: Option<Instant>,
+    /// When it was told last that they fail.
+    told: Option<Instant>,
 }
 
 impl Postponed {
@@ -24,11 +29,11 @@ impl Postponed {
 }
 
 impl Committer {
-    /// Removes what ingest has, without anything new; on a disk that is too full even for that, with the reserve's room. What
-    /// could not be removed.
-    pub(super) fn remove_alone(&mut self, removals: Vec<Removal>) -> Vec<Removal> {
+    /// Removes what ingest has, without anything new; on a disk that is too full even for that, with the reserve's room. An error
+    /// brings back what could not be removed.
+    pub(super) fn remove_alone(&mut self, removals: Vec<Removal>) -> Result<(), (Vec<Removal>, SpoolError)> {
         if removals.is_empty() {
-            return removals;
+            return Ok(());
         }
         let nothing = Plan::default();
         let mut removed = self.attempt(&nothing, &[], &removals);
@@ -42,9 +47,9 @@ impl Committer {
                     ..Work::default()
                 };
                 self.settle(&nothing, &mut work, gone);
-                Vec::new()
+                Ok(())
             }
-            Err(_) => removals,
+            Err(error) => Err((removals, error)),
         }
     }
 
@@ -60,16 +65,30 @@ impl Committer {
         true
     }
 
+    /// Tries again what is due. While it fails, forwarding waits for it, and that is told: readings come in, and none go on.
     pub(super) fn try_postponed(&mut self) {
-        if self.postponed.at.is_none_or(|at| at > Instant::now()) {
+        let now = Instant::now();
+        if self.postponed.at.is_none_or(|at| at > now) {
             return;
         }
         let removals = std::mem::take(&mut self.postponed.removals);
-        self.postponed.removals = self.remove_alone(removals);
-        let is_left = !self.postponed.removals.is_empty();
-        if is_left {
-            self.metrics.commit_failures.inc();
+        let Err((left, error)) = self.remove_alone(removals) else {
+            self.postponed = Postponed::default();
+            return;
+        };
+        self.metrics.commit_failures.inc();
+        self.metrics.paused.set(1);
+        // A connection that has failed is not asked again.
+        self.table = None;
+        if self.postponed.told.is_none_or(|told| now - told >= TELL_INTERVAL) {
+            tracing::error!(
+                %error,
+                "what ingest has can't be removed from the spool, so that nothing more goes to ingest: stop the gateway and run `taraz spool \
+                 repair`; until then devices' readings are kept here"
+            );
+            self.postponed.told = Some(now);
         }
-        self.postponed.at = is_left.then(|| Instant::now() + REMOVALS_RETRY);
+        self.postponed.removals = left;
+        self.postponed.at = Some(now + REMOVALS_RETRY);
     }
 }

@@ -304,25 +304,6 @@ fn a_torn_log_loses_nothing_but_its_torn_end() {
 }
 
 #[test]
-fn a_damaged_row_is_found_by_its_crc() {
-    let mut bench = Bench::new(1 << 20);
-    bench.put(1, 0, &[1]);
-    bench.put(2, 1, &[2]);
-    bench.close();
-    let connection = rusqlite::Connection::open(bench.file()).unwrap();
-    connection
-        .execute(
-            "UPDATE items SET records = zeroblob(length(records)) WHERE position = 1",
-            [],
-        )
-        .unwrap();
-    drop(connection);
-    bench.open();
-    let damaged: Vec<bool> = bench.rows().iter().map(|row| row.4).collect();
-    assert_eq!(damaged, [true, false]);
-}
-
-#[test]
 fn a_full_disk_stops_acknowledging_until_there_is_room() {
     let mut bench = Bench::new(1 << 30);
     bench.put(1, 0, &[1]);

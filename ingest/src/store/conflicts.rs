@@ -131,6 +131,9 @@ fn stored(
     came: &[u8],
 ) -> rusqlite::Result<Option<Stated>> {
     if let Some(row) = rows::find(connection, boot, sequence)? {
+        if let Some(damaged) = row.damaged {
+            return Err(damaged.into());
+        }
         return Ok(Some(Stated {
             received_ms: row.received_ms,
             fields: record_fields(&row.bytes),

@@ -274,7 +274,7 @@ impl<'a> Group<'a> {
         time_ms: i64,
         diagnostics: &Diagnostics,
     ) -> rusqlite::Result<()> {
-        let first = rows::find(self.connection, context.boot, 0)?;
+        let first = rows::find(self.connection, context.boot, 0)?.filter(|stored| stored.damaged.is_none());
         let start = first.and_then(|stored| match Record::decode(&stored.bytes) {
             Ok((Record::Start(start), _)) => Some(start),
             _ => None,

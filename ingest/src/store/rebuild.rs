@@ -70,7 +70,9 @@ pub(super) fn anchors(connection: &Connection) -> rusqlite::Result<()> {
     let mut rows = statement.query(())?;
     let mut found: BTreeMap<BootKey, Anchors> = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        let Ok((Record::Anchor(anchor), _)) = Record::decode(row.get_ref(2)?.as_blob()?) else {
+        // A column of another type is damage, as bytes that are no record: an anchor less.
+        let bytes = row.get_ref(2)?.as_blob().unwrap_or_default();
+        let Ok((Record::Anchor(anchor), _)) = Record::decode(bytes) else {
             continue;
         };
         let key = BootKey {
@@ -103,7 +105,8 @@ fn times(connection: &Connection) -> rusqlite::Result<()> {
     for (boot, _) in unsynced_rows::boots_with_unsynced(connection)? {
         let anchors = unsynced_rows::anchors(connection, boot)?;
         for stored in rows::unsynced(connection, boot)? {
-            if let Ok((record, _)) = Record::decode(&stored.bytes) {
+            let record = Record::decode(&stored.bytes);
+            if let (Ok((record, _)), None) = (record, &stored.damaged) {
                 update.execute((anchors.place(record.stamp().ms), stored.id))?;
             }
         }

@@ -12,6 +12,8 @@ use super::state::BootKey;
 /// What the sum is made from, and the sum: to be selected for [`Summed::read`].
 pub(super) const COLUMNS: &str =
     "record.device, incarnation, boot, sequence, kind, meter, clock, received_ms, bytes, crc";
+/// How many columns that are.
+pub(super) const COLUMNS_LEN: usize = 10;
 
 /// What never changes of a record's row.
 #[derive(Clone, Copy, Debug)]

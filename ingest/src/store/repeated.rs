@@ -86,6 +86,10 @@ impl Group<'_> {
             return Ok(known);
         }
         if let Some(stored) = rows::find(self.connection, boot, sequence)? {
+            if let Some(damaged) = &stored.damaged {
+                self.state.passed.one(damaged);
+                return Ok(Known::Damaged);
+            }
             return Ok(if stored.bytes == bytes {
                 Known::Row(stored)
             } else {

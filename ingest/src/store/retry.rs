@@ -27,7 +27,7 @@ impl Group<'_> {
 
     fn judge_held(&mut self, held: &Held, now_ms: i64) -> rusqlite::Result<bool> {
         // Released, it would get a check sum that says it is right.
-        if let Some(damaged) = &held.damaged {
+        if let Some(damaged) = &held.stored.damaged {
             self.state.passed.one(damaged);
             return Ok(false);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 use taraz_telemetry::{Clock, Hold, MeterAddress, RangeSet, Sequence};
 
-use super::damage::Damaged;
+use super::damage::{Columns, Damaged, OTHER_TYPE};
 use super::facts::DROPPED;
 use super::record_sum::{self, Summed};
 use super::state::{BootKey, Register};
@@ -39,9 +39,14 @@ pub(super) struct Stored {
     pub(super) received_ms: i64,
     pub(super) bytes: Vec<u8>,
     pub(super) waiting_ms: Option<i64>,
+    /// Its row is not what was written: nothing of it may be taken over into another one, which would get a check sum of its own.
+    pub(super) damaged: Option<Damaged>,
 }
 
-const STORED: &str = "SELECT id, sequence, time_ms, hold, received_ms, bytes, waiting_ms FROM record";
+/// Columns of [`Stored::read`], behind the row's number.
+const STORED_COLUMNS: &str = "sequence, time_ms, hold, received_ms, bytes, waiting_ms";
+/// Of them, with the number.
+const STORED_LEN: usize = 7;
 
 impl Stored {
     /// It waits for a reason to count.
@@ -49,16 +54,32 @@ impl Stored {
         self.hold.as_deref().is_some_and(|hold| hold != DROPPED)
     }
 
+    /// From a row of [`select`]. A column of another type reads as its default, and the row as damaged.
     fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            sequence: row.get(1)?,
-            time_ms: row.get(2)?,
-            hold: row.get(3)?,
-            received_ms: row.get(4)?,
-            bytes: row.get(5)?,
-            waiting_ms: row.get(6)?,
-        })
+        let id = row.get(0)?;
+        let mut columns = Columns::new(row);
+        let stored = Self {
+            id,
+            sequence: columns.get(1)?,
+            time_ms: columns.get(2)?,
+            hold: columns.get(3)?,
+            received_ms: columns.get(4)?,
+            bytes: columns.get(5)?,
+            waiting_ms: columns.get(6)?,
+            damaged: None,
+        };
+        let other_type = || Damaged {
+            table: "record",
+            id,
+            readings: 1,
+            what: OTHER_TYPE,
+        };
+        let damaged = match Summed::read(row, STORED_LEN) {
+            _ if columns.is_damaged() => Some(other_type()),
+            Ok((summed, crc)) => summed.check(id, crc).err(),
+            Err(_) => Some(other_type()),
+        };
+        Ok(Self { damaged, ..stored })
     }
 }
 
@@ -133,8 +154,6 @@ pub(super) struct Held {
     pub(super) device: String,
     pub(super) boot: BootKey,
     pub(super) stored: Stored,
-    /// Its row is not what was written.
-    pub(super) damaged: Option<Damaged>,
 }
 
 /// Which held records are judged again.
@@ -160,11 +179,15 @@ pub(super) fn held_after(
     })?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let held = |row: &rusqlite::Row<'_>| {
-        let (summed, crc) = Summed::read(row, 8)?;
+        // What can't be read is damaged, and so is what stands in `stored`.
+        let mut columns = Columns::new(row);
         Ok(Held {
-            device: row.get(7)?,
-            boot: summed.boot,
-            damaged: summed.check(row.get(0)?, crc).err(),
+            device: columns.get(STORED_LEN + record_sum::COLUMNS_LEN)?,
+            boot: BootKey {
+                device: columns.get(STORED_LEN)?,
+                incarnation: columns.get(STORED_LEN + 1)?,
+                boot: columns.get(STORED_LEN + 2)?,
+            },
             stored: Stored::read(row)?,
         })
     };
@@ -184,7 +207,7 @@ pub(super) fn held_after(
 
 fn all_held() -> String {
     format!(
-        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, name, {}
+        "SELECT record.id, {STORED_COLUMNS}, {}, name
          FROM record INDEXED BY record_held JOIN device ON device.id = record.device
          WHERE hold IS NOT NULL AND hold <> 'dropped' AND record.id > ?1 ORDER BY record.id LIMIT ?2",
         record_sum::COLUMNS
@@ -194,7 +217,7 @@ fn all_held() -> String {
 /// By each device's times and by the feed's end: what is held for long costs nothing.
 fn passed_held() -> String {
     format!(
-        "SELECT record.id, sequence, time_ms, hold, received_ms, bytes, waiting_ms, name, {}
+        "SELECT record.id, {STORED_COLUMNS}, {}, name
          FROM (SELECT record.id AS due FROM device CROSS JOIN record INDEXED BY record_time
                    ON record.device = device.id AND time_ms > ?3 AND time_ms <= ?5
                    WHERE hold = ?4 AND record.id > ?1
@@ -345,5 +368,8 @@ pub(super) fn boot_key(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<B
 }
 
 fn select(condition: &str) -> String {
-    [STORED, condition].concat()
+    format!(
+        "SELECT id, {STORED_COLUMNS}, {} FROM record{condition}",
+        record_sum::COLUMNS
+    )
 }

@@ -12,7 +12,7 @@ use taraz_telemetry::{Boot, Hold, Incarnation, Outcome, Sequence};
 use super::StoreError;
 use super::archive::Archive;
 use super::chunk::{self, Chunk};
-use super::damage::Damaged;
+use super::damage::{Columns, Damaged};
 use super::read::Snapshot;
 use super::runs::{self, Run};
 use crate::counters::RecordKind;
@@ -114,11 +114,16 @@ impl<'c> Timeline<'c> {
         )?;
         let mut rows = statement.query((device, Hold::ImplausibleTime.as_str()))?;
         while let Some(row) = rows.next()? {
+            let mut columns = Columns::new(row);
             let place = Place::Row {
-                time_ms: row.get(4)?,
-                is_failure: row.get::<_, u8>(3)? == RecordKind::Failure as u8,
+                time_ms: columns.get(4)?,
+                is_failure: columns.get::<u8>(3)? == RecordKind::Failure as u8,
             };
-            self.push(row.get(0)?, row.get(1)?, (row.get(2)?, 1), place);
+            let (incarnation, boot, first) = (columns.get(0)?, columns.get(1)?, columns.get(2)?);
+            // One that can't be read bounds nothing.
+            if !columns.is_damaged() {
+                self.push(incarnation, boot, (first, 1), place);
+            }
         }
         Ok(())
     }
@@ -129,11 +134,16 @@ impl<'c> Timeline<'c> {
         )?;
         let mut rows = statement.query([device])?;
         while let Some(row) = rows.next()? {
+            let mut columns = Columns::new(row);
             let place = Place::Run {
-                id: row.get(4)?,
-                to_ms: row.get(5)?,
+                id: columns.get(4)?,
+                to_ms: columns.get(5)?,
             };
-            self.push(row.get(0)?, row.get(1)?, (row.get(2)?, row.get(3)?), place);
+            let (incarnation, boot) = (columns.get(0)?, columns.get(1)?);
+            let records = (columns.get(2)?, columns.get(3)?);
+            if !columns.is_damaged() {
+                self.push(incarnation, boot, records, place);
+            }
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use taraz_telemetry::Hold;
+
 use super::super::runs::{DAY_MS, day_of};
 use super::super::testing::*;
 use super::super::{Store, verify};
@@ -331,6 +333,70 @@ async fn a_sink_goes_on_behind_a_record_with_a_column_of_another_type() {
     let wrong = verify(folder.path()).unwrap().wrong;
     assert!(
         wrong.iter().any(|what| what.contains("another type")),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_record_with_a_column_of_another_type_holds_nobody_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::new(NOON_MS);
+    let store = open(folder.path(), &clock);
+    let waiting = [unsynced(1_000, 100), unsynced(2_000, 200)];
+    deliver(&store, &[Run::new("a-01", 1, 0, &waiting)]).await;
+    let ahead = [inverter(NOON_MS + DAY_MS, 1_000, 1)];
+    deliver(
+        &store,
+        &[Run::new("b-01", 1, 0, &ahead).held(Hold::ImplausibleTime)],
+    )
+    .await;
+    let connection = raw(folder.path());
+    for damage in [
+        "UPDATE record SET bytes = 'text' WHERE sequence = 0",
+        "UPDATE record SET hold = x'00' WHERE hold IS NOT NULL",
+    ] {
+        connection.execute(damage, ()).unwrap();
+    }
+    // A repeat of it, and an anchor that would move it.
+    deliver(&store, &[Run::new("a-01", 1, 0, &waiting[..1])]).await;
+    let more = [anchor(1, 0, NOON_MS - 3_600_000, 10)];
+    deliver(&store, &[Run::new("a-01", 1, 2, &more)]).await;
+    assert_eq!(
+        rows(&connection, "SELECT * FROM conflict").len(),
+        1,
+        "the good copy"
+    );
+    assert_eq!(
+        rows(
+            &connection,
+            "SELECT sequence FROM record WHERE time_ms IS NULL AND clock = 2"
+        )
+        .len(),
+        1,
+        "only what can be read is placed"
+    );
+    store.close().await;
+    // The start judges what is held.
+    open(folder.path(), &clock).close().await;
+}
+
+#[tokio::test]
+async fn an_anchor_gives_no_damaged_record_a_good_check_sum() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), &TestClock::new(NOON_MS));
+    deliver(&store, &[Run::new("a-01", 1, 0, &[unsynced(1_000, 100)])]).await;
+    // The record of another energy, whole as a record.
+    let other = encode(&[unsynced(1_000, 228)]);
+    raw(folder.path())
+        .execute("UPDATE record SET bytes = ?", [other])
+        .unwrap();
+    let more = [anchor(1, 0, NOON_MS - 3_600_000, 10)];
+    deliver(&store, &[Run::new("a-01", 1, 1, &more)]).await;
+    assert_eq!(passed(&store), 1);
+    store.close().await;
+    let wrong = verify(folder.path()).unwrap().wrong;
+    assert!(
+        wrong.iter().any(|what| what.contains("another check sum")),
         "{wrong:?}"
     );
 }
