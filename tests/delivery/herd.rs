@@ -16,7 +16,7 @@ const BACKLOG_READINGS: u64 = 100;
 #[test]
 fn a_herd_that_comes_back_at_once_loses_nothing_and_live_readings_flow() {
     let laid_out = tempfile::tempdir().unwrap();
-    taraz_load::lay_out(laid_out.path(), CONNECTIONS + LIVE, 1).unwrap();
+    taraz_load::lay_out(laid_out.path(), CONNECTIONS + LIVE + 1, 1).unwrap();
     let fleet = std::fs::read_to_string(laid_out.path().join("fleet.toml")).unwrap();
     // The same key as every installation of a test has.
     let installation = Installation::new(&fleet, Way::Door);
@@ -27,7 +27,11 @@ fn a_herd_that_comes_back_at_once_loses_nothing_and_live_readings_flow() {
         master_key: installation.folder().join("master.key"),
         connections: CONNECTIONS,
         backlog_readings: BACKLOG_READINGS,
+        seconds: None,
+        window: 7,
         live: LIVE,
+        mad: 1,
+        strangers: 2,
         limit_seconds: LIMIT.as_secs(),
         half_file: None,
         stored: None,

@@ -6,27 +6,34 @@ use anyhow::{Result, bail};
 use taraz_telemetry::{Ack, Channel, Topic};
 
 use crate::client::KEEP_ALIVE_S;
+use crate::mad::Mad;
 use crate::packets::{self, DeviceLogin, Incoming, Login, Version};
 use crate::payload::{Author, BOOT, Format, Written};
 
 const VERSION: Version = Version::V5;
-/// Frames that wait for their `/ack` at a time: what a device's own link has in flight.
-const WINDOW: usize = 7;
+/// How the message of a refused sign-in begins.
+pub(crate) const REFUSED: &str = "refused";
+/// Frames of a mad device that wait for their `/ack` at a time; its other messages are not new.
+const MAD_WINDOW: usize = 40;
 /// Readings in a frame of the backlog.
 const READINGS_PER_FRAME: u64 = 10;
 const LIVE_INTERVAL_US: u64 = 1_000_000;
 const SUBSCRIBE_ID: u16 = 65_534;
 /// A frame without `/ack` is sent again on the same connection after so long.
 const ACK_TIMEOUT_US: u64 = 30_000_000;
+/// From the first packet of TCP to the SUBACK: a device's link gives up after this.
+const CONNECT_TIMEOUT_US: u64 = 10_000_000;
 
 /// What a device was told.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    /// From a frame's first publish to its PUBACK.
+    /// From when a frame was due to its PUBACK.
     pub(crate) puback_us: Vec<u64>,
     pub(crate) ack_us: Vec<u64>,
     /// Readings that `/ack` named for the first time.
     pub(crate) acknowledged: u64,
+    /// Frames of a mad device that were refused.
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +58,9 @@ pub(crate) struct Beast {
     backlog: u64,
     /// When the next live reading is due.
     live_us: Option<u64>,
+    window: usize,
+    mad: Option<Mad>,
+    opened_us: u64,
     has_spoken: bool,
     is_ready: bool,
     backoff_us: u64,
@@ -62,13 +72,16 @@ pub(crate) struct Beast {
 
 impl Beast {
     /// A device that is not connected; a live one has its first reading at `begin_us`.
-    pub(crate) fn new(author: Author, is_live: bool, backlog: u64, begin_us: u64) -> Self {
+    pub(crate) fn new(author: Author, is_live: bool, backlog: u64, begin_us: u64, window: usize) -> Self {
         Self {
             topic: Channel::Up.topic(author.device()).as_str().to_owned(),
             author,
             kept: VecDeque::new(),
             backlog,
             live_us: is_live.then_some(begin_us),
+            window,
+            mad: None,
+            opened_us: 0,
             has_spoken: false,
             is_ready: false,
             backoff_us: 0,
@@ -77,6 +90,25 @@ impl Beast {
             rest: Vec::new(),
             repeated: 0,
         }
+    }
+
+    /// The same device, gone mad: it floods.
+    pub(crate) fn gone_mad(self) -> Self {
+        Self {
+            mad: Some(Mad::default()),
+            window: MAD_WINDOW,
+            ..self
+        }
+    }
+
+    /// A connection is being made.
+    pub(crate) const fn opening(&mut self, now_us: u64) {
+        self.opened_us = now_us;
+    }
+
+    /// It waits for its SUBACK for longer than a device does.
+    pub(crate) const fn is_stuck(&self, now_us: u64) -> bool {
+        !self.is_ready && now_us > self.opened_us + CONNECT_TIMEOUT_US
     }
 
     /// It has said CONNECT on the present connection.
@@ -134,6 +166,7 @@ impl Beast {
         self.out.clear();
         self.rest.clear();
         self.kept.iter_mut().for_each(|kept| kept.sent = None);
+        self.mad.iter_mut().for_each(Mad::lost);
         let wait_us = self.backoff_us.clamp(*backoff_us.start(), *backoff_us.end());
         self.backoff_us = wait_us * 2;
         wait_us
@@ -153,19 +186,25 @@ impl Beast {
     /// When readings do not fit a frame.
     pub(crate) fn fill(&mut self, now_us: u64, now_ms: u64, may_begin: bool) -> Result<u64> {
         let mut new = 0;
-        while may_begin && self.kept.len() < WINDOW && self.is_ready {
+        while may_begin && self.kept.len() < self.window && self.is_ready {
             let (readings, due_us) = match self.live_us {
                 Some(live_us) if live_us <= now_us => {
                     self.live_us = Some(live_us + LIVE_INTERVAL_US);
                     (1, live_us)
                 }
+                // One after the other, without end.
+                None if self.mad.is_some() => (1, now_us),
                 None if self.backlog > 0 => (self.backlog.min(READINGS_PER_FRAME), now_us),
                 _ => break,
             };
-            self.backlog -= if self.live_us.is_some() { 0 } else { readings };
+            if self.live_us.is_none() && self.mad.is_none() {
+                self.backlog -= readings;
+            }
             let mut bytes = Vec::new();
             let count = usize::try_from(readings)?;
-            let written = self.author.write(&mut bytes, Format::Frames, count, now_ms)?;
+            // A live reading is taken when it is due, also while nobody is connected.
+            let taken_ms = now_ms - now_us.saturating_sub(due_us) / 1_000;
+            let written = self.author.write(&mut bytes, Format::Frames, count, taken_ms)?;
             new += readings;
             self.kept.push_back(Kept {
                 written,
@@ -178,21 +217,34 @@ impl Beast {
             });
         }
         if self.is_ready {
-            for kept in self.kept.iter_mut().filter(|kept| kept.sent.is_none()) {
-                self.next_id = self.next_id % (SUBSCRIBE_ID - 1) + 1;
-                self.repeated += u64::from(std::mem::replace(&mut kept.was_sent, true));
-                packets::publish(
-                    &mut self.out,
-                    VERSION,
-                    self.next_id,
-                    &self.topic,
-                    &kept.bytes,
-                    false,
-                );
-                kept.sent = Some((self.next_id, now_us));
-            }
+            self.send(now_us);
         }
         Ok(new)
+    }
+
+    fn send(&mut self, now_us: u64) {
+        for kept in self.kept.iter_mut().filter(|kept| kept.sent.is_none()) {
+            self.next_id = self.next_id % (SUBSCRIBE_ID - 1) + 1;
+            self.repeated += u64::from(std::mem::replace(&mut kept.was_sent, true));
+            packets::publish(
+                &mut self.out,
+                VERSION,
+                self.next_id,
+                &self.topic,
+                &kept.bytes,
+                false,
+            );
+            kept.sent = Some((self.next_id, now_us));
+            self.mad.iter_mut().for_each(Mad::sent);
+        }
+        if let Some(mad) = &mut self.mad {
+            let mut id = || {
+                self.next_id = self.next_id % (SUBSCRIBE_ID - 1) + 1;
+                self.next_id
+            };
+            let known = self.kept.front().map(|kept| &kept.bytes[..]);
+            mad.flood(&mut self.out, VERSION, &self.topic, &mut id, known);
+        }
     }
 
     /// Takes what the server sent.
@@ -210,7 +262,7 @@ impl Beast {
                     let topic = Channel::Ack.topic(self.author.device());
                     packets::subscribe(&mut self.out, VERSION, SUBSCRIBE_ID, &topic, 1);
                 }
-                Incoming::Connack { code, .. } => bail!("refused with {code:#04x}"),
+                Incoming::Connack { code, .. } => bail!("{REFUSED} with {code:#04x}"),
                 Incoming::Suback { code: 0..=2 } => self.is_ready = true,
                 Incoming::Suback { code } => bail!("subscription refused with {code:#04x}"),
                 Incoming::Puback { id, code } => self.published(id, code, now_us, &mut heard)?,
@@ -231,9 +283,11 @@ impl Beast {
 
     fn published(&mut self, id: u16, code: u8, now_us: u64, heard: &mut Heard) -> Result<()> {
         // MQTT 5.0, 3.4.2.1.
-        if code >= 0x80 {
+        if code >= 0x80 && self.mad.is_none() {
             bail!("a frame was refused with {code:#04x}");
         }
+        self.mad.iter_mut().for_each(Mad::answered);
+        heard.refused += u64::from(code >= 0x80);
         let of_this = |kept: &&mut Kept| kept.sent.is_some_and(|(sent, _)| sent == id);
         if let Some(kept) = self.kept.iter_mut().find(of_this)
             && !std::mem::replace(&mut kept.has_puback, true)
@@ -269,78 +323,4 @@ impl Beast {
 }
 
 #[cfg(test)]
-mod tests {
-    use taraz_telemetry::{ACK_LEN_MAX, DeviceId, MasterKey, RecordRange};
-
-    use super::*;
-    use crate::series::{Series, Times};
-
-    const CONNACK: &[u8] = &[0x20, 3, 0, 0, 0];
-    const SUBACK: &[u8] = &[0x90, 4, 0xff, 0xfe, 0, 1];
-    const NOW_MS: u64 = 1_795_000_000_000;
-
-    fn beast() -> Beast {
-        let device = DeviceId::new("load-00001").unwrap();
-        let key = MasterKey::new([7; 32]).device_key(&device, 1);
-        let times = Times::Backlog {
-            start_ms: NOW_MS - 1_000_000,
-            step_ms: 1_000,
-        };
-        Beast::new(
-            Author::new(device, key, 9, Series::new(0, 1, times)),
-            false,
-            25,
-            0,
-        )
-    }
-
-    fn sign_in(beast: &mut Beast) {
-        beast.connect();
-        beast.receive(&[CONNACK, SUBACK].concat(), 0).unwrap();
-        assert!(beast.is_ready());
-        beast.took(beast.output().len());
-    }
-
-    #[test]
-    fn what_has_no_ack_is_sent_again_on_the_next_connection_and_what_has_is_not() {
-        let mut beast = beast();
-        assert_eq!(beast.fill(0, NOW_MS, true).unwrap(), 0, "nobody is connected");
-        sign_in(&mut beast);
-        assert_eq!(beast.fill(0, NOW_MS, true).unwrap(), 25);
-        let sent = beast.output().to_vec();
-        let mut buffer = [0; ACK_LEN_MAX];
-        let mut ack = Ack::default();
-        // The start and ten readings.
-        let range = RecordRange {
-            incarnation: 9,
-            boot: BOOT,
-            first: 0,
-            last: 10,
-        };
-        ack.ranges.push(range).unwrap();
-        let payload = ack
-            .encode(&mut buffer, beast.author.key(), beast.author.device())
-            .unwrap();
-        let mut bytes = vec![0x40, 2, 0, 1];
-        packets::publish(&mut bytes, VERSION, 3, "taraz/1/load-00001/ack", payload, false);
-        let heard = beast.receive(&bytes, 5_000).unwrap();
-        assert_eq!((heard.puback_us, heard.acknowledged), (vec![5_000], 10));
-        assert_eq!((beast.waiting(), beast.repeated()), (2, 0));
-        assert_eq!(beast.lost(1_000..=4_000), 1_000);
-        assert!(beast.output().is_empty() && !beast.is_ready());
-        sign_in(&mut beast);
-        assert_eq!(beast.fill(0, NOW_MS, true).unwrap(), 0, "nothing new");
-        assert_eq!(beast.repeated(), 2);
-        assert!(!beast.output().is_empty() && beast.output().len() < sent.len());
-    }
-
-    #[test]
-    fn the_back_off_doubles_up_to_its_bound() {
-        let mut beast = beast();
-        let waits: Vec<u64> = (0..4).map(|_| beast.lost(1_000..=3_000)).collect();
-        assert_eq!(waits, [1_000, 2_000, 3_000, 3_000]);
-        sign_in(&mut beast);
-        let refused = beast.receive(&[0x40, 4, 0, 1, 0x97, 0], 0);
-        assert!(refused.is_err(), "a refusal ends the connection");
-    }
-}
+mod tests;

@@ -5,71 +5,39 @@
 //! and sends again what it kept: nothing is lost unless the server loses it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use serde_json::{Value, json};
-use taraz_telemetry::MasterKey;
+use serde_json::Value;
+use taraz_telemetry::{KEY_LEN, MasterKey};
 
-use crate::beast::{Beast, Heard};
-use crate::histogram::Histogram;
+use crate::beast::{Beast, Heard, REFUSED};
+use crate::herd_options::HerdOptions;
 use crate::layout::{KEY_GENERATION, device_id};
-use crate::options::CONNECTIONS_MAX;
 use crate::payload::Author;
 use crate::random::Random;
-use crate::scrape::Series as Counter;
 use crate::series::{Series, Times};
-use crate::usage::open_files_max;
+use crate::tally::{Phase, Tally};
 
 const EVENTS_MAX: usize = 1_024;
 const READ_LEN: usize = 64 << 10;
 const TURN: Duration = Duration::from_millis(2);
 /// How often waiting frames are looked at.
 const LOOK_US: u64 = 1_000_000;
-/// Files that are open beside the connections.
-const FILES_BESIDE: u64 = 64;
 const WEEK_MS: u64 = 7 * 86_400_000;
-/// The back-off before a connection is tried again, least and most.
-const BACKOFF_US: std::ops::RangeInclusive<u64> = 250_000..=16_000_000;
-
-/// A herd against one gateway.
-#[derive(Args, Clone, Debug)]
-pub struct HerdOptions {
-    /// Where the gateway's door listens
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:1883")]
-    pub broker: SocketAddr,
-    /// The master key that the devices' keys are derived from
-    #[arg(long, value_name = "FILE")]
-    pub master_key: PathBuf,
-    /// Devices that come back at once
-    #[arg(long, default_value_t = 1_000)]
-    pub connections: usize,
-    /// Readings that each of them has kept over a week
-    #[arg(long, default_value_t = 1_000)]
-    pub backlog_readings: u64,
-    /// Devices beside them that publish one reading a second from before until after
-    #[arg(long, default_value_t = 100)]
-    pub live: usize,
-    /// Give up after so long
-    #[arg(long, default_value_t = 600)]
-    pub limit_seconds: u64,
-    /// A file that is made when half of the backlog is acknowledged
-    #[arg(long, value_name = "FILE")]
-    pub half_file: Option<PathBuf>,
-    /// A counter that says how many readings are stored
-    #[arg(long, value_name = "ADDRESS:PORT/PATH#SERIES")]
-    pub stored: Option<Counter>,
-    /// Where the figures go as JSON; to standard output when left out
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-}
+/// The back-off before a connection is tried again, least and most: that of a device's own link.
+const BACKOFF_US: RangeInclusive<u64> = 1_000_000..=60_000_000;
+/// And that after a refused sign-in (`docs/protocol.md`, 4: "at least 10 s").
+const REFUSED_US: u64 = 10_000_000;
+/// Of a stranger that knocks again and again.
+const STRANGER_US: RangeInclusive<u64> = 10_000..=20_000;
+/// From one reading of an endless backlog to the next.
+const ENDLESS_STEP_MS: u64 = 60_000;
 
 /// Lets the herd come; `at_half` is called once, when half of the backlog is acknowledged.
 ///
@@ -90,37 +58,34 @@ pub fn herd(options: &HerdOptions, at_half: &mut dyn FnMut() -> Result<()>) -> R
     for index in options.live..herd.beasts.len() {
         herd.open(index);
     }
-    let backlog = options.backlog_readings * options.connections as u64;
-    while herd.backlog_acknowledged < backlog {
+    let is_over = |herd: &Herd<'_>| match options.seconds {
+        Some(seconds) => begun.elapsed().as_secs_f64() >= seconds,
+        None => herd.tally.backlog_acknowledged >= herd.backlog(),
+    };
+    while !is_over(&herd) {
         herd.turn(deadline)?;
-        if herd.phase == Phase::Herd && herd.backlog_acknowledged * 2 >= backlog {
+        let is_half = options.seconds.is_none() && herd.tally.backlog_acknowledged * 2 >= herd.backlog();
+        if herd.phase == Phase::Herd && is_half {
             herd.phase = Phase::AfterHalf;
+            herd.half_us = herd.now_us();
             at_half()?;
         }
     }
-    let drained_s = begun.elapsed().as_secs_f64();
+    let (drained_s, accepted) = (begun.elapsed().as_secs_f64(), herd.tally.backlog_acknowledged);
     herd.phase = Phase::Ending;
     // Everybody comes again, also who has nothing left to send.
-    while !herd
-        .beasts
+    while !herd.beasts[..options.devices()]
         .iter()
         .all(|beast| beast.is_ready() && beast.waiting() == 0)
     {
         herd.turn(deadline)?;
     }
     let missing = herd.wait_stored(deadline)?;
-    Ok(herd.figures(drained_s, missing))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Only the live ones are there.
-    Before,
-    Herd,
-    /// Half of the backlog is acknowledged: whatever `at_half` did is felt.
-    AfterHalf,
-    /// Nothing new is published.
-    Ending,
+    let mut figures = herd.figures();
+    figures["drained_s"] = drained_s.into();
+    figures["accepted_readings"] = accepted.into();
+    figures["missing_readings"] = missing.into();
+    Ok(figures)
 }
 
 struct Herd<'o> {
@@ -134,75 +99,88 @@ struct Herd<'o> {
     phase: Phase,
     looked_us: u64,
     buffer: Vec<u8>,
-    backlog_acknowledged: u64,
-    published: u64,
-    /// Publish to PUBACK of live readings, without and with what `at_half` did.
-    live: [Histogram; 2],
-    live_ack: Histogram,
-    comings: u64,
-    /// Why connections ended, and how often.
-    ends: BTreeMap<String, u64>,
+    /// When half of the backlog was acknowledged.
+    half_us: u64,
+    /// Since then a live device was not there.
+    was_away: bool,
+    tally: Tally,
 }
 
 impl<'o> Herd<'o> {
     fn new(options: &'o HerdOptions) -> Result<Self> {
-        let devices = options.connections + options.live;
-        if options.connections == 0 || devices > CONNECTIONS_MAX {
-            bail!("--connections and --live: expected 1 to {CONNECTIONS_MAX} together, found {devices}");
-        }
-        let (needed, may) = (devices as u64 + FILES_BESIDE, open_files_max()?);
-        if may < needed {
-            bail!(
-                "{devices} connections need {needed} open files and this process may have {may}: run `ulimit -n {needed}` first"
-            );
-        }
+        options.check()?;
+        let devices = options.devices();
         let text = std::fs::read_to_string(&options.master_key)
             .with_context(|| options.master_key.display().to_string())?;
         let master = MasterKey::from_hex(&text).with_context(|| options.master_key.display().to_string())?;
         let utc = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let now_ms = u64::try_from(utc.as_millis())?;
-        let beast = |index| -> Result<Beast> {
+        let backlog = if options.seconds.is_some() {
+            u64::MAX
+        } else {
+            options.backlog_readings
+        };
+        let step_ms = if options.seconds.is_some() {
+            ENDLESS_STEP_MS
+        } else {
+            (WEEK_MS / backlog.max(1)).max(1)
+        };
+        let past = Times::Backlog {
+            start_ms: now_ms - step_ms * backlog.min(WEEK_MS / step_ms),
+            step_ms,
+        };
+        let author = |index, master: &MasterKey, times| -> Result<Author> {
             let device = device_id(index)?;
             let key = master.device_key(&device, KEY_GENERATION);
-            let is_live = index < options.live;
-            let times = if is_live {
-                Times::Live
-            } else {
-                let step_ms = (WEEK_MS / options.backlog_readings.max(1)).max(1);
-                let start_ms = now_ms - step_ms * options.backlog_readings;
-                Times::Backlog { start_ms, step_ms }
-            };
-            let author = Author::new(device, key, utc.subsec_nanos(), Series::new(index, 1, times));
-            let backlog = if is_live { 0 } else { options.backlog_readings };
-            Ok(Beast::new(
-                author,
-                is_live,
-                backlog,
-                index as u64 * 7_919 % 1_000_000,
+            Ok(Author::new(
+                device,
+                key,
+                utc.subsec_nanos(),
+                Series::new(index, 1, times),
             ))
         };
+        let beast = |index| -> Result<Beast> {
+            if index < options.live {
+                let begin_us = index as u64 * 7_919 % 1_000_000;
+                let author = author(index, &master, Times::Live)?;
+                Ok(Beast::new(author, true, 0, begin_us, options.window))
+            } else if index < options.live + options.connections {
+                let author = author(index, &master, past)?;
+                Ok(Beast::new(author, false, backlog, 0, options.window))
+            } else if index < devices {
+                let author = author(index, &master, Times::Live)?;
+                Ok(Beast::new(author, false, 0, 0, options.window).gone_mad())
+            } else {
+                // A device that there is, and a key that is not its own.
+                let author = author(index % devices, &MasterKey::new([0; KEY_LEN]), Times::Live)?;
+                Ok(Beast::new(author, false, 0, 0, options.window))
+            }
+        };
+        let all = devices + options.strangers;
         Ok(Self {
             options,
             poll: Poll::new()?,
-            beasts: (0..devices).map(beast).collect::<Result<_>>()?,
-            streams: (0..devices).map(|_| None).collect(),
+            beasts: (0..all).map(beast).collect::<Result<_>>()?,
+            streams: (0..all).map(|_| None).collect(),
             retries: BinaryHeap::new(),
             random: Random::new(now_ms),
             begun: Instant::now(),
             phase: Phase::Before,
             looked_us: 0,
             buffer: vec![0; READ_LEN],
-            backlog_acknowledged: 0,
-            published: 0,
-            live: [Histogram::default(), Histogram::default()],
-            live_ack: Histogram::default(),
-            comings: 0,
-            ends: BTreeMap::new(),
+            half_us: 0,
+            was_away: false,
+            tally: Tally::default(),
         })
     }
 
     fn now_us(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Readings of the whole herd, where their backlog ends.
+    const fn backlog(&self) -> u64 {
+        self.options.backlog_readings * self.options.connections as u64
     }
 
     fn ready_live(&self) -> usize {
@@ -211,7 +189,9 @@ impl<'o> Herd<'o> {
     }
 
     fn open(&mut self, index: usize) {
-        self.comings += 1;
+        self.tally.comings += 1;
+        let now_us = self.now_us();
+        self.beasts[index].opening(now_us);
         let opened = TcpStream::connect(self.options.broker).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll
@@ -228,8 +208,15 @@ impl<'o> Herd<'o> {
     /// The connection is over: the device comes again after its back-off.
     fn lost(&mut self, index: usize, why: &str) {
         self.streams[index] = None;
-        *self.ends.entry(why.to_owned()).or_default() += 1;
-        let wait_us = self.beasts[index].lost(BACKOFF_US);
+        self.tally.ended(why);
+        let is_stranger = index >= self.options.devices();
+        let wait_us = if is_stranger {
+            self.beasts[index].lost(STRANGER_US)
+        } else if why.starts_with(REFUSED) {
+            self.beasts[index].lost(BACKOFF_US).max(REFUSED_US)
+        } else {
+            self.beasts[index].lost(BACKOFF_US)
+        };
         // Three quarters to five quarters of it.
         let jitter = u64::try_from(self.random.noise(250) + 1_000).unwrap_or(1_000);
         let at_us = self.now_us() + wait_us * jitter / 1_000;
@@ -242,10 +229,10 @@ impl<'o> Herd<'o> {
             bail!(
                 "after {} s {} of {} readings of the backlog are acknowledged, {} devices are connected; connections ended: {:?}",
                 self.options.limit_seconds,
-                self.backlog_acknowledged,
-                self.options.backlog_readings * self.options.connections as u64,
+                self.tally.backlog_acknowledged,
+                self.backlog(),
                 self.streams.iter().flatten().count(),
-                self.ends
+                self.tally.ends()
             );
         }
         let mut events = Events::with_capacity(EVENTS_MAX);
@@ -274,12 +261,34 @@ impl<'o> Herd<'o> {
         }
         if now_us >= self.looked_us + LOOK_US {
             self.looked_us = now_us;
-            for index in 0..self.beasts.len() {
-                self.beasts[index].repeat_late(now_us);
-                self.publish(index)?;
+            self.look(now_us)?;
+        }
+        self.note_return(now_us);
+        Ok(())
+    }
+
+    /// Who has waited too long: for an answer to its connection, or for an `/ack`.
+    fn look(&mut self, now_us: u64) -> Result<()> {
+        for index in 0..self.beasts.len() {
+            if self.streams[index].is_some() && self.beasts[index].is_stuck(now_us) {
+                self.lost(index, "no answer in time");
             }
+            self.beasts[index].repeat_late(now_us);
+            self.publish(index)?;
         }
         Ok(())
+    }
+
+    /// When every live device is there again after what was done at half.
+    fn note_return(&mut self, now_us: u64) {
+        if self.phase != Phase::AfterHalf || self.tally.live_back_us.is_some() {
+            return;
+        }
+        let are_there = self.ready_live() == self.options.live;
+        self.was_away |= !are_there;
+        if are_there && self.was_away {
+            self.tally.live_back_us = Some(now_us - self.half_us);
+        }
     }
 
     fn serve(&mut self, index: usize, is_readable: bool) -> Result<(), String> {
@@ -318,17 +327,12 @@ impl<'o> Herd<'o> {
     }
 
     fn count(&mut self, index: usize, heard: &Heard) {
-        if index >= self.options.live {
-            self.backlog_acknowledged += heard.acknowledged;
-            return;
+        if index < self.options.live {
+            self.tally.live(heard, self.phase);
+        } else {
+            let is_mad = index >= self.options.live + self.options.connections;
+            self.tally.backlog(heard, is_mad);
         }
-        let is_after = matches!(self.phase, Phase::AfterHalf | Phase::Ending);
-        for &us in &heard.puback_us {
-            if self.phase != Phase::Before {
-                self.live[usize::from(is_after)].add(us);
-            }
-        }
-        heard.ack_us.iter().for_each(|&us| self.live_ack.add(us));
     }
 
     fn publish(&mut self, index: usize) -> Result<()> {
@@ -343,7 +347,7 @@ impl<'o> Herd<'o> {
         let utc = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let (now_us, may_begin) = (self.now_us(), self.phase != Phase::Ending);
         let now_ms = u64::try_from(utc.as_millis())?;
-        self.published += self.beasts[index].fill(now_us, now_ms, may_begin)?;
+        self.tally.published += self.beasts[index].fill(now_us, now_ms, may_begin)?;
         Ok(())
     }
 
@@ -370,7 +374,7 @@ impl<'o> Herd<'o> {
         };
         loop {
             let stored = series.read()?.unwrap_or(0.0);
-            let missing = self.published as f64 - stored;
+            let missing = self.tally.published as f64 - stored;
             if missing <= 0.0 || Instant::now() >= deadline {
                 return Ok(Some(missing));
             }
@@ -378,21 +382,12 @@ impl<'o> Herd<'o> {
         }
     }
 
-    fn figures(&self, drained_s: f64, missing: Option<f64>) -> Value {
-        let [before, after] = &self.live;
-        json!({
-            "connections": self.options.connections,
-            "live": self.options.live,
-            "backlog_readings": self.backlog_acknowledged,
-            "published_readings": self.published,
-            "drained_s": drained_s,
-            "connects": self.comings,
-            "connections_ended": self.ends,
-            "frames_sent_again": self.beasts.iter().map(Beast::repeated).sum::<u64>(),
-            "live_publish_to_puback": before.json(),
-            "live_publish_to_puback_after_half": after.json(),
-            "live_publish_to_ack": self.live_ack.json(),
-            "missing_readings": missing,
-        })
+    fn figures(&self) -> Value {
+        let mut figures = self.tally.json();
+        figures["connections"] = self.options.connections.into();
+        figures["live"] = self.options.live.into();
+        let repeated: u64 = self.beasts.iter().map(Beast::repeated).sum();
+        figures["frames_sent_again"] = repeated.into();
+        figures
     }
 }

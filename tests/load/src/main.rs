@@ -33,7 +33,7 @@ enum Command {
     /// Connect, publish, and tell the figures as JSON
     Run(Box<Options>),
     /// Let devices with a backlog come back at once beside live ones, and tell the figures as JSON
-    Herd(HerdOptions),
+    Herd(Box<HerdOptions>),
 }
 
 fn main() -> Result<()> {

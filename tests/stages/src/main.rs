@@ -6,6 +6,7 @@
 mod close;
 mod decode;
 mod filled;
+mod follow;
 mod gateway;
 mod ingest;
 mod present;
@@ -76,6 +77,8 @@ enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: PathBuf,
     },
+    /// Look at a store again and again: how long live readings take until they are there
+    Follow(follow::Followed),
     /// Serve as a gateway whose ingest takes everything at once, until Ctrl-C
     Gateway {
         /// A folder with the fleet.toml and master.key of a load
@@ -123,6 +126,7 @@ fn main() -> Result<()> {
         Command::Present { plants, folder } => println!("{:#}", present::run(plants, &folder)?),
         Command::Rebuild { past, folder } => println!("{:#}", rebuild::run(&past, &folder)?),
         Command::Close { past, folder } => println!("{:#}", close::run(&past, &folder)?),
+        Command::Follow(followed) => println!("{:#}", follow::run(&followed)?),
         Command::Gateway { folder, listen } => gateway::serve(&folder, listen)?,
     }
     Ok(())

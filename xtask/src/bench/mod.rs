@@ -25,6 +25,7 @@ mod rig;
 mod runs;
 mod scrape;
 mod stages;
+mod told;
 mod wire;
 
 use std::path::Path;

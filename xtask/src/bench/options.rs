@@ -9,7 +9,8 @@ use super::chain::{SCENARIOS, names};
 /// What follows `cargo xtask bench`, for messages.
 const EXPECTED: &str = "[demo] --days N (1 to 365) | all | load OPTIONS of `taraz-load run`, --processes 1|2 | \
                         chain --seconds N, --only SCENARIO, --processes 1|2 | \
-                        peers --connections N, --window N, --readings N | stages | rebuild | close | month --plants N, --days N | herd --connections N, --backlog-readings N, --live N; each with --json FILE, --binary PATH";
+                        peers --connections N, --window N, --readings N | stages | rebuild | close | month --plants N, --days N | herd --connections N, --backlog-readings N, --live N | \
+                        overload --minutes N, --connections N, --live N, --mad N, --strangers N; each with --json FILE, --binary PATH";
 /// The longest history that a device takes.
 const DAYS_MAX: u32 = 365;
 
@@ -73,6 +74,23 @@ pub(crate) struct HerdOptions {
     pub(super) backlog_readings: u64,
     /// Devices that publish live beside them.
     pub(super) live: usize,
+    /// Their backlog does not end: for so long, without a kill.
+    pub(super) minutes: Option<u32>,
+    /// Devices that flood.
+    pub(super) mad: usize,
+    /// Connections with a wrong password.
+    pub(super) strangers: usize,
+}
+
+impl HerdOptions {
+    /// What its figures are called.
+    pub(super) const fn part(&self) -> &'static str {
+        if self.minutes.is_some() {
+            "overload"
+        } else {
+            "herd"
+        }
+    }
 }
 
 /// What every chain gets.
@@ -140,6 +158,7 @@ impl Options {
             "chain" => vec![("chain", Part::Chain(chain(&own)?))],
             "demo" => vec![("demo", demo(&own)?)],
             "herd" => vec![("herd", Part::Herd(herd(&own)?))],
+            "overload" => vec![("overload", Part::Herd(overload(&own)?))],
             "load" => vec![("load", load(&own)?)],
             "month" => vec![("month", Part::Month(month(&own)?))],
             "peers" => vec![("peers", Part::Peers(peers(&own)?))],
@@ -230,6 +249,9 @@ fn herd(words: &[&str]) -> Result<HerdOptions> {
         connections: 9_900,
         backlog_readings: 200,
         live: 100,
+        minutes: None,
+        mad: 0,
+        strangers: 0,
     };
     for pair in words.chunks(2) {
         match pair {
@@ -238,6 +260,28 @@ fn herd(words: &[&str]) -> Result<HerdOptions> {
                 options.backlog_readings = u64::from(whole("--backlog-readings", number)?);
             }
             ["--live", number] => options.live = whole("--live", number)? as usize,
+            _ => return Err(unexpected(words)),
+        }
+    }
+    Ok(options)
+}
+
+fn overload(words: &[&str]) -> Result<HerdOptions> {
+    let mut options = HerdOptions {
+        connections: 9_899,
+        backlog_readings: 0,
+        live: 100,
+        minutes: Some(2),
+        mad: 1,
+        strangers: 10,
+    };
+    for pair in words.chunks(2) {
+        match pair {
+            ["--connections", number] => options.connections = whole("--connections", number)? as usize,
+            ["--minutes", number] => options.minutes = Some(whole("--minutes", number)?),
+            ["--live", number] => options.live = whole("--live", number)? as usize,
+            ["--mad", number] => options.mad = whole("--mad", number)? as usize,
+            ["--strangers", number] => options.strangers = whole("--strangers", number)? as usize,
             _ => return Err(unexpected(words)),
         }
     }
@@ -322,6 +366,20 @@ mod tests {
             .to_string();
         assert!(error.contains("expected one of 1000x20"), "{error}");
         assert!(Options::parse(&["chain", "--seconds", "0"]).is_err());
+    }
+
+    #[test]
+    fn an_overload_is_a_herd_without_end() {
+        let options = Options::parse(&["overload", "--minutes", "5", "--mad", "3"]).unwrap();
+        let [("overload", Part::Herd(overload))] = &options.parts[..] else {
+            panic!("{:?}", options.parts);
+        };
+        assert_eq!(
+            (overload.minutes, overload.mad, overload.part()),
+            (Some(5), 3, "overload")
+        );
+        assert!(Options::parse(&["overload", "--minutes", "0"]).is_err());
+        assert!(Options::parse(&["herd", "--mad", "3"]).is_err());
     }
 
     #[test]

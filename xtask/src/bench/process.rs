@@ -117,7 +117,20 @@ impl Process {
             .args(["-INT", &id])
             .status()
             .context("kill")?;
-        let deadline = Instant::now() + STOP_LIMIT;
+        self.wait_end(STOP_LIMIT)
+    }
+
+    /// Waits for its end and gives everything that it has written.
+    ///
+    /// # Errors
+    /// When it does not end within `limit`, or not with success.
+    pub(crate) fn wait_output(mut self, limit: Duration) -> Result<String> {
+        self.wait_end(limit)?;
+        self.output()
+    }
+
+    fn wait_end(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 if status.success() {

@@ -14,6 +14,7 @@ use super::herd::Usages;
 use super::installation::{configuration, free_addresses};
 use super::options::Processes;
 use super::process::Process;
+use super::scrape::metric;
 
 /// How long a program may take to serve.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -22,6 +23,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 pub(super) struct Rig {
     folder: PathBuf,
     mqtt: SocketAddr,
+    gateway: SocketAddr,
     http: SocketAddr,
     processes: Vec<(&'static str, Process)>,
 }
@@ -45,6 +47,7 @@ impl Rig {
         let mut rig = Self {
             folder: folder.to_owned(),
             mqtt,
+            gateway,
             http,
             processes: Vec::new(),
         };
@@ -68,6 +71,7 @@ impl Rig {
         let mut rig = Self {
             folder: folder.to_owned(),
             mqtt,
+            gateway,
             http,
             processes: Vec::new(),
         };
@@ -83,6 +87,51 @@ impl Rig {
     /// Where the door is.
     pub(super) const fn mqtt(&self) -> SocketAddr {
         self.mqtt
+    }
+
+    /// What a gateway in a process of its own has refused since its start, by metric and label.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(super) fn refused(&self) -> Result<Vec<(&'static str, f64)>> {
+        const COUNTED: [(&str, &str, &str); 6] = [
+            (
+                "gateway: sign-ins refused, wrong password",
+                "gateway_connects_rejected_total",
+                "\"unauthorised\"",
+            ),
+            (
+                "gateway: sign-ins refused, too many",
+                "gateway_connects_rejected_total",
+                "\"too_many\"",
+            ),
+            (
+                "gateway: sign-ins refused, too often",
+                "gateway_connects_rejected_total",
+                "\"too_often\"",
+            ),
+            ("gateway: frames refused", "gateway_refused_total", ""),
+            (
+                "gateway: frames that were there already",
+                "gateway_frames_total",
+                "\"duplicate\"",
+            ),
+            (
+                "gateway: times that a device was not read",
+                "gateway_throttled_total",
+                "",
+            ),
+        ];
+        let read = |(told, name, labels)| Ok((told, metric(self.gateway, name, labels)?));
+        COUNTED.into_iter().map(read).collect()
+    }
+
+    /// What lies in the gateway's data folder, in bytes.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn spool_bytes(&self) -> Result<u64> {
+        bytes_in(&self.folder.join("gateway"))
     }
 
     /// What each process has used.
