@@ -83,8 +83,8 @@ impl Committer {
         if self.postponed.told.is_none_or(|told| now - told >= TELL_INTERVAL) {
             tracing::error!(
                 %error,
-                "what ingest has can't be removed from the spool, so that nothing more goes to ingest: stop the gateway and run `taraz spool \
-                 repair`; until then devices' readings are kept here"
+                "what ingest has can't be removed from the spool, so that nothing more goes to ingest: make room when the disk is \
+                 full, else stop the gateway and run `taraz spool repair`; until then devices' readings are kept here"
             );
             self.postponed.told = Some(now);
         }
